@@ -1,0 +1,1 @@
+"""The command `longspan`, one file a verb."""

@@ -1,0 +1,1 @@
+"""files -> features: readers, concatenation, overlapping windows, packing, masking."""

@@ -1,0 +1,1 @@
+"""checkpoint -> records: honest protocols and their baselines."""

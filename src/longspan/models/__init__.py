@@ -1,0 +1,1 @@
+"""tokens -> logits: the Longformer as transformers' `PreTrainedModel`s, and its task heads."""

@@ -1,0 +1,282 @@
+"""Typed JSON records of runs, scores and timings: the only thing reports read.
+
+Every figure in a table or a plot comes from one of these, and each says how it was made. A record is written with
+`write_record` and read back, as its own type, with `read_record`.
+"""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from longspan.errors import InputError
+from longspan.files import replace_file
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Machine(_Row):
+    """Where a record was made."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+    gpu: str | None = None
+    system: str
+    versions: dict[str, str] = Field(description="python and the libraries that decide the figures")
+
+
+class Made(_Row):
+    """How a record was made: enough for somebody else to make it again."""
+
+    command: str
+    commit: str | None = Field(None, description="git commit of longspan, with '+changes' for an unclean tree")
+    date: str = Field(description="UTC, ISO 8601")
+    seed: int | None = None
+    data: dict[str, str] = Field(default_factory=dict, description="name of each data file -> its SHA-256")
+    machine: Machine
+
+
+class Check(_Row):
+    """One statement of the extension's proof, with the largest deviation found."""
+
+    statement: str
+    n_inputs: int
+    largest_error: float
+    tolerance: float
+    passed: bool
+
+
+class Drift(_Row):
+    """How far the extended model moves from the original on real text of one length."""
+
+    n_tokens: int
+    n_texts: int
+    mean_cosine: float = Field(description="between last hidden states, token by token")
+    largest_error: float
+
+
+class ProofRecord(_Row):
+    """What `extend` proved about one extended model."""
+
+    kind: Literal["proof"] = "proof"
+    made: Made
+    source: str
+    family: str
+    old_max_tokens: int
+    max_tokens: int
+    attention_window: list[int]
+    positions: str
+    checks: list[Check]
+    drift: list[Drift]
+
+
+class StepLog(_Row):
+    """One logged training step; `values` holds what the Trainer logged (loss, learning_rate, ...)."""
+
+    step: int
+    values: dict[str, float]
+
+
+class TrainingRecord(_Row):
+    """One training run."""
+
+    kind: Literal["training"] = "training"
+    made: Made
+    name: str
+    recipe: dict[str, Any]
+    attention_backend: str = Field(description="what `select` chose, and why")
+    n_examples: int
+    n_features: int
+    steps: list[StepLog]
+    seconds: float
+    peak_memory_gib: float
+    counts: dict[str, int] = Field(default_factory=dict, description="repaired offsets, answers cut away, ...")
+
+
+class Score(_Row):
+    """One cell: one system on one data set in one language, every question counted."""
+
+    system: str
+    dataset: str
+    language: str
+    n_questions: int
+    metrics: dict[str, float] = Field(description="metric name -> value; per cent where the field uses per cent")
+    seconds_per_question: float | None = None
+    counts: dict[str, int] = Field(default_factory=dict, description="e.g. gold answers outside what was read")
+
+
+class Answer(_Row):
+    """One question as one system answered it."""
+
+    id: str
+    system: str
+    dataset: str
+    language: str
+    question: str
+    gold: list[str]
+    prediction: str
+    score: float | None = Field(None, description="the model's own score of its answer")
+    metrics: dict[str, float]
+    context_before: str = Field("", description="text just before the predicted answer")
+    context_after: str = ""
+    depth: float | None = Field(None, description="where the gold answer starts in its document, 0 to 1")
+    slot: int | None = Field(None, description="which of the concatenated paragraphs holds the answer, from 0")
+    n_tokens: int | None = Field(None, description="question and document together")
+
+
+class EvaluationRecord(_Row):
+    """Scores of one or more systems on the same questions."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    made: Made
+    name: str
+    model: str
+    protocol: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    scores: list[Score]
+    answers: list[Answer] = Field(default_factory=list)
+
+
+class Timing(_Row):
+    """One measured cell of a benchmark: median and 20th / 80th percentile of several repeats."""
+
+    what: str
+    system: str
+    n_tokens: int
+    dtype: str
+    median_seconds: float
+    q20_seconds: float
+    q80_seconds: float
+    repeats: int
+    peak_memory_bytes: int | None = None
+    ratio_to: dict[str, float] = Field(default_factory=dict, description="other system -> our time / its time")
+    left_out: str | None = Field(None, description="why there is no measurement, where there is none")
+
+
+class BenchmarkRecord(_Row):
+    """Timings of one benchmark run, all peers in the same process."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    made: Made
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    timings: list[Timing]
+
+
+Record = Annotated[ProofRecord | TrainingRecord | EvaluationRecord | BenchmarkRecord, Field(discriminator="kind")]
+_ANY_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+
+
+def write_record(record: Record, path: str | Path) -> Path:
+    """Write `record` as JSON to `path`, whole or not at all; returns the path."""
+    path = Path(path)
+    with replace_file(path) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def read_record(path: str | Path) -> Record:
+    """Read a record as the type it was written as.
+
+    Raises:
+        InputError: there is no such file, or it is not a record (the message names the first field at fault).
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such record; pass the JSON file that a run wrote") from None
+    try:
+        return _ANY_RECORD.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path} is not a longspan record: {field}: {first['msg']}") from error
+
+
+def made_now(
+    *,
+    seed: int | None = None,
+    data: dict[str, str] | None = None,
+    command: str | None = None,
+    gpu: str | None = None,
+) -> Made:
+    """The `Made` of a record written now, by this process.
+
+    Args:
+        seed: the run's seed.
+        data: name -> SHA-256 of each data file read (`hash_file`).
+        command: what to type to do this again; the process's own command line where None.
+        gpu: name of the device, from whoever knows torch.
+    """
+    if command is None:
+        program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+        command = " ".join([program, *sys.argv[1:]])
+    return Made(
+        command=command,
+        commit=_commit(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        data=data or {},
+        machine=_machine(gpu),
+    )
+
+
+def hash_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _machine(gpu: str | None) -> Machine:
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    versions = {"python": platform.python_version()}
+    for name in ("longspan", "torch", "transformers", "triton"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_gib=round(page * pages / 2**30, 1),
+        gpu=gpu,
+        system=f"{platform.system()} {platform.machine()}",
+        versions=versions,
+    )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout longspan runs from, None for an installed wheel."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    try:
+        if not (Path(git("rev-parse", "--show-toplevel")) / "src" / "longspan").samefile(here):
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", "src") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

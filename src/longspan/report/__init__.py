@@ -1,0 +1,1 @@
+"""records -> tables, plots, one HTML page; reads records only, no torch."""

@@ -1,0 +1,1 @@
+"""recipe -> checkpoint: recipes, the glue to transformers' Trainer, resume."""
