@@ -112,6 +112,7 @@ class Score(_Row):
     n_questions: int
     metrics: dict[str, float] = Field(description="metric name -> value; per cent where the field uses per cent")
     seconds_per_question: float | None = None
+    peak_memory_gib: float | None = Field(None, description="highest while answering: of the GPU, else of the process")
     counts: dict[str, int] = Field(default_factory=dict, description="e.g. gold answers outside what was read")
 
 
@@ -134,6 +135,22 @@ class Answer(_Row):
     n_tokens: int | None = Field(None, description="question and document together")
 
 
+class Difference(_Row):
+    """One system against another on the same questions, by paired bootstrap over questions."""
+
+    system: str
+    baseline: str
+    dataset: str = Field(description="name of the data set, or 'all' for every question of the record")
+    language: str = Field(description="language, or 'all'")
+    metric: str
+    n_questions: int
+    mean: float = Field(description="mean over questions of system less baseline, in the metric's unit")
+    low: float = Field(description="2.5th percentile over resamples")
+    high: float = Field(description="97.5th percentile over resamples")
+    p_value: float = Field(description="two-sided")
+    n_resamples: int
+
+
 class EvaluationRecord(_Row):
     """Scores of one or more systems on the same questions."""
 
@@ -145,6 +162,7 @@ class EvaluationRecord(_Row):
     settings: dict[str, Any] = Field(default_factory=dict)
     scores: list[Score]
     answers: list[Answer] = Field(default_factory=list)
+    differences: list[Difference] = Field(default_factory=list)
 
 
 class Timing(_Row):
@@ -193,11 +211,15 @@ def read_record(path: str | Path) -> Record:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such record; pass the JSON file that a run wrote") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; pass the JSON file that a run wrote into it") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read; change its permissions") from None
     try:
-        return _ANY_RECORD.validate_json(text)
+        return _ANY_RECORD.validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
