@@ -1,0 +1,266 @@
+"""Extractive question answering with any transformers model that gives start and end logits.
+
+Documents longer than the model are read in overlapping windows; every question gets exactly one prediction.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from longspan.data import QaExample, QaFeature, make_qa_features
+from longspan.errors import InputError
+from longspan.tasks.qa_batch import GlobalTokens, QaCollator
+from longspan.tasks.qa_decoding import Span, WindowLogits, decode_spans
+
+# Families whose position table starts after the padding token's row: rows 0 to pad_token_id are never used.
+_RESERVES_ROWS = {
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
+# How much text is tokenised ahead: rows of like length for batches, yet never a whole corpus of features in memory.
+_CHUNK_CHARACTERS = 4_000_000
+_CHUNK_EXAMPLES = 256
+
+
+@dataclass
+class QaPrediction:
+    """The answer to one question: `context[start:end] == text`; all empty (0, 0) where no window holds any context.
+
+    `score` is the softmax over the alternatives, `logit` the best span's start + end logit. `no_answer_score` is
+    on the scale of `logit`: where it is higher, the model finds that the document does not answer the question.
+    `n_windows` were read; `n_tokens` counts question, special tokens and the part of the document that was read, each
+    token once. `seconds` is this question's share of the tokenising, the batches it was in and the decoding.
+    """
+
+    id: str
+    text: str
+    start: int
+    end: int
+    score: float
+    alternatives: list[Span]
+    no_answer_score: float
+    n_windows: int
+    n_tokens: int
+    seconds: float
+    logit: float = field(default=float("-inf"))
+
+
+class QaPredictor:
+    """Answers questions with one model.
+
+    Args:
+        model: any transformers model whose outputs have `start_logits` and `end_logits`.
+        tokenizer: its fast tokenizer.
+        max_length: longest window in tokens, question and special tokens included; None: all that the model takes.
+        overlap: tokens of the document that neighbouring windows share.
+        truncate: read the first window only; an answer beyond it cannot be found.
+        global_tokens: "question" or "none"; only Longformer models have global tokens.
+        batch_size: windows per batch.
+        max_answer_tokens: longest answer.
+        n_best: alternatives kept for each question.
+        device: where to run; None: where the model is.
+        dtype: torch.bfloat16 or torch.float16 run under autocast; None: as the model is.
+
+    Raises:
+        InputError: `max_length` is beyond the model, the model's own limit is unknown and none is given, the
+            tokenizer is not a fast one, or another option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int | None = None,
+        overlap: int = 128,
+        truncate: bool = False,
+        global_tokens: GlobalTokens = "question",
+        batch_size: int = 8,
+        max_answer_tokens: int = 30,
+        n_best: int = 20,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise InputError(f"{type(tokenizer).__name__} has no character offsets; use the fast tokenizer")
+        for name, value in (("batch_size", batch_size), ("max_answer_tokens", max_answer_tokens), ("n_best", n_best)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+        if global_tokens not in ("question", "none"):
+            raise InputError(f'global_tokens is {global_tokens!r}; it must be "question" or "none"')
+        self.model = model if device is None else model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
+        self.tokenizer = tokenizer
+        self.max_length = check_max_length(model, max_length)
+        self.overlap = overlap
+        self.truncate = truncate
+        self.global_tokens = global_tokens
+        self.batch_size = batch_size
+        self.max_answer_tokens = max_answer_tokens
+        self.n_best = n_best
+        self.dtype = dtype
+        # Rows are filled on the right whatever the tokenizer prefers: BERT counts positions from the row's start.
+        pad_token_id = tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
+        self._collate = QaCollator(model, pad_token_id, global_tokens=global_tokens)
+
+    def predict(self, examples: Sequence[QaExample], *, progress: bool = True) -> list[QaPrediction]:
+        """One prediction for each example, in the given order.
+
+        Raises:
+            InputError: a document or question is empty, a question leaves no room for the document, the model's
+                outputs are not those of question answering, or its logits are NaN (each names the example).
+        """
+        for example in examples:
+            if not example.question.strip():
+                raise InputError(f"question {example.id!r} is empty; give it some text or remove it")
+            if not example.context.strip():
+                raise InputError(f"question {example.id!r} has an empty document; give it some text or remove it")
+        predictions: list[QaPrediction] = []
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with tqdm(total=len(examples), unit="question", disable=None if progress else True) as bar:
+                for chunk in _chunks(examples):
+                    predictions.extend(self._predict_chunk(chunk, bar))
+        finally:
+            self.model.train(was_training)
+        return predictions
+
+    def _predict_chunk(self, examples: Sequence[QaExample], bar: tqdm) -> list[QaPrediction]:
+        began = time.perf_counter()
+        features = make_qa_features(
+            examples, self.tokenizer, max_length=self.max_length, overlap=self.overlap, with_labels=False
+        )
+        if self.truncate:
+            features = [feature for feature in features if feature.window_index == 0]
+        seconds = [(time.perf_counter() - began) / len(examples)] * len(examples)
+        windows: list[list[tuple[QaFeature, WindowLogits]]] = [[] for _ in examples]
+        n_missing = [0] * len(examples)
+        for feature in features:
+            n_missing[feature.example_index] += 1
+        # Longest first: what does not fit into memory fails at once.
+        by_length = sorted(features, key=lambda feature: -len(feature.input_ids))
+        for first in range(0, len(by_length), self.batch_size):
+            batch = by_length[first : first + self.batch_size]
+            began = time.perf_counter()
+            logits = self._logits(batch)
+            share = (time.perf_counter() - began) / len(batch)
+            for feature, window in zip(batch, logits, strict=True):
+                windows[feature.example_index].append((feature, window))
+                seconds[feature.example_index] += share
+                n_missing[feature.example_index] -= 1
+                bar.update(n_missing[feature.example_index] == 0)
+        return [
+            self._decode(example, sorted(found, key=lambda pair: pair[0].window_index), spent)
+            for example, found, spent in zip(examples, windows, seconds, strict=True)
+        ]
+
+    def _logits(self, features: Sequence[QaFeature]) -> list[WindowLogits]:
+        """The model's start and end logits of each feature's own tokens, float32."""
+        device = self.model.device
+        batch = {name: tensor.to(device) for name, tensor in self._collate(features).items()}
+        low = self.dtype in (torch.bfloat16, torch.float16) and self.model.dtype != self.dtype
+        autocast = torch.autocast(device.type, dtype=self.dtype) if low else contextlib.nullcontext()
+        with torch.inference_mode(), autocast:
+            outputs = self.model(**batch)
+        if getattr(outputs, "start_logits", None) is None or getattr(outputs, "end_logits", None) is None:
+            raise InputError(
+                f"{type(self.model).__name__} gives no start and end logits; load a question answering model "
+                "(fine-tune one with `longspan finetune`)"
+            )
+        start_BT, end_BT = outputs.start_logits.float().cpu().numpy(), outputs.end_logits.float().cpu().numpy()
+        return [
+            WindowLogits(
+                start_BT[row, : len(feature.input_ids)], end_BT[row, : len(feature.input_ids)], feature.offsets
+            )
+            for row, feature in enumerate(features)
+        ]
+
+    def _decode(
+        self, example: QaExample, windows: Sequence[tuple[QaFeature, WindowLogits]], seconds: float
+    ) -> QaPrediction:
+        began = time.perf_counter()
+        try:
+            spans, no_answer_score = decode_spans(
+                [logits for _, logits in windows],
+                example.context,
+                max_answer_tokens=self.max_answer_tokens,
+                n_best=self.n_best,
+            )
+        except InputError as error:
+            raise InputError(f"question {example.id!r}: {error}") from None
+        best = spans[0] if spans else Span("", 0, 0, 0.0)
+        return QaPrediction(
+            id=example.id,
+            text=best.text,
+            start=best.start,
+            end=best.end,
+            score=best.score,
+            alternatives=spans,
+            no_answer_score=no_answer_score,
+            n_windows=len(windows),
+            n_tokens=self._count_tokens([feature for feature, _ in windows]),
+            seconds=seconds + time.perf_counter() - began,
+            logit=best.logit,
+        )
+
+    def _count_tokens(self, features: Sequence[QaFeature]) -> int:
+        """Tokens of question and document, those in the overlap of two windows once."""
+        n_context = [sum(offset is not None for offset in feature.offsets) for feature in features]
+        n_others = len(features[0].input_ids) - n_context[0]
+        return n_others + sum(n_context) - self.overlap * (len(features) - 1)
+
+
+def max_tokens_of(model: PreTrainedModel) -> int | None:
+    """The longest input `model` takes: its position rows less the reserved ones; None where it has no such limit."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    if model.config.model_type in _RESERVES_ROWS:
+        pad_token_id = getattr(model.config, "pad_token_id", None)
+        return positions - (1 if pad_token_id is None else pad_token_id) - 1
+    return positions
+
+
+def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
+    """`max_length`, or the model's own where None.
+
+    Raises:
+        InputError: it is longer than the model, or None for a model without a limit.
+    """
+    limit = max_tokens_of(model)
+    if max_length is None:
+        if limit is None:
+            raise InputError(f"{type(model).__name__} has no longest input of its own; set max_length")
+        return limit
+    if max_length < 1:
+        raise InputError(f"max_length is {max_length}; it must be at least 1")
+    if limit is not None and max_length > limit:
+        raise InputError(
+            f"max_length is {max_length} but the model takes {limit} tokens; lower it (longer documents are read in "
+            f"overlapping windows), or extend the model first with `longspan extend`"
+        )
+    return max_length
+
+
+def _chunks(examples: Sequence[QaExample]) -> Iterator[Sequence[QaExample]]:
+    first, characters = 0, 0
+    for i, example in enumerate(examples):
+        characters += len(example.context)
+        if i + 1 - first >= _CHUNK_EXAMPLES or characters >= _CHUNK_CHARACTERS:
+            yield examples[first : i + 1]
+            first, characters = i + 1, 0
+    if first < len(examples):
+        yield examples[first:]
