@@ -2,3 +2,46 @@
 
 Names are loaded when first used, so that `AttentionPattern` needs no torch.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longspan.attention.dispatch import attend
+    from longspan.attention.pattern import AttentionPattern
+    from longspan.attention.selection import Choice, explain, select
+    from longspan.attention.slots import GlobalRows, GlobalSlots
+    from longspan.attention.weights import attention_weights
+
+_FILE_OF_NAME = {
+    "AttentionPattern": "pattern",
+    "Choice": "selection",
+    "GlobalRows": "slots",
+    "GlobalSlots": "slots",
+    "attend": "dispatch",
+    "attention_weights": "weights",
+    "explain": "selection",
+    "select": "selection",
+}
+
+__all__ = [
+    "AttentionPattern",
+    "Choice",
+    "GlobalRows",
+    "GlobalSlots",
+    "attend",
+    "attention_weights",
+    "explain",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILE_OF_NAME:
+        raise AttributeError(f"module 'longspan.attention' has no attribute {name!r}")
+    # No file has the name of a function: importing it would put the file in the function's place.
+    return getattr(importlib.import_module(f"longspan.attention.{_FILE_OF_NAME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,177 @@
+"""One validation of everything `attend` is given, the same for every backend.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots
+"""
+
+import torch
+from torch import Tensor
+
+from longspan.attention.inputs import AttentionInputs
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.slots import GlobalRows, GlobalSlots
+from longspan.errors import InputError
+
+
+def check_inputs(
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    pattern: AttentionPattern,
+    *,
+    is_token_BT: Tensor | None,
+    is_global_BT: Tensor | None,
+    document_BT: Tensor | None,
+    global_rows: GlobalRows | None,
+    scale: float | None,
+    dropout_p: float,
+) -> AttentionInputs:
+    """The arguments of one call as a value, once nothing is wrong with them.
+
+    Raises:
+        InputError: names the argument, says what is wrong with it and what was expected.
+    """
+    if not isinstance(pattern, AttentionPattern):
+        raise InputError(f"pattern must be an AttentionPattern, not {type(pattern).__name__}")
+    _check_vectors(q_BHTD, k_BHTD, v_BHTD)
+    pattern.dilations(q_BHTD.shape[1])
+    if isinstance(dropout_p, bool) or not isinstance(dropout_p, int | float) or not 0 <= dropout_p < 1:
+        raise InputError(f"dropout_p is a probability from 0 to below 1, not {dropout_p!r}")
+    for name, mask_BT in (("is_token_BT", is_token_BT), ("is_global_BT", is_global_BT)):
+        if mask_BT is not None:
+            _check_mask(name, mask_BT, q_BHTD)
+    if document_BT is not None:
+        _check_documents(document_BT, is_token_BT, q_BHTD)
+    if global_rows is not None:
+        _check_global_rows(global_rows, pattern, q_BHTD)
+        _check_same_set(global_rows.slots, is_global_BT, is_token_BT)
+        is_global_BT = None
+    return AttentionInputs(
+        q_BHTD,
+        k_BHTD,
+        v_BHTD,
+        pattern,
+        is_token_BT,
+        is_global_BT,
+        document_BT,
+        global_rows,
+        scale=q_BHTD.shape[3] ** -0.5 if scale is None else scale,
+        dropout_p=dropout_p,
+    )
+
+
+def _check_vectors(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> None:
+    for name, x in (("q_BHTD", q_BHTD), ("k_BHTD", k_BHTD), ("v_BHTD", v_BHTD)):
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} must be a torch tensor, not {type(x).__name__}")
+        if x.dim() != 4:
+            raise InputError(
+                f"{name} must have 4 dimensions (rows, heads, tokens, width per head), not shape {tuple(x.shape)}"
+            )
+        if not x.dtype.is_floating_point:
+            raise InputError(f"{name} must hold floating-point numbers, not {x.dtype}")
+    for name, x in (("k_BHTD", k_BHTD), ("v_BHTD", v_BHTD)):
+        for axis, what in enumerate(("batch rows", "heads", "tokens", "width per head")):
+            if x.shape[axis] != q_BHTD.shape[axis]:
+                raise InputError(
+                    f"{name} differs from q_BHTD in {what}: {x.shape[axis]}, not {q_BHTD.shape[axis]}"
+                    f" (shapes {tuple(x.shape)} and {tuple(q_BHTD.shape)})"
+                )
+        _check_alike(name, x, q_BHTD)
+    if 0 in q_BHTD.shape:
+        raise InputError(
+            f"q_BHTD is empty (shape {tuple(q_BHTD.shape)}); attention needs at least one row, head, token and width"
+        )
+
+
+def _check_alike(name: str, x: Tensor, q_BHTD: Tensor) -> None:
+    if x.dtype != q_BHTD.dtype:
+        raise InputError(f"{name} is {x.dtype} but q_BHTD is {q_BHTD.dtype}; cast one of them")
+    if x.device != q_BHTD.device:
+        raise InputError(f"{name} is on {x.device} but q_BHTD is on {q_BHTD.device}; move one of them")
+
+
+def _check_mask(name: str, mask_BT: Tensor, q_BHTD: Tensor) -> None:
+    if not isinstance(mask_BT, Tensor):
+        raise InputError(f"{name} must be a torch tensor, not {type(mask_BT).__name__}")
+    expected = (q_BHTD.shape[0], q_BHTD.shape[2])
+    if tuple(mask_BT.shape) != expected:
+        raise InputError(f"{name} must have shape {expected} (rows, tokens), not {tuple(mask_BT.shape)}")
+    if mask_BT.dtype != torch.bool:
+        raise InputError(f"{name} must be bool (True = yes), not {mask_BT.dtype}; try {name}.bool()")
+    if mask_BT.device != q_BHTD.device:
+        raise InputError(f"{name} is on {mask_BT.device} but q_BHTD is on {q_BHTD.device}; move one of them")
+
+
+def _check_documents(document_BT: Tensor, is_token_BT: Tensor | None, q_BHTD: Tensor) -> None:
+    if not isinstance(document_BT, Tensor):
+        raise InputError(f"document_BT must be a torch tensor, not {type(document_BT).__name__}")
+    expected = (q_BHTD.shape[0], q_BHTD.shape[2])
+    if tuple(document_BT.shape) != expected:
+        raise InputError(f"document_BT must have shape {expected} (rows, tokens), not {tuple(document_BT.shape)}")
+    if document_BT.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"document_BT must hold whole numbers (int64 or int32), not {document_BT.dtype}")
+    if document_BT.device != q_BHTD.device:
+        raise InputError(f"document_BT is on {document_BT.device} but q_BHTD is on {q_BHTD.device}; move one of them")
+    if torch.compiler.is_compiling():
+        return
+    ids_BT = document_BT
+    if is_token_BT is not None:
+        # Whatever stands at padding counts for nothing.
+        ids_BT = document_BT.masked_fill(~is_token_BT, torch.iinfo(document_BT.dtype).min)
+    backwards_BT = ids_BT < ids_BT.cummax(dim=1).values
+    if is_token_BT is not None:
+        backwards_BT = backwards_BT & is_token_BT
+    if bool(backwards_BT.any()):
+        row, token = (int(n) for n in backwards_BT.nonzero()[0])
+        raise InputError(
+            f"document_BT goes backwards in row {row} at token {token}; ids must not decrease along a row"
+            " (documents lie one after another, each in one piece)"
+        )
+
+
+def _check_global_rows(global_rows: GlobalRows, pattern: AttentionPattern, q_BHTD: Tensor) -> None:
+    B, H, T, D = q_BHTD.shape
+    (index_BG, is_used_BG), q_BHGD, k_BHTD, v_BHTD = global_rows
+    if index_BG.dim() != 2 or index_BG.shape[0] != B or is_used_BG.shape != index_BG.shape:
+        raise InputError(
+            f"global_rows.slots must hold two tensors [{B}, G],"
+            f" not {tuple(index_BG.shape)} and {tuple(is_used_BG.shape)}"
+        )
+    if index_BG.dtype != torch.int64 or is_used_BG.dtype != torch.bool:
+        raise InputError(f"global_rows.slots must be int64 and bool, not {index_BG.dtype} and {is_used_BG.dtype}")
+    G = index_BG.shape[1]
+    for name, x, expected in (
+        ("q_BHGD", q_BHGD, (B, H, G, D)),
+        ("k_BHTD", k_BHTD, (B, H, T, D)),
+        ("v_BHTD", v_BHTD, (B, H, T, D)),
+    ):
+        if tuple(x.shape) != expected:
+            raise InputError(f"global_rows.{name} must have shape {expected}, not {tuple(x.shape)}")
+        _check_alike(f"global_rows.{name}", x, q_BHTD)
+    n_first = min(pattern.n_global, T)
+    if n_first > G:
+        raise InputError(
+            f"the pattern's first {n_first} positions are global, but global_rows has only {G} slots;"
+            " make the slots of them too (GlobalSlots.first, or GlobalSlots.find with those positions set)"
+        )
+    if torch.compiler.is_compiling():
+        return
+    if bool(((index_BG < 0) | (index_BG >= T)).any()):
+        raise InputError(f"global_rows.slots has a position outside 0 to {T - 1}")
+    expected_G = torch.arange(n_first, device=index_BG.device)
+    if bool(((index_BG[:, :n_first] != expected_G) & is_used_BG[:, :n_first]).any()):
+        raise InputError(
+            f"the pattern's first {n_first} positions are global, but they are not the first slots of global_rows;"
+            " make the slots of them too (GlobalSlots.first, or GlobalSlots.find with those positions set)"
+        )
+
+
+def _check_same_set(slots: GlobalSlots, is_global_BT: Tensor | None, is_token_BT: Tensor | None) -> None:
+    """With `global_rows` the slots are the global set: a mask beside them may only repeat it."""
+    if is_global_BT is None or torch.compiler.is_compiling():
+        return
+    differs_BT = slots.mask(is_global_BT.shape[1]) != is_global_BT
+    if is_token_BT is not None:
+        differs_BT = differs_BT & is_token_BT
+    if bool(differs_BT.any()):
+        raise InputError("is_global_BT and global_rows.slots name different tokens; give the slots alone")

@@ -1,0 +1,46 @@
+"""Everything one call of `attend` was given, in one value that backends take.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.slots import GlobalRows, GlobalSlots
+
+
+class AttentionInputs(NamedTuple):
+    """Checked arguments of one call (`checks.check_inputs`); the masks that would change nothing may be None."""
+
+    q_BHTD: Tensor
+    k_BHTD: Tensor
+    v_BHTD: Tensor
+    pattern: AttentionPattern
+    is_token_BT: Tensor | None
+    is_global_BT: Tensor | None  # the dynamic set; the static first ones are the pattern's
+    document_BT: Tensor | None
+    global_rows: GlobalRows | None
+    scale: float
+    dropout_p: float
+
+    def global_slots(self) -> GlobalSlots | None:
+        """Where the global tokens are, static and dynamic; None where there are certainly none.
+
+        Waits for the device only where a dynamic mask was given.
+        """
+        B, _, T, _ = self.q_BHTD.shape
+        if self.global_rows is not None:
+            slots = self.global_rows.slots
+            if slots.index_BG.shape[1] == 0:
+                return None
+            return slots if self.is_token_BT is None else slots.without_padding(self.is_token_BT)
+        is_token_BT = self.is_token_BT
+        if is_token_BT is None:
+            is_token_BT = torch.ones(B, T, dtype=torch.bool, device=self.q_BHTD.device)
+        if self.is_global_BT is None:
+            return GlobalSlots.first(self.pattern.n_global, is_token_BT)
+        is_first_T = torch.arange(T, device=self.q_BHTD.device) < self.pattern.n_global
+        return GlobalSlots.find((self.is_global_BT | is_first_T) & is_token_BT)

@@ -1,0 +1,90 @@
+"""Which backend computes a call, and why: one table, one question asked of each line.
+
+To add a backend: one file with a function from `AttentionInputs` to the output, and one line in `BACKENDS`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from longspan.attention.inputs import AttentionInputs
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.reference import attend_reference
+from longspan.errors import InputError
+
+
+class Request(NamedTuple):
+    """What a backend is asked for, without the tensors."""
+
+    n_rows: int
+    n_heads: int
+    n_tokens: int
+    width: int
+    device: str
+    dtype: torch.dtype
+    needs_grad: bool
+    pattern: AttentionPattern
+    has_padding: bool = False
+    has_dynamic_global: bool = False
+    has_documents: bool = False
+    dropout_p: float = 0.0
+
+
+class Backend(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        attend: computes a call.
+        reason_against: why it cannot serve a request, or None where it can.
+        reason_for: why it is worth choosing.
+    """
+
+    attend: Callable[[AttentionInputs], Tensor]
+    reason_against: Callable[[Request], str | None]
+    reason_for: str
+
+
+class Choice(NamedTuple):
+    """What `select` chose: the backend's name, and a reason for or against each one in the table."""
+
+    backend: str
+    reasons: dict[str, str]
+
+
+# In order of preference: the first that can serve a request is taken.
+BACKENDS: dict[str, Backend] = {
+    "reference": Backend(attend_reference, lambda request: None, "dense oracle: always right, quadratic"),
+}
+
+
+def select(request: Request, backend: str = "auto") -> Choice:
+    """Choose the backend for `request`: the first in the table that can serve it, or the one that is named.
+
+    Raises:
+        InputError: no backend has the name, or the named one cannot serve the request (it is never replaced).
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise InputError(f"no attention backend is called {backend!r}; choose auto or one of {', '.join(BACKENDS)}")
+    reasons: dict[str, str] = {}
+    chosen = None
+    for name, line in BACKENDS.items():
+        against = line.reason_against(request)
+        if against is not None:
+            reasons[name] = f"no: {against}"
+        elif chosen is None and backend in ("auto", name):
+            chosen = name
+            reasons[name] = f"chosen: {line.reason_for}" if backend == "auto" else "chosen: named by the caller"
+        else:
+            reasons[name] = f"could, but is not needed: {line.reason_for}"
+    if chosen is None:
+        raise InputError(f"attention backend {backend!r} cannot do this: {reasons[backend].removeprefix('no: ')}")
+    return Choice(chosen, reasons)
+
+
+def explain(request: Request, backend: str = "auto") -> str:
+    """`select`'s answer as text, one line a backend."""
+    choice = select(request, backend)
+    width = max(map(len, choice.reasons))
+    return "\n".join(f"{name:{width}}  {reason}" for name, reason in choice.reasons.items())

@@ -1,0 +1,136 @@
+"""Attention probabilities to look at, in the layout of transformers' `output_attentions` for Longformer.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots
+W window columns = left + 1 + right  S score columns = G + W  K queries per block
+"""
+
+import torch
+from torch import Tensor
+
+from longspan.attention.checks import check_inputs
+from longspan.attention.global_rows import at_slots, visible_from_slots
+from longspan.attention.inputs import AttentionInputs
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.slots import GlobalRows, GlobalSlots
+
+_BLOCK = 64
+
+
+def attention_weights(
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    pattern: AttentionPattern,
+    *,
+    is_token_BT: Tensor | None = None,
+    is_global_BT: Tensor | None = None,
+    document_BT: Tensor | None = None,
+    global_rows: GlobalRows | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The probabilities that `attend` weighs values by, without dropout; arguments as in `attend`.
+
+    Memory grows linearly with the number of tokens.
+
+    Returns:
+        The local rows' probabilities [B, H, T, G + left + 1 + right] and the global rows' [B, H, G, T], of q's dtype;
+        the second is None, and G is 0, where no row has a global token. Column g < G of the first is global token g;
+        column G + c is the key at distance (c - left) * dilation. What is invisible is zero, and so are, as in
+        transformers, the window columns of global tokens (they stand in the first G), the rows of global tokens (they
+        stand in the second) and of padding, and unused slots.
+
+    Raises:
+        InputError: an argument does not fit the others.
+    """
+    inputs = check_inputs(
+        q_BHTD,
+        k_BHTD,
+        k_BHTD,
+        pattern,
+        is_token_BT=is_token_BT,
+        is_global_BT=is_global_BT,
+        document_BT=document_BT,
+        global_rows=global_rows,
+        scale=scale,
+        dropout_p=0.0,
+    )
+    slots = inputs.global_slots()
+    T = q_BHTD.shape[2]
+    local = [_local_block(inputs, slots, start, min(start + _BLOCK, T)) for start in range(0, T, _BLOCK)]
+    local_BHTS = torch.cat(local, dim=2)
+    return local_BHTS, None if slots is None else _global_probabilities(inputs, slots)
+
+
+def _local_block(inputs: AttentionInputs, slots: GlobalSlots | None, start: int, stop: int) -> Tensor:
+    """Probabilities [B, H, K, S] of the queries from `start` to before `stop`."""
+    pattern, device = inputs.pattern, inputs.q_BHTD.device
+    H, T = inputs.q_BHTD.shape[1:3]
+    dtype = torch.promote_types(inputs.q_BHTD.dtype, torch.float32)
+    dilation_H11 = torch.tensor(pattern.dilations(H), device=device)[:, None, None]
+    reach = max(pattern.dilations(H))
+    first, last = max(0, start - pattern.left * reach), min(T, stop + pattern.right * reach)
+    q_BHKD = inputs.q_BHTD[:, :, start:stop].to(dtype) * inputs.scale
+
+    query_K1 = torch.arange(start, stop, device=device)[:, None]
+    step_W = torch.arange(-pattern.left, pattern.right + 1, device=device)
+    key_HKW = query_K1 + step_W * dilation_H11
+    is_inside_HKW = (key_HKW >= 0) & (key_HKW < T)
+    key_HKW = key_HKW.clamp(0, T - 1)
+    range_BHKR = q_BHKD @ inputs.k_BHTD[:, :, first:last].to(dtype).mT
+    column_HKW = (key_HKW - first).clamp(0, last - first - 1)
+    score_BHKW = range_BHKR.gather(3, column_HKW.expand(len(range_BHKR), -1, -1, -1))
+    is_seen_BHKW = is_inside_HKW & pattern.visible(query_K1, key_HKW, dilation=dilation_H11)
+    is_seen_BHKW = is_seen_BHKW & _same_side(inputs, query_K1, key_HKW[None])
+    is_local_BK = None
+    if slots is not None:
+        is_global_BT = slots.mask(T)
+        is_seen_BHKW = is_seen_BHKW & ~is_global_BT[:, key_HKW]
+        is_local_BK = ~is_global_BT[:, start:stop]
+        index_B11G = slots.index_BG[:, None, None, :]
+        score_BHKG = q_BHKD @ at_slots(inputs.k_BHTD, inputs, slots).to(dtype).mT
+        is_seen_BHKG = pattern.visible(query_K1, index_B11G, key_is_global=True) & slots.is_used_BG[:, None, None, :]
+        is_seen_BHKG = is_seen_BHKG & _same_side(inputs, query_K1, index_B11G)
+        score_BHKW = torch.cat([score_BHKG, score_BHKW], dim=-1)
+        shape = score_BHKW.shape
+        is_seen_BHKW = torch.cat(
+            [is_seen_BHKG.expand(*shape[:3], -1), is_seen_BHKW.expand(*shape[:3], -1)],
+            dim=-1,
+        )
+    prob_BHKS = _softmax_where(score_BHKW, is_seen_BHKW)
+    if is_local_BK is not None:
+        prob_BHKS = prob_BHKS.masked_fill(~is_local_BK[:, None, :, None], 0)
+    return prob_BHKS.to(inputs.q_BHTD.dtype)
+
+
+def _same_side(inputs: AttentionInputs, query_K1: Tensor, key_BHKS: Tensor) -> Tensor:
+    """Whether query and key are both tokens, of the same document, [B, H, K, S] by broadcasting."""
+    same = torch.ones((), dtype=torch.bool, device=query_K1.device)
+    for value_BT, is_mask in ((inputs.is_token_BT, True), (inputs.document_BT, False)):
+        if value_BT is None:
+            continue
+        B = value_BT.shape[0]
+        of_query_B1K1 = value_BT[:, query_K1][:, None]
+        row_B111 = torch.arange(B, device=value_BT.device)[:, None, None, None]
+        of_key_BHKS = value_BT[row_B111, key_BHKS]
+        same = same & (of_query_B1K1 & of_key_BHKS if is_mask else of_query_B1K1 == of_key_BHKS)
+    return same
+
+
+def _global_probabilities(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
+    """Probabilities [B, H, G, T] of the global rows."""
+    dtype = torch.promote_types(inputs.q_BHTD.dtype, torch.float32)
+    if inputs.global_rows is not None:
+        q_BHGD, k_BHTD = inputs.global_rows.q_BHGD, inputs.global_rows.k_BHTD
+    else:
+        q_BHGD, k_BHTD = at_slots(inputs.q_BHTD, inputs, slots), inputs.k_BHTD
+    score_BHGT = q_BHGD.to(dtype) @ k_BHTD.to(dtype).mT * inputs.scale
+    is_seen_BHGT = visible_from_slots(inputs, slots)
+    is_used_B1G1 = slots.is_used_BG[:, None, :, None]
+    is_seen_BHGT = is_used_B1G1 if is_seen_BHGT is None else is_seen_BHGT & is_used_B1G1
+    return _softmax_where(score_BHGT, is_seen_BHGT).to(inputs.q_BHTD.dtype)
+
+
+def _softmax_where(score: Tensor, is_seen: Tensor) -> Tensor:
+    """Softmax over the last axis among what is seen; zeros elsewhere, and throughout where nothing is seen."""
+    is_seen = is_seen.expand_as(score)
+    score = score.masked_fill(~is_seen, -torch.inf).masked_fill(~is_seen.any(dim=-1, keepdim=True), 0)
+    return score.softmax(dim=-1).masked_fill(~is_seen, 0)
