@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from longspan.data import QaExample, QaFeature, make_qa_features
+from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
 from longspan.errors import InputError
-from longspan.tasks.qa_batch import GlobalTokens, QaCollator
+from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
 from longspan.tasks.qa_decoding import Span, WindowLogits, decode_spans
 
 # Families whose position table starts after the padding token's row: rows 0 to pad_token_id are never used.
@@ -99,8 +100,6 @@ class QaPredictor:
         for name, value in (("batch_size", batch_size), ("max_answer_tokens", max_answer_tokens), ("n_best", n_best)):
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
-        if global_tokens not in ("question", "none"):
-            raise InputError(f'global_tokens is {global_tokens!r}; it must be "question" or "none"')
         self.model = model if device is None else model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
         self.tokenizer = tokenizer
         self.max_length = check_max_length(model, max_length)
@@ -111,9 +110,7 @@ class QaPredictor:
         self.max_answer_tokens = max_answer_tokens
         self.n_best = n_best
         self.dtype = dtype
-        # Rows are filled on the right whatever the tokenizer prefers: BERT counts positions from the row's start.
-        pad_token_id = tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
-        self._collate = QaCollator(model, pad_token_id, global_tokens=global_tokens)
+        self._collate = ModelCollator(model, tokenizer, global_tokens=global_tokens)
 
     def predict(self, examples: Sequence[QaExample], *, progress: bool = True) -> list[QaPrediction]:
         """One prediction for each example, in the given order.
@@ -143,29 +140,38 @@ class QaPredictor:
         features = make_qa_features(
             examples, self.tokenizer, max_length=self.max_length, overlap=self.overlap, with_labels=False
         )
-        if self.truncate:
-            features = [feature for feature in features if feature.window_index == 0]
         seconds = [(time.perf_counter() - began) / len(examples)] * len(examples)
         windows: list[list[tuple[QaFeature, WindowLogits]]] = [[] for _ in examples]
-        n_missing = [0] * len(examples)
-        for feature in features:
-            n_missing[feature.example_index] += 1
-        # Longest first: what does not fit into memory fails at once.
-        by_length = sorted(features, key=lambda feature: -len(feature.input_ids))
-        for first in range(0, len(by_length), self.batch_size):
-            batch = by_length[first : first + self.batch_size]
+        answered: dict[int, QaPrediction] = {}
+        for batch in self._batches(features):
             began = time.perf_counter()
             logits = self._logits(batch)
             share = (time.perf_counter() - began) / len(batch)
             for feature, window in zip(batch, logits, strict=True):
-                windows[feature.example_index].append((feature, window))
-                seconds[feature.example_index] += share
-                n_missing[feature.example_index] -= 1
-                bar.update(n_missing[feature.example_index] == 0)
-        return [
-            self._decode(example, sorted(found, key=lambda pair: pair[0].window_index), spent)
-            for example, found, spent in zip(examples, windows, seconds, strict=True)
-        ]
+                i = feature.example_index
+                windows[i].append((feature, window))
+                seconds[i] += share
+                if len(windows[i]) == (1 if self.truncate else feature.n_windows):
+                    # Decoded at once, so that no more logits are kept than documents are being read.
+                    answered[i] = self._decode(examples[i], windows[i], seconds[i])
+                    windows[i] = []
+                    bar.update()
+        return [answered[i] for i in range(len(examples))]
+
+    def _batches(self, features: QaFeatures) -> Iterator[list[QaFeature]]:
+        """Windows of like length, the longest first: what does not fit into memory fails at once."""
+        order = np.argsort(-features.lengths, kind="stable")
+        batch: list[QaFeature] = []
+        for place in order:
+            feature = features[int(place)]
+            if self.truncate and feature.window_index > 0:
+                continue
+            batch.append(feature)
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def _logits(self, features: Sequence[QaFeature]) -> list[WindowLogits]:
         """The model's start and end logits of each feature's own tokens, float32."""
@@ -220,7 +226,10 @@ class QaPredictor:
         """Tokens of question and document, those in the overlap of two windows once."""
         n_context = [sum(offset is not None for offset in feature.offsets) for feature in features]
         n_others = len(features[0].input_ids) - n_context[0]
-        return n_others + sum(n_context) - self.overlap * (len(features) - 1)
+        room = self.max_length - n_others
+        # Where a question leaves too little room for the overlap, windows overlap by half (longspan.data.qa_features).
+        overlap = self.overlap if self.overlap < room else room - (room + 1) // 2
+        return n_others + sum(n_context) - overlap * (len(features) - 1)
 
 
 def max_tokens_of(model: PreTrainedModel) -> int | None:

