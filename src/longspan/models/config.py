@@ -1,0 +1,175 @@
+"""`LongformerConfig`: transformers' keys with transformers' meaning, and four more; and the patterns they stand for."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import transformers
+from huggingface_hub.dataclasses import strict
+
+from longspan.attention import AttentionPattern
+from longspan.attention.selection import BACKENDS
+from longspan.errors import InputError
+
+CLASSIFIER_ACTIVATIONS = ("tanh", "relu", "gelu")
+
+
+@strict
+class LongformerConfig(transformers.LongformerConfig):
+    """Configuration of every model of this room; a checkpoint's `config.json` is read and written by transformers too.
+
+    All of transformers' `LongformerConfig` holds, with two freedoms: `attention_window` may be changed after a model
+    is made and takes effect at its next forward, and a list of windows may hold any even numbers.
+
+    Attributes:
+        attention_window: both sides together, even; one for all layers, or one for each.
+        attention_dilation: positions per step of the window: one for all layers, or for each layer one, or for each
+            layer one for each head. 1 means no gaps.
+        global_attention_size: so many tokens at the start of every row are global, whatever the masks say. With it the
+            task heads mark no global tokens of their own, and no shape depends on the data.
+        attention_backend: "auto", or the name of one of `longspan.attention`'s backends.
+        classifier_activation: between the two layers of the sequence classification head: "tanh", "relu" (DistilBERT)
+            or "gelu" (ELECTRA).
+
+    Raises:
+        InputError: an odd, zero or negative window, a list of the wrong length, a dilation below 1, a negative number
+            of global tokens, an unknown backend or activation.
+    """
+
+    attention_dilation: int | list[Any] = 1
+    global_attention_size: int = 0
+    attention_backend: str = "auto"
+    classifier_activation: str = "tanh"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        attention_patterns(self)
+        attention_backend(self)
+        classifier_activation(self)
+
+    # transformers ties attention weights to its eager kernels; here they are computed beside any backend.
+    @property
+    def output_attentions(self) -> bool | None:
+        """Whether models return attention weights by default."""
+        return self._output_attentions
+
+    @output_attentions.setter
+    def output_attentions(self, value: bool | None) -> None:
+        self._output_attentions = value
+
+    def validate_output_attentions(self) -> None:
+        """Nothing to check: see `output_attentions`."""
+
+
+def attention_patterns(
+    config: transformers.LongformerConfig, *, n_global: int | None = None
+) -> tuple[AttentionPattern, ...]:
+    """Who sees whom in each layer; read anew at each forward, so that a changed configuration takes effect.
+
+    Args:
+        config: ours or transformers'.
+        n_global: static global tokens of the patterns; the configuration's where None.
+
+    Raises:
+        InputError: a window or dilation that cannot be, or a list of another length than the model's layers.
+    """
+    return _patterns(
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        _frozen(config.attention_window),
+        _frozen(getattr(config, "attention_dilation", 1)),
+        getattr(config, "global_attention_size", 0) if n_global is None else n_global,
+    )
+
+
+def attention_backend(config: transformers.LongformerConfig) -> str:
+    """The backend's name, "auto" where the configuration has none.
+
+    Raises:
+        InputError: there is no such backend.
+    """
+    name = getattr(config, "attention_backend", "auto")
+    if name != "auto" and name not in BACKENDS:
+        raise InputError(f"attention_backend must be one of {', '.join(['auto', *BACKENDS])}, not {name!r}")
+    return name
+
+
+def classifier_activation(config: transformers.LongformerConfig) -> str:
+    """The sequence classification head's activation.
+
+    Raises:
+        InputError: it is none of `CLASSIFIER_ACTIVATIONS`.
+    """
+    name = getattr(config, "classifier_activation", "tanh")
+    if name not in CLASSIFIER_ACTIVATIONS:
+        raise InputError(f"classifier_activation must be one of {', '.join(CLASSIFIER_ACTIVATIONS)}, not {name!r}")
+    return name
+
+
+def count_labels(config: transformers.LongformerConfig) -> int:
+    """How many scores a classification or question answering head gives."""
+    n_labels = config.num_labels
+    assert n_labels is not None, "transformers gives every configuration labels"
+    return n_labels
+
+
+def stock_differences(config: transformers.LongformerConfig) -> list[str]:
+    """What stock transformers would do otherwise with a checkpoint of this configuration, one sentence each."""
+    patterns = attention_patterns(config)
+    found = []
+    if any(dilation != 1 for pattern in patterns for dilation in pattern.dilations(config.num_attention_heads)):
+        found.append(
+            f"`attention_dilation` is {config.attention_dilation}; stock transformers knows no dilation and looks at "
+            "neighbouring tokens only."
+        )
+    if patterns and patterns[0].n_global:
+        found.append(
+            f"`global_attention_size` is {config.global_attention_size}; stock transformers needs a "
+            "`global_attention_mask` that marks these first tokens, or treats them as local."
+        )
+    if classifier_activation(config) != "tanh":
+        found.append(
+            f"`classifier_activation` is {config.classifier_activation}; stock transformers uses tanh, so that its "
+            "sequence classification logits differ."
+        )
+    windows = {pattern.left + pattern.right for pattern in patterns}
+    if any(max(windows) % window for window in windows):
+        found.append(
+            f"`attention_window` is {config.attention_window}; stock transformers pads inputs to its largest "
+            "window and fails where that is no multiple of the others."
+        )
+    return found
+
+
+@lru_cache(maxsize=64)
+def _patterns(n_layers: int, n_heads: int, window: Any, dilation: Any, n_global: int) -> tuple[AttentionPattern, ...]:
+    windows = _one_for_each_layer("attention_window", window, n_layers, "even window")
+    dilations = _one_for_each_layer("attention_dilation", dilation, n_layers, "dilation")
+    patterns = tuple(
+        AttentionPattern.from_attention_window(window, dilation=dilation, n_global=n_global)
+        for window, dilation in zip(windows, dilations, strict=True)
+    )
+    for layer, pattern in enumerate(patterns):
+        if isinstance(pattern.dilation, tuple) and len(pattern.dilation) != n_heads:
+            raise InputError(
+                f"attention_dilation lists {len(pattern.dilation)} dilations for layer {layer}, but the model has "
+                f"{n_heads} attention heads; give one dilation for the layer, or one for each head"
+            )
+    return patterns
+
+
+def _one_for_each_layer(field: str, value: Any, n_layers: int, what: str) -> Sequence[Any]:
+    if not isinstance(value, tuple):
+        return (value,) * n_layers
+    if len(value) != n_layers:
+        raise InputError(
+            f"{field} lists {len(value)} values, but the model has {n_layers} layers; "
+            f"give one {what}, or one for each layer"
+        )
+    return value
+
+
+def _frozen(value: Any) -> Any:
+    """Lists within lists as tuples, so that they can be looked up."""
+    is_list = isinstance(value, Iterable) and not isinstance(value, str)
+    return tuple(_frozen(item) for item in value) if is_list else value

@@ -1,0 +1,144 @@
+"""The layers: attention and feed-forward, each with its residual and norm, and the stack of them.
+
+B batch rows  T tokens  C model width
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutput
+from transformers.pytorch_utils import apply_chunking_to_forward
+
+from longspan.models.config import LongformerConfig
+from longspan.models.self_attention import AttentionPlan, LongformerSelfAttention
+
+
+class LongformerResidual(nn.Module):
+    """A projection, then residual and norm: the end of both halves of a layer."""
+
+    def __init__(self, n_in: int, config: LongformerConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(n_in, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """Project [B, T, `n_in`] to [B, T, C] and add it to `input_tensor`."""
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+
+
+class LongformerAttention(nn.Module):
+    """The attention half of a layer."""
+
+    def __init__(self, config: LongformerConfig, layer_id: int) -> None:
+        super().__init__()
+        self.self = LongformerSelfAttention(config, layer_id)
+        self.output = LongformerResidual(config.hidden_size, config)
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: AttentionPlan, output_attentions: bool = False
+    ) -> tuple[Tensor, ...]:
+        """As `LongformerSelfAttention.forward`."""
+        attended, *weights = self.self(hidden_states, attention_mask, output_attentions)
+        return self.output(attended, hidden_states), *weights
+
+
+class LongformerIntermediate(nn.Module):
+    """The wide middle of the feed-forward half."""
+
+    def __init__(self, config: LongformerConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[B, T, C] to [B, T, F]."""
+        return self.intermediate_act_fn(self.dense(hidden_states))
+
+
+class LongformerLayer(GradientCheckpointingLayer):
+    """Attention, then feed-forward."""
+
+    def __init__(self, config: LongformerConfig, layer_id: int) -> None:
+        super().__init__()
+        self.attention = LongformerAttention(config, layer_id)
+        self.intermediate = LongformerIntermediate(config)
+        self.output = LongformerResidual(config.intermediate_size, config)
+        self.chunk_size_feed_forward = config.chunk_size_feed_forward
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: AttentionPlan, output_attentions: bool = False
+    ) -> tuple[Tensor, ...]:
+        """As `LongformerSelfAttention.forward`."""
+        attended_BTC, *weights = self.attention(hidden_states, attention_mask, output_attentions)
+        hidden_BTC = apply_chunking_to_forward(self._feed_forward, self.chunk_size_feed_forward, 1, attended_BTC)
+        return hidden_BTC, *weights
+
+    def _feed_forward(self, attended_BTC: Tensor) -> Tensor:
+        return self.output(self.intermediate(attended_BTC), attended_BTC)
+
+
+class LongformerEncoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: LongformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = nn.ModuleList(LongformerLayer(config, layer_id) for layer_id in range(config.num_hidden_layers))
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionPlan,
+        output_attentions: bool | None = False,
+        output_hidden_states: bool | None = False,
+    ) -> LongformerBaseModelOutput:
+        """Run all layers on `hidden_states` [B, T, C].
+
+        Returns:
+            transformers' output: `last_hidden_state`; with `output_hidden_states` the embeddings and each layer's
+            output, all [B, T, C]; with `output_attentions` `attentions` [B, H, T, G + window + 1] and, where there are
+            global tokens, `global_attentions` [B, H, T, G] of each layer.
+        """
+        # Runs on transformers' encoder as well (`use_fast_attention`), whose layers take the plan by this name.
+        all_hidden = [hidden_states]
+        local_weights, global_weights = [], []
+        for layer in self.layer:
+            hidden_states, *weights = layer(
+                hidden_states, attention_mask=attention_mask, output_attentions=output_attentions
+            )
+            if output_hidden_states:
+                all_hidden.append(hidden_states)
+            if weights:
+                local_weights.append(weights[0])
+            if len(weights) > 1:
+                global_weights.append(weights[1].transpose(2, 3))
+        return LongformerBaseModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(all_hidden) if output_hidden_states else None,
+            attentions=tuple(local_weights) if output_attentions else None,
+            global_attentions=tuple(global_weights) if global_weights else None,
+        )
+
+
+class LongformerPooler(nn.Module):
+    """A projection of the first token, for what was pretrained on it."""
+
+    def __init__(self, config: LongformerConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = nn.Tanh()
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[B, T, C] to [B, C], from the first column."""
+        return self.activation(self.dense(hidden_states[:, 0]))
+
+
+def first_tokens(hidden_BTC: Tensor, is_token_BT: Tensor | None) -> Tensor:
+    """The vector of each row's first real token, [B, 1, C]: column 0, or later where padding stands on the left."""
+    if is_token_BT is None:
+        return hidden_BTC[:, :1]
+    first_B = is_token_BT.to(torch.uint8).argmax(dim=1)
+    return hidden_BTC.take_along_dim(first_B[:, None, None], dim=1)

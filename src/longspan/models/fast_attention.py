@@ -1,0 +1,123 @@
+"""Give a model that transformers built longspan's attention, in place, and take it back.
+
+The modules and their weights stay where they are; what changes is the class of three kinds of module, to a subclass
+that runs this package's forward on the same parts:
+
+- the model: no padding to the window, no mask over pairs of tokens, both masks as booleans;
+- its encoder: hands one `AttentionPlan` to the layers, which are transformers' own and pass it on;
+- each layer's self-attention: `attend`.
+
+To serve another architecture, add its classes and their forwards to `_FAST_FORWARDS`.
+"""
+
+from functools import cache
+from types import MethodType
+from typing import Any, TypeVar
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.models.longformer import modeling_longformer as stock
+
+from longspan.errors import InputError
+from longspan.models.encoder import LongformerEncoder
+from longspan.models.model import LongformerModel, LongformerPreTrainedModel
+from longspan.models.self_attention import LongformerSelfAttention
+
+Model = TypeVar("Model", bound=nn.Module)
+
+# transformers' class -> the forward that takes the place of its own.
+_FAST_FORWARDS: dict[type[nn.Module], Any] = {
+    stock.LongformerModel: LongformerModel.forward,
+    stock.LongformerEncoder: LongformerEncoder.forward,
+    stock.LongformerSelfAttention: LongformerSelfAttention.forward,
+}
+
+
+def use_fast_attention(model: Model) -> Model:
+    """Give a transformers Longformer, in place, longspan's attention; returns the same model.
+
+    Parameters, buffers, names, hooks and the task head stay as they are, so that training goes on, checkpoints are the
+    same, and `stop_fast_attention` undoes it. A `with` statement undoes it at its end::
+
+        with longspan.use_fast_attention(model):
+            ...
+
+    Args:
+        model: transformers' `LongformerModel`, a model with one of its heads, or any module that holds one (PEFT's,
+            for example). Models of longspan have it already and come back as they are.
+
+    Raises:
+        InputError: there is no Longformer of transformers inside, or its forward is not transformers' own.
+    """
+    if isinstance(model, LongformerPreTrainedModel):
+        return model
+    found = [(module, kind) for module in model.modules() for kind in _FAST_FORWARDS if isinstance(module, kind)]
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} holds no Longformer of transformers; use_fast_attention takes a LongformerModel "
+            "or one of its heads (longspan.extend makes one of another encoder)"
+        )
+    for module, kind in found:
+        if not _is_fast(module) and type(module).forward is not kind.forward:
+            raise InputError(
+                f"{type(module).__name__} has a forward of its own, which longspan's attention would replace; "
+                "use_fast_attention takes transformers' own classes"
+            )
+    for module, kind in found:
+        _change_class(module, _FAST_FORWARDS[kind])
+    if isinstance(model, PreTrainedModel):
+        _change_class(model, None)
+    return model
+
+
+def stop_fast_attention(model: Model) -> Model:
+    """Undo `use_fast_attention`, in place; returns the same model."""
+    for module in model.modules():
+        if _is_fast(module):
+            module.__class__ = vars(type(module))["_stock_class"]
+            _rebind_hooked_forward(module)
+    return model
+
+
+def _is_fast(module: nn.Module) -> bool:
+    return "_stock_class" in vars(type(module))
+
+
+def _change_class(module: nn.Module, forward: Any) -> None:
+    if not _is_fast(module):
+        module.__class__ = _fast_class(type(module), forward)
+        _rebind_hooked_forward(module)
+
+
+@cache
+def _fast_class(stock_class: type[nn.Module], forward: Any) -> Any:
+    """A subclass of the same name, with another forward where one is given."""
+    body = {
+        "__doc__": stock_class.__doc__,
+        "__module__": stock_class.__module__,
+        "__qualname__": stock_class.__qualname__,
+        "__reduce_ex__": _reduce,
+        "_stock_class": stock_class,
+    }
+    if forward is not None:
+        body["forward"] = forward
+    if issubclass(stock_class, PreTrainedModel):
+        body |= {"__enter__": lambda self: self, "__exit__": lambda self, *_: stop_fast_attention(self) and None}
+    return type(stock_class.__name__, (stock_class,), body)
+
+
+def _reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+    """Copy and pickle as the stock class, changed again on arrival."""
+    fast = type(self)
+    return _rebuild, (vars(fast)["_stock_class"], vars(fast).get("forward")), self.__dict__
+
+
+def _rebuild(stock_class: type[nn.Module], forward: Any) -> nn.Module:
+    fast = _fast_class(stock_class, forward)
+    return fast.__new__(fast)
+
+
+def _rebind_hooked_forward(module: nn.Module) -> None:
+    """Hooks of accelerate keep the forward they wrap on the module itself: give them the class's present one."""
+    if "_old_forward" in module.__dict__:
+        module.__dict__["_old_forward"] = MethodType(type(module).forward, module)

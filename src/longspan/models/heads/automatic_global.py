@@ -1,0 +1,67 @@
+"""Which tokens a task head makes global where the caller names none.
+
+A configuration with `global_attention_size` names its global tokens already: then the heads add none.
+
+B batch rows  T tokens  G global slots
+"""
+
+import torch
+import transformers
+from torch import Tensor
+from transformers.utils import logging
+
+from longspan.attention import GlobalSlots
+
+logger = logging.get_logger(__name__)
+
+
+def names_global_tokens(config: transformers.LongformerConfig) -> bool:
+    """Whether the configuration says which tokens are global."""
+    return getattr(config, "global_attention_size", 0) > 0
+
+
+def first_token_slots(
+    input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None
+) -> GlobalSlots:
+    """One slot in each row: the first real token, wherever the padding is. Nothing waits for the device."""
+    inputs = input_ids if input_ids is not None else inputs_embeds
+    assert inputs is not None, "called after the model's own check"
+    if attention_mask is None:
+        index_B1 = torch.zeros(inputs.shape[0], 1, dtype=torch.long, device=inputs.device)
+        return GlobalSlots(index_B1, torch.ones_like(index_B1, dtype=torch.bool))
+    is_token_BT = attention_mask > 0
+    return GlobalSlots(is_token_BT.to(torch.uint8).argmax(dim=1, keepdim=True), is_token_BT.any(dim=1, keepdim=True))
+
+
+def before_first_separator(input_ids: Tensor, sep_token_id: int | None) -> Tensor:
+    """True for the tokens of each row before its first separator: the question of a pair, [B, T].
+
+    A row without separator has no question; it gets no global token, and one warning is logged.
+    """
+    is_separator_BT, has_one_B = _separators(input_ids, sep_token_id)
+    return (is_separator_BT.cumsum(dim=1) == 0) & has_one_B[:, None]
+
+
+def after_first_separators(input_ids: Tensor, sep_token_id: int | None) -> Tensor:
+    """True for the tokens of each row after its first separator, or run of them: the second of a pair, [B, T].
+
+    A row without separator gets no global token, and one warning is logged.
+    """
+    is_separator_BT, has_one_B = _separators(input_ids, sep_token_id)
+    is_past_BT = is_separator_BT.cumsum(dim=1) > 0
+    # The second part begins with the first token past a separator that is none itself.
+    begins_BT = is_past_BT & ~is_separator_BT
+    return (begins_BT.cumsum(dim=1) > 0) & has_one_B[:, None]
+
+
+def _separators(input_ids: Tensor, sep_token_id: int | None) -> tuple[Tensor, Tensor]:
+    is_separator_BT = torch.zeros_like(input_ids, dtype=torch.bool)
+    if sep_token_id is not None:
+        is_separator_BT = input_ids == sep_token_id
+    has_one_B = is_separator_BT.any(dim=1)
+    if not torch.compiler.is_compiling() and not bool(has_one_B.all()):
+        logger.warning_once(
+            f"a row has no separator token (config.sep_token_id is {sep_token_id}), so no token of it was made global; "
+            "pass global_attention_mask to choose them yourself"
+        )
+    return is_separator_BT, has_one_B

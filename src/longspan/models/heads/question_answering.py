@@ -1,0 +1,89 @@
+"""Extractive question answering: a score for every token to begin, and to end, the answer.
+
+B batch rows  T tokens
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.models.longformer.modeling_longformer import LongformerQuestionAnsweringModelOutput
+from transformers.utils import logging
+
+from longspan.models.config import LongformerConfig, count_labels
+from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens
+from longspan.models.heads.losses import cross_entropy
+from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.model import LongformerModel, LongformerPreTrainedModel
+
+logger = logging.get_logger(__name__)
+
+
+class LongformerForQuestionAnswering(LongformerPreTrainedModel):
+    """Longformer with transformers' question answering head.
+
+    Without a `global_attention_mask` the question is global: all that stands before the first separator
+    (`config.sep_token_id`) of each row, however many separators follow.
+    """
+
+    def __init__(self, config: LongformerConfig) -> None:
+        super().__init__(config)
+        self.num_labels = count_labels(config)
+        self.longformer = LongformerModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, count_labels(config))
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> tuple | LongformerQuestionAnsweringModelOutput:
+        """Inputs as `LongformerModel.forward`.
+
+        `start_positions` and `end_positions`, int64 [B], are the answer's first and last token; T or more stands for
+        an answer outside this input, which is ignored.
+
+        Returns:
+            `loss`, the mean of the two cross-entropies, `start_logits` and `end_logits`, both [B, T].
+        """
+        if global_attention_mask is None and not names_global_tokens(self.config):
+            if input_ids is not None:
+                global_attention_mask = before_first_separator(input_ids, self.config.sep_token_id)
+            else:
+                logger.warning_once(
+                    "inputs_embeds do not show the question; pass global_attention_mask to make it global"
+                )
+        outputs = self.longformer(
+            input_ids,
+            attention_mask=attention_mask,
+            global_attention_mask=global_attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        start_logits, end_logits = (x.contiguous() for x in self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1))
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            start_loss = _position_loss(start_logits, start_positions, kwargs.get("num_items_in_batch"))
+            end_loss = _position_loss(end_logits, end_positions, kwargs.get("num_items_in_batch"))
+            loss = (start_loss + end_loss) / 2
+        output = LongformerQuestionAnsweringModelOutput(loss=loss, start_logits=start_logits, end_logits=end_logits)
+        return with_encoder_outputs(output, outputs, return_dict, self.config)
+
+
+def _position_loss(logits_BT: Tensor, positions: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    outside = logits_BT.shape[1]
+    positions_B = positions.reshape(-1).clamp(0, outside)
+    return cross_entropy(logits_BT, positions_B, num_items_in_batch, ignore_index=outside)

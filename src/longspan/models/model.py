@@ -1,0 +1,172 @@
+"""The Longformer without a task head, and what all models of this room share.
+
+B batch rows  T tokens  C model width
+"""
+
+import os
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutputWithPooling
+
+from longspan.errors import InputError
+from longspan.models.config import LongformerConfig
+from longspan.models.embeddings import LongformerEmbeddings, check_positions, position_ids_of
+from longspan.models.encoder import LongformerEncoder, LongformerPooler, first_tokens
+from longspan.models.model_card import note_stock_differences
+from longspan.models.self_attention import plan_attention
+
+
+class LongformerPreTrainedModel(PreTrainedModel):
+    """Loading, saving and initial weights; a checkpoint is one of transformers' Longformer, and the other way round."""
+
+    config: LongformerConfig
+    base_model_prefix = "longformer"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["LongformerEmbeddings", "LongformerLayer"]  # noqa: RUF012 -- PreTrainedModel declares it
+    # `attn_implementation` "eager" and "sdpa" are taken and change nothing: `config.attention_backend` chooses. Others
+    # are refused by transformers, rather than promised.
+    _supports_sdpa = True
+    # A buffer that checkpoints of old transformers hold.
+    _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids$"]  # noqa: RUF012
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, is_main_process: bool = True, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As in transformers; where stock transformers would compute something else, the model card says so."""
+        saved = super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        if is_main_process and os.path.isdir(save_directory):
+            note_stock_differences(save_directory, self.config)
+        return saved
+
+    def _upload_modified_files(self, working_dir: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+        # push_to_hub puts its own model card in place after saving.
+        note_stock_differences(working_dir, self.config)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+
+class LongformerModel(LongformerPreTrainedModel):
+    """Token ids to hidden states; parameters, signature and outputs are those of transformers' `LongformerModel`.
+
+    Unlike there, inputs are never padded to the window, no mask over pairs of tokens is made, a row's result does not
+    depend on the other rows, and padding may stand on either side.
+    """
+
+    def __init__(self, config: LongformerConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = LongformerEmbeddings(config)
+        self.encoder = LongformerEncoder(config)
+        self.pooler = LongformerPooler(config) if add_pooling_layer else None
+        self.post_init()
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """The word embeddings."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: torch.nn.Module) -> None:
+        """Put other word embeddings in place."""
+        self.embeddings.word_embeddings = cast(torch.nn.Embedding, value)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> tuple | LongformerBaseModelOutputWithPooling:
+        """Encode `input_ids` [B, T].
+
+        Args:
+            input_ids: int64 [B, T].
+            attention_mask: [B, T], above 0 for real tokens; all are real where None.
+            global_attention_mask: [B, T], above 0 for tokens that see, and are seen by, all tokens of their row. The
+                first `config.global_attention_size` positions are global besides.
+            token_type_ids: int64 [B, T], zeros where None.
+            position_ids: int64 [B, T] or [1, T], rows of the position table; counted from the first token where None.
+            inputs_embeds: [B, T, C] in place of `input_ids`.
+            output_attentions: also return attention probabilities, without dropout; `LongformerEncoder.forward` says
+                in which layout.
+            output_hidden_states: also return the embeddings and each layer's output.
+            return_dict: False for a tuple.
+            kwargs: `global_slots`, the global tokens of a task head whose number is known beforehand; what else is
+                here is left alone, as in transformers.
+
+        Returns:
+            `last_hidden_state` [B, T, C], `pooler_output` [B, C] of the first token (None without pooler),
+            `hidden_states`, `attentions` and `global_attentions`.
+
+        Raises:
+            InputError: not one of `input_ids` and `inputs_embeds`, a mask of another shape, or an input longer than
+                the position table.
+        """
+        # Runs on transformers' model as well (`use_fast_attention`): nothing but its modules and its configuration is
+        # used, and functions of this package.
+        inputs = input_ids if input_ids is not None else inputs_embeds
+        if inputs is None or (input_ids is not None and inputs_embeds is not None):
+            raise InputError("give one of input_ids and inputs_embeds")
+        if inputs.dim() != (2 if input_ids is not None else 3):
+            raise InputError(
+                f"input_ids must have shape (rows, tokens) and inputs_embeds (rows, tokens, width), not "
+                f"{tuple(inputs.shape)}"
+            )
+        shape = (inputs.shape[0], inputs.shape[1])
+        if input_ids is not None:
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        is_token_BT = _none_if_all(_as_bool("attention_mask", attention_mask, shape))
+        is_global_BT = _as_bool("global_attention_mask", global_attention_mask, shape)
+
+        padding_idx: int = self.embeddings.padding_idx
+        if position_ids is None:
+            position_ids = position_ids_of(input_ids, inputs_embeds, is_token_BT, padding_idx)
+        check_positions(position_ids, self.embeddings.position_embeddings.num_embeddings, padding_idx)
+        hidden_BTC = self.embeddings(
+            input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
+        )
+        plan = plan_attention(
+            self.config, shape, hidden_BTC.device, is_token_BT, is_global_BT, kwargs.get("global_slots")
+        )
+        encoded = self.encoder(
+            hidden_BTC,
+            attention_mask=plan,
+            output_attentions=_default(output_attentions, self.config.output_attentions),
+            output_hidden_states=_default(output_hidden_states, self.config.output_hidden_states),
+        )
+        pooled_BC = None
+        if self.pooler is not None:
+            pooled_BC = self.pooler(first_tokens(encoded.last_hidden_state, is_token_BT))
+        if not _default(return_dict, self.config.return_dict):
+            return encoded.last_hidden_state, pooled_BC, *encoded.to_tuple()[1:]
+        return LongformerBaseModelOutputWithPooling(
+            last_hidden_state=encoded.last_hidden_state,
+            pooler_output=pooled_BC,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+            global_attentions=encoded.global_attentions,
+        )
+
+
+def _as_bool(name: str, mask_BT: Tensor | None, shape: tuple[int, int]) -> Tensor | None:
+    if mask_BT is None:
+        return None
+    if tuple(mask_BT.shape) != shape:
+        raise InputError(f"{name} has shape {tuple(mask_BT.shape)}, but the input has {shape} (rows, tokens)")
+    return mask_BT > 0
+
+
+def _none_if_all(is_token_BT: Tensor | None) -> Tensor | None:
+    """None in place of a mask that hides nothing, where looking costs nothing."""
+    if is_token_BT is None or is_token_BT.device.type != "cpu" or torch.compiler.is_compiling():
+        return is_token_BT
+    return None if bool(is_token_BT.all()) else is_token_BT
+
+
+def _default(value: bool | None, default: bool | None) -> bool:
+    return bool(default if value is None else value)

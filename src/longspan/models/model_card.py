@@ -1,0 +1,51 @@
+"""The paragraph of a model card that says where stock transformers would compute something else."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import transformers
+
+from longspan.files import replace_file
+from longspan.models.config import stock_differences
+
+logger = logging.getLogger(__name__)
+
+_START, _END = "<!-- longspan: stock transformers -->", "<!-- longspan: end -->"
+_SECTION = re.compile(re.escape(_START) + ".*?" + re.escape(_END) + "\n*", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---[ \t]*\r?\n", re.DOTALL)
+
+
+def stock_warning(config: transformers.LongformerConfig) -> str:
+    """Markdown that says what stock transformers would do otherwise with this configuration; empty where nothing."""
+    differences = stock_differences(config)
+    if not differences:
+        return ""
+    lines = "\n".join(f"> - {line}" for line in differences)
+    return (
+        f"{_START}\n> **Load this model with longspan.** Stock transformers loads it too, but computes something "
+        f"else:\n>\n{lines}\n{_END}\n"
+    )
+
+
+def note_stock_differences(folder: str | os.PathLike, config: transformers.LongformerConfig) -> None:
+    """Bring the warning of the model card (`README.md` in `folder`) up to date, and log it.
+
+    A card that is there keeps everything else; without one, a card is made only where there is something to warn of.
+    """
+    card = Path(folder) / "README.md"
+    warning = stock_warning(config)
+    old = card.read_text(encoding="utf-8") if card.exists() else ""
+    if warning:
+        for line in stock_differences(config):
+            logger.warning("%s: %s", folder, line)
+        if not old:
+            old = "---\nlibrary_name: transformers\ntags:\n- longspan\n---\n"
+    text = _SECTION.sub("", old)
+    front = _FRONT_MATTER.match(text)
+    at = front.end() if front else 0
+    new = text[:at] + (f"\n{warning}\n{text[at:].lstrip()}" if warning else text[at:])
+    if new != old or (warning and not card.exists()):
+        with replace_file(card) as temporary:
+            temporary.write_text(new, encoding="utf-8")
