@@ -78,6 +78,7 @@ class ProofRecord(_Row):
     positions: str
     checks: list[Check]
     drift: list[Drift]
+    notes: list[str] = Field(default_factory=list, description="what was left behind or could not be shown")
 
 
 class StepLog(_Row):

@@ -1,0 +1,129 @@
+"""Writes an extended model to a folder: checkpoint, tokenizer, model card and proof, all or nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import PreTrainedModel
+
+from longspan.extend.extension import Extended
+from longspan.extend.sources import find_facts
+from longspan.extend.verify import format_proof
+from longspan.files import replace_directory
+from longspan.models.model_card import stock_warning
+from longspan.records import ProofRecord, write_record
+
+PROOF_FILE = "proof.json"
+
+_POSITIONS_IN_WORDS = {
+    "copy": "repeated over the new length",
+    "interpolate": "interpolated linearly over the new length (every position reads another row than before)",
+    "random": "kept; the rows after them are random",
+}
+_PIPELINE_TAGS = {
+    "ForMaskedLM": "fill-mask",
+    "ForQuestionAnswering": "question-answering",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForMultipleChoice": "multiple-choice",
+    "Model": "feature-extraction",
+}
+
+
+def save_extended(extended: Extended, destination: str | Path, overwrite: bool = False) -> Path:
+    """Save model, tokenizer, model card (`README.md`) and `proof.json`; returns the folder.
+
+    The folder is filled beside `destination` and renamed: a killed run leaves what was there before.
+
+    Args:
+        extended: what `extend` gave.
+        destination: the folder to make.
+        overwrite: allow it to hold files; they are gone afterwards.
+
+    Raises:
+        InputError: `destination` is a file, not empty while `overwrite` is False, not writable, or the disk is full.
+    """
+    destination = Path(destination)
+    model, tokenizer, proof = extended
+    with replace_directory(destination, overwrite=overwrite) as folder:
+        model.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        write_record(proof, folder / PROOF_FILE)
+        (folder / "README.md").write_text(write_card(model, proof, destination.name), encoding="utf-8")
+    return destination
+
+
+def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
+    """The model card: tags, how the model was made, its proof, and how to use it."""
+    facts = find_facts(proof.source)
+    ending = next(ending for ending in _PIPELINE_TAGS if type(model).__name__.endswith(ending))
+    tags: dict[str, Any] = {
+        "library_name": "transformers",
+        "tags": ["longspan", "longformer", "long-context"],
+        "pipeline_tag": _PIPELINE_TAGS[ending],
+    }
+    if facts.base_model:
+        tags["base_model"] = facts.base_model
+    if facts.license:
+        tags["license"] = facts.license
+    if facts.languages:
+        tags["language"] = facts.languages
+    class_name = type(model).__name__
+    windows = sorted(set(proof.attention_window))
+    lines = [
+        "---",
+        yaml.safe_dump(tags, sort_keys=False, allow_unicode=True).strip(),
+        "---",
+        "",
+        f"# {title}",
+        "",
+        f"A {proof.family} encoder that took {proof.old_max_tokens:,} tokens, made into a Longformer of "
+        f"{proof.max_tokens:,} tokens by longspan. Nothing was trained on the way: train it further, on long text or on "
+        "the task, before expecting it to use the length.",
+        "",
+        stock_warning(model.config),
+        "## How it was made",
+        "",
+        f"- source: `{_public_name(proof.source)}` ({proof.family}, {proof.old_max_tokens:,} tokens)",
+        f"- longest input: {proof.max_tokens:,} tokens",
+        f"- attention window, both sides together: {', '.join(map(str, windows))}"
+        + ("" if len(windows) == 1 else f" (layer by layer {proof.attention_window})"),
+        f"- trained position rows: {_POSITIONS_IN_WORDS[proof.positions]}",
+        "- projections of global tokens: copies of the local ones",
+        *[f"- {note}" for note in proof.notes],
+        f"- made with {_versions(proof)} on {proof.made.date}",
+        "",
+        "## Proof",
+        "",
+        "Against the source, in float32, at real tokens only; deviations are absolute, and relative where a value is "
+        "above 1.",
+        "",
+        format_proof(proof, markdown=True),
+        "",
+        "## Use",
+        "",
+        "```python",
+        f"from longspan import {class_name}",
+        "from transformers import AutoTokenizer",
+        "",
+        f'model = {class_name}.from_pretrained("{title}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{title}")',
+        'outputs = model(**tokenizer("A long document ...", return_tensors="pt"))',
+        "```",
+        "",
+        f"Stock transformers loads it as `transformers.{class_name}`.",
+        "",
+    ]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _public_name(source: str) -> str:
+    """A folder's own name: a card does not tell where on somebody's disk it lay."""
+    path = Path(source)
+    return path.name if path.is_absolute() or path.is_dir() else source
+
+
+def _versions(proof: ProofRecord) -> str:
+    versions = proof.made.machine.versions
+    return ", ".join(f"{name} {versions[name]}" for name in ("longspan", "torch", "transformers") if name in versions)

@@ -1,0 +1,314 @@
+"""The proof: for inputs that the old model accepts, the extended one computes the same, and how far it drifts where not.
+
+B rows, T tokens, C model width, V vocabulary.
+"""
+
+import copy
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from longspan.errors import InputError
+from longspan.extend.texts import packaged_texts
+from longspan.records import Check, Drift, ProofRecord, made_now
+
+logger = logging.getLogger(__name__)
+
+Effort = Literal["full", "quick", "none"]
+
+TOLERANCE = 1e-4
+"""Largest deviation allowed between two float32 numbers, relative to the original's where that is above 1."""
+
+DRIFT_LENGTHS = (128, 256, 512)
+_MOST_TEXTS = 6  # of a base-size model on two cores, drift then costs some seconds
+_MOST_LOGIT_TOKENS = 16  # logits over 250,000 pieces are 1 MB a token
+
+
+def require_effort(effort: str) -> None:
+    """Raise an InputError unless `effort` names how much is to be proved."""
+    if effort not in get_args(Effort):
+        raise InputError(f"proof must be one of {', '.join(get_args(Effort))}, not {effort!r}")
+
+
+class _Batch(NamedTuple):
+    """Right-padded rows; lengths differ on purpose."""
+
+    ids_BT: Tensor
+    is_token_BT: Tensor
+    type_ids_BT: Tensor | None
+
+
+def prove(
+    source: PreTrainedModel,
+    extended: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    source_name: str,
+    family: str,
+    old_max_tokens: int,
+    max_tokens: int,
+    positions: str,
+    texts: Sequence[str] | None = None,
+    effort: Effort = "full",
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> ProofRecord:
+    """Compare `extended` with `source` on random tokens and real text; both stay as they are.
+
+    (a) Inputs of at most window / 2 + 1 tokens lie in everybody's window: every hidden state and the task head's
+    output are equal, with and without global tokens. (b) With a window of twice the old maximum the same holds for
+    every input that the old model accepts. (c) The drift of the last hidden state on text, with the chosen window.
+    Only real tokens are compared. All in float32. Interpolated positions change every row, so (a) and (b) are then
+    shown with the trained rows set back, which proves the other weights; what interpolation does shows in (c).
+
+    Raises:
+        InputError: (a) or (b) fails; the message holds the numbers.
+    """
+    windows = list(extended.config.attention_window)
+    checks: list[Check] = []
+    drift: list[Drift] = []
+    notes = list(notes)
+    if effort == "none":
+        notes.append("nothing was proved: the proof was switched off")
+    else:
+        with _for_comparison(source) as old, _for_comparison(extended) as new:
+            encoded = _encode(tokenizer, packaged_texts() if texts is None else texts, old_max_tokens, notes)
+            maker = _BatchMaker(old, new.config.type_vocab_size, encoded, seed)
+            aligned = (
+                _twin(new, windows, _trained_rows(old, new, old_max_tokens)) if positions == "interpolate" else new
+            )
+            note = ", trained position rows set back" if positions == "interpolate" else ""
+            short = min(min(windows) // 2 + 1, old_max_tokens)
+            lengths = [short, 1] if effort == "quick" else [short, short, max(1, short * 2 // 3), 1]
+            checks += _check(
+                old, aligned, maker.rows(lengths), f"inputs of at most {short} tokens{note}", globals_too=True
+            )
+            if effort == "full":
+                wide = 2 * old_max_tokens
+                twin = _twin(aligned, [wide] * len(windows))
+                lengths = [old_max_tokens, old_max_tokens * 3 // 4 + 1, max(1, old_max_tokens // 3), 1]
+                statement = f"attention_window {wide}, inputs of at most {old_max_tokens} tokens{note}"
+                checks += _check(old, twin, maker.rows(lengths), statement)
+                drift = _measure_drift(old, new, encoded, old_max_tokens)
+    return ProofRecord(
+        made=made_now(seed=seed),
+        source=source_name,
+        family=family,
+        old_max_tokens=old_max_tokens,
+        max_tokens=max_tokens,
+        attention_window=windows,
+        positions=positions,
+        checks=checks,
+        drift=drift,
+        notes=notes,
+    )
+
+
+@contextmanager
+def _for_comparison(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """`model` in eval mode and float32; a copy where it is not float32."""
+    was_training = model.training
+    try:
+        yield (model if model.dtype == torch.float32 else copy.deepcopy(model).float()).eval()
+    finally:
+        model.train(was_training)
+
+
+def _twin(model: PreTrainedModel, windows: list[int], position_rows: Tensor | None = None) -> PreTrainedModel:
+    """A model on the same weights (shared storage) with other windows and, where given, other position rows."""
+    config = copy.deepcopy(model.config)
+    config.attention_window = windows
+    weights = dict(model.state_dict())
+    if position_rows is not None:
+        (name,) = [name for name in weights if name.endswith("embeddings.position_embeddings.weight")]
+        weights[name] = position_rows
+    has_no_pooler = model is model.base_model and model.pooler is None
+    with torch.device("meta"):
+        twin = type(model)(config, **({"add_pooling_layer": False} if has_no_pooler else {}))
+    twin.load_state_dict(weights, strict=True, assign=True)
+    twin.tie_weights()
+    return twin.eval()
+
+
+def _trained_rows(old: PreTrainedModel, new: PreTrainedModel, n_trained: int) -> Tensor:
+    """The new model's position table with the old model's rows at its first positions."""
+    rows = new.base_model.embeddings.position_embeddings.weight.detach().clone()
+    trained = old.base_model.embeddings.position_embeddings.weight.detach()[-n_trained:]
+    first = new.config.pad_token_id + 1
+    rows[first : first + n_trained] = trained
+    return rows
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerBase | None, texts: Sequence[str], max_tokens: int, notes: list[str]
+) -> list[list[int]]:
+    """Token ids of each text, cut at `max_tokens`; empty where there is no tokenizer."""
+    if tokenizer is None:
+        notes.append("no tokenizer was given: the proof ran on random tokens, and no drift was measured")
+        return []
+    encoded = [list(tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]) for text in texts]
+    return [ids for ids in encoded if ids]
+
+
+class _BatchMaker:
+    """Makes rows of given lengths, by turns random tokens and real text."""
+
+    def __init__(self, model: PreTrainedModel, n_types: int, encoded: list[list[int]], seed: int) -> None:
+        self.vocab_size = model.config.vocab_size
+        self.pad_id = model.config.pad_token_id
+        self.n_types = n_types
+        self.device = model.device
+        self.encoded = encoded
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def rows(self, lengths: Sequence[int]) -> _Batch:
+        shape = len(lengths), max(lengths)
+        # Any id but the pad id: a pad id inside a text moves the Longformer's positions, as it does RoBERTa's.
+        ids_BT = torch.randint(self.vocab_size - 1, shape, generator=self.generator)
+        ids_BT += (ids_BT >= self.pad_id).long()
+        for row, length in enumerate(lengths):
+            if row % 2 and self.encoded:
+                text = torch.tensor(self.encoded[row // 2 % len(self.encoded)][:length])
+                ids_BT[row, : len(text)] = torch.where(text == self.pad_id, ids_BT[row, : len(text)], text)
+        is_token_BT = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
+        ids_BT = ids_BT.masked_fill(~is_token_BT, self.pad_id)
+        types_BT = torch.randint(self.n_types, shape, generator=self.generator) if self.n_types > 1 else None
+        return _Batch(
+            ids_BT.to(self.device),
+            is_token_BT.to(self.device),
+            None if types_BT is None else types_BT.to(self.device),
+        )
+
+
+def _check(
+    old: PreTrainedModel, new: PreTrainedModel, batch: _Batch, inputs: str, *, globals_too: bool = False
+) -> list[Check]:
+    """Checks of one batch: hidden states, hidden states with global tokens, the task head's output."""
+    has_head = old is not old.base_model
+    is_masked_lm = type(new).__name__.endswith("ForMaskedLM")
+    whole = has_head and not is_masked_lm
+    hidden_old, head_old = _run(old if whole else old.base_model, batch)
+    is_global_BT = torch.zeros_like(batch.is_token_BT)
+    hidden_new, head_new = _run(new if whole else new.base_model, batch, is_global_BT)
+    n_rows = len(batch.ids_BT)
+    checks = [_compare(f"{inputs}: every hidden state", n_rows, hidden_old, hidden_new, batch.is_token_BT)]
+    if globals_too:
+        is_global_BT[:, 0] = True
+        is_global_BT[0, 1::7] = True
+        hidden_new, _ = _run(new.base_model, batch, is_global_BT)
+        statement = f"{inputs}, some tokens global: every hidden state"
+        checks.append(_compare(statement, n_rows, hidden_old, hidden_new, batch.is_token_BT))
+    if has_head and is_masked_lm:
+        batch = _Batch(*(None if part is None else part[:, :_MOST_LOGIT_TOKENS] for part in batch))
+        inputs = f"inputs of at most {batch.ids_BT.shape[1]} tokens"
+        head_old, head_new = _run(old, batch)[1], _run(new, batch, torch.zeros_like(batch.is_token_BT))[1]
+    if has_head:
+        checks.append(_compare(f"{inputs}: the task head's output", n_rows, head_old, head_new, batch.is_token_BT))
+    return checks
+
+
+@torch.no_grad()
+def _run(
+    model: PreTrainedModel, batch: _Batch, is_global_BT: Tensor | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Hidden states, each [B, T, C], and the logits, each [B, ...]."""
+    inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.is_token_BT.long()}
+    if batch.type_ids_BT is not None:
+        inputs["token_type_ids"] = batch.type_ids_BT
+    if is_global_BT is not None:
+        inputs["global_attention_mask"] = is_global_BT.long()
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        inputs = {name: value[None] for name, value in inputs.items()}  # the rows are the choices of one question
+    output = model(**inputs, output_hidden_states=True, return_dict=True)
+    logits = [output[name] for name in ("logits", "start_logits", "end_logits") if name in output]
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        logits = [value[0] for value in logits]
+    return list(output.hidden_states), logits
+
+
+def _compare(statement: str, n_inputs: int, old: list[Tensor], new: list[Tensor], is_token_BT: Tensor) -> Check:
+    """One check over pairs of tensors; those with a token axis are compared at real tokens only.
+
+    Raises:
+        InputError: a deviation is above the tolerance.
+    """
+    assert len(old) == len(new), f"{len(old)} tensors against {len(new)}"
+    largest, place = 0.0, 0
+    for index, (one, other) in enumerate(zip(old, new, strict=True)):
+        if one.shape[:2] == is_token_BT.shape:
+            one, other = one[is_token_BT], other[is_token_BT]  # noqa: PLW2901  the same pair, without padding
+        if not one.isfinite().all():
+            raise InputError("the source model itself gives NaN or infinity; its weights are damaged")
+        error = ((one - other).abs() / one.abs().clamp(min=1)).max().item()
+        if not error <= largest:  # NaN counts as larger
+            largest, place = error, index
+        if math.isnan(error):
+            break
+    check = Check(
+        statement=statement, n_inputs=n_inputs, largest_error=largest, tolerance=TOLERANCE, passed=largest <= TOLERANCE
+    )
+    if not check.passed:
+        raise InputError(
+            f"the extended model is not equal to the original, so it is not given out: {statement} "
+            f"({n_inputs} inputs): largest deviation {largest:.3g} at output {place} of {len(old)}, allowed {TOLERANCE:g}"
+        )
+    return check
+
+
+@torch.no_grad()
+def _measure_drift(
+    old: PreTrainedModel, new: PreTrainedModel, encoded: list[list[int]], old_max_tokens: int
+) -> list[Drift]:
+    """How far the last hidden state moves on real text, at each length that the old model takes."""
+    lengths = [n for n in DRIFT_LENGTHS if n <= old_max_tokens] or [old_max_tokens]
+    drift = []
+    for n_tokens in lengths:
+        texts = [ids[:n_tokens] for ids in encoded if len(ids) >= n_tokens][:_MOST_TEXTS]
+        cosines, largest = [], 0.0
+        for ids in texts:
+            ids_BT = torch.tensor([ids], device=old.device)
+            one_TC = old.base_model(input_ids=ids_BT).last_hidden_state[0]
+            other_TC = new.base_model(input_ids=ids_BT).last_hidden_state[0]
+            cosines.append(torch.nn.functional.cosine_similarity(one_TC, other_TC, dim=-1).mean().item())
+            largest = max(largest, (one_TC - other_TC).abs().max().item())
+        if texts:
+            drift.append(
+                Drift(
+                    n_tokens=n_tokens,
+                    n_texts=len(texts),
+                    mean_cosine=sum(cosines) / len(cosines),
+                    largest_error=largest,
+                )
+            )
+    return drift
+
+
+def format_proof(record: ProofRecord, *, markdown: bool = False) -> str:
+    """The proof as two small tables, for a terminal or for Markdown."""
+    checks = [["statement", "inputs", "largest deviation", "allowed", ""]]
+    checks += [
+        [c.statement, str(c.n_inputs), f"{c.largest_error:.1e}", f"{c.tolerance:g}", "holds" if c.passed else "FAILS"]
+        for c in record.checks
+    ]
+    drift = [["drift on text of", "texts", "mean cosine", "largest deviation"]]
+    drift += [
+        [f"{d.n_tokens} tokens", str(d.n_texts), f"{d.mean_cosine:.4f}", f"{d.largest_error:.2g}"] for d in record.drift
+    ]
+    tables = [_table(rows, markdown=markdown) for rows in (checks, drift) if len(rows) > 1]
+    return "\n\n".join(tables) if tables else "nothing was proved"
+
+
+def _table(rows: list[list[str]], *, markdown: bool) -> str:
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
