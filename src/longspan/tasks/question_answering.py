@@ -66,7 +66,7 @@ class QaPredictor:
         model: any transformers model whose outputs have `start_logits` and `end_logits`.
         tokenizer: its fast tokenizer.
         max_length: longest window in tokens, question and special tokens included; None: all that the model takes.
-        overlap: tokens of the document that neighbouring windows share.
+        overlap: tokens of the document that neighbouring windows share; None: 128, or a quarter of a shorter window.
         truncate: read the first window only; an answer beyond it cannot be found.
         global_tokens: "question" or "none"; only Longformer models have global tokens.
         batch_size: windows per batch.
@@ -86,7 +86,7 @@ class QaPredictor:
         tokenizer: PreTrainedTokenizerBase,
         *,
         max_length: int | None = None,
-        overlap: int = 128,
+        overlap: int | None = None,
         truncate: bool = False,
         global_tokens: GlobalTokens = "question",
         batch_size: int = 8,
@@ -103,7 +103,7 @@ class QaPredictor:
         self.model = model if device is None else model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
         self.tokenizer = tokenizer
         self.max_length = check_max_length(model, max_length)
-        self.overlap = overlap
+        self.overlap = default_overlap(self.max_length) if overlap is None else overlap
         self.truncate = truncate
         self.global_tokens = global_tokens
         self.batch_size = batch_size
@@ -262,6 +262,11 @@ def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
             f"overlapping windows), or extend the model first with `longspan extend`"
         )
     return max_length
+
+
+def default_overlap(max_length: int) -> int:
+    """Tokens that neighbouring windows of `max_length` share unless said otherwise."""
+    return min(128, max_length // 4)
 
 
 def _chunks(examples: Sequence[QaExample]) -> Iterator[Sequence[QaExample]]:

@@ -48,7 +48,9 @@ class FinetuneRecipe(BaseModel):
     first_question_only: bool = Field(True, description="joined documents ask the first question of each paragraph")
 
     max_length: int | None = Field(None, gt=0, description="longest window in tokens; null: all the model takes")
-    overlap: int = Field(128, ge=0, description="tokens that neighbouring windows of a document share")
+    overlap: int | None = Field(
+        None, ge=0, description="tokens that neighbouring windows of a document share; null: 128, or a quarter of less"
+    )
     global_tokens: Literal["question", "none"] = Field("question", description="which tokens see the whole document")
     no_answer_windows: float = Field(
         1.0, ge=0, le=1, description="share of the windows without the answer, of answered questions, trained on"
