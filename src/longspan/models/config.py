@@ -36,10 +36,12 @@ class LongformerConfig(transformers.LongformerConfig):
             of global tokens, an unknown backend or activation.
     """
 
-    attention_dilation: int | list[Any] = 1
-    global_attention_size: int = 0
-    attention_backend: str = "auto"
-    classifier_activation: str = "tanh"
+    # Checked here, with messages of our own, rather than by their annotations.
+    attention_window: Any = 512
+    attention_dilation: Any = 1
+    global_attention_size: Any = 0
+    attention_backend: Any = "auto"
+    classifier_activation: Any = "tanh"
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -73,13 +75,12 @@ def attention_patterns(
     Raises:
         InputError: a window or dilation that cannot be, or a list of another length than the model's layers.
     """
-    return _patterns(
-        config.num_hidden_layers,
-        config.num_attention_heads,
-        _frozen(config.attention_window),
-        _frozen(getattr(config, "attention_dilation", 1)),
-        getattr(config, "global_attention_size", 0) if n_global is None else n_global,
-    )
+    window, dilation = _frozen(config.attention_window), _frozen(getattr(config, "attention_dilation", 1))
+    if n_global is None:
+        n_global = getattr(config, "global_attention_size", 0)
+    # The text tells 8 from 8.0 and 1 from True, which are the same key.
+    exact = repr((window, dilation, n_global))
+    return _patterns(config.num_hidden_layers, config.num_attention_heads, window, dilation, n_global, exact)
 
 
 def attention_backend(config: transformers.LongformerConfig) -> str:
@@ -142,20 +143,30 @@ def stock_differences(config: transformers.LongformerConfig) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _patterns(n_layers: int, n_heads: int, window: Any, dilation: Any, n_global: int) -> tuple[AttentionPattern, ...]:
+def _patterns(
+    n_layers: int, n_heads: int, window: Any, dilation: Any, n_global: Any, exact: str
+) -> tuple[AttentionPattern, ...]:
     windows = _one_for_each_layer("attention_window", window, n_layers, "even window")
     dilations = _one_for_each_layer("attention_dilation", dilation, n_layers, "dilation")
-    patterns = tuple(
+    if not _is_whole(n_global, 0):
+        raise InputError(f"global_attention_size must be a whole number from 0, not {n_global!r}")
+    for layer, of_layer in enumerate(dilations):
+        of_heads = of_layer if isinstance(of_layer, tuple) else (of_layer,) * n_heads
+        if not all(_is_whole(of_head, 1) for of_head in of_heads):
+            raise InputError(f"attention_dilation must hold whole numbers from 1, not {of_layer!r} (layer {layer})")
+        if len(of_heads) != n_heads:
+            raise InputError(
+                f"attention_dilation lists {len(of_heads)} dilations for layer {layer}, but the model has {n_heads} "
+                "attention heads; give one dilation for the layer, or one for each head"
+            )
+    return tuple(
         AttentionPattern.from_attention_window(window, dilation=dilation, n_global=n_global)
         for window, dilation in zip(windows, dilations, strict=True)
     )
-    for layer, pattern in enumerate(patterns):
-        if isinstance(pattern.dilation, tuple) and len(pattern.dilation) != n_heads:
-            raise InputError(
-                f"attention_dilation lists {len(pattern.dilation)} dilations for layer {layer}, but the model has "
-                f"{n_heads} attention heads; give one dilation for the layer, or one for each head"
-            )
-    return patterns
+
+
+def _is_whole(value: Any, at_least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
 
 
 def _one_for_each_layer(field: str, value: Any, n_layers: int, what: str) -> Sequence[Any]:
