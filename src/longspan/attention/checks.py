@@ -42,9 +42,11 @@ def check_inputs(
     if document_BT is not None:
         _check_documents(document_BT, is_token_BT, q_BHTD)
     if global_rows is not None:
-        _check_global_rows(global_rows, pattern, q_BHTD)
+        _check_global_rows(global_rows, pattern, is_token_BT, q_BHTD)
         _check_same_set(global_rows.slots, is_global_BT, is_token_BT)
         is_global_BT = None
+    if is_token_BT is not None and _may_look(is_token_BT) and bool(is_token_BT.all()):
+        is_token_BT = None
     return AttentionInputs(
         q_BHTD,
         k_BHTD,
@@ -57,6 +59,11 @@ def check_inputs(
         scale=q_BHTD.shape[3] ** -0.5 if scale is None else scale,
         dropout_p=dropout_p,
     )
+
+
+def _may_look(x: Tensor) -> bool:
+    """Whether reading a value costs nothing: on the CPU, outside a compiler's tracing."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _check_vectors(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> None:
@@ -129,9 +136,12 @@ def _check_documents(document_BT: Tensor, is_token_BT: Tensor | None, q_BHTD: Te
         )
 
 
-def _check_global_rows(global_rows: GlobalRows, pattern: AttentionPattern, q_BHTD: Tensor) -> None:
+def _check_global_rows(
+    global_rows: GlobalRows, pattern: AttentionPattern, is_token_BT: Tensor | None, q_BHTD: Tensor
+) -> None:
     B, H, T, D = q_BHTD.shape
-    (index_BG, is_used_BG), q_BHGD, k_BHTD, v_BHTD = global_rows
+    slots, q_BHGD, k_BHTD, v_BHTD = global_rows
+    index_BG, is_used_BG = slots.index_BG, slots.is_used_BG
     if index_BG.dim() != 2 or index_BG.shape[0] != B or is_used_BG.shape != index_BG.shape:
         raise InputError(
             f"global_rows.slots must hold two tensors [{B}, G],"
@@ -148,21 +158,18 @@ def _check_global_rows(global_rows: GlobalRows, pattern: AttentionPattern, q_BHT
         if tuple(x.shape) != expected:
             raise InputError(f"global_rows.{name} must have shape {expected}, not {tuple(x.shape)}")
         _check_alike(f"global_rows.{name}", x, q_BHTD)
-    n_first = min(pattern.n_global, T)
-    if n_first > G:
-        raise InputError(
-            f"the pattern's first {n_first} positions are global, but global_rows has only {G} slots;"
-            " make the slots of them too (GlobalSlots.first, or GlobalSlots.find with those positions set)"
-        )
     if torch.compiler.is_compiling():
         return
     if bool(((index_BG < 0) | (index_BG >= T)).any()):
         raise InputError(f"global_rows.slots has a position outside 0 to {T - 1}")
-    expected_G = torch.arange(n_first, device=index_BG.device)
-    if bool(((index_BG[:, :n_first] != expected_G) & is_used_BG[:, :n_first]).any()):
+    n_first = min(pattern.n_global, T)
+    missing_BG = ~slots.mask(T)[:, :n_first]
+    if is_token_BT is not None:
+        missing_BG = missing_BG & is_token_BT[:, :n_first]
+    if bool(missing_BG.any()):
         raise InputError(
-            f"the pattern's first {n_first} positions are global, but they are not the first slots of global_rows;"
-            " make the slots of them too (GlobalSlots.first, or GlobalSlots.find with those positions set)"
+            f"the pattern's first {n_first} positions are global, but not all of them are slots of global_rows;"
+            " make the slots with GlobalSlots.first, or with GlobalSlots.find and those positions set"
         )
 
 

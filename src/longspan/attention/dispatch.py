@@ -62,7 +62,12 @@ def attend(
         scale=scale,
         dropout_p=dropout_p,
     )
-    return BACKENDS[select(request_of(inputs), backend).backend].attend(inputs)
+    chosen = BACKENDS[select(request_of(inputs), backend).backend]
+    if torch.is_autocast_enabled(q_BHTD.device.type):
+        # The vectors come in the dtype they are meant to have; nothing inside is to be cast again.
+        with torch.autocast(q_BHTD.device.type, enabled=False):
+            return chosen.attend(inputs)
+    return chosen.attend(inputs)
 
 
 def request_of(inputs: AttentionInputs) -> Request:

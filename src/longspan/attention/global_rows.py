@@ -10,18 +10,12 @@ from torch import Tensor
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.slots import GlobalRows, GlobalSlots
 
-__all__ = ["GlobalRows", "GlobalSlots", "are_first", "at_slots", "place_global_rows"]
+__all__ = ["GlobalRows", "GlobalSlots", "at_slots", "place_global_rows"]
 
 
-def are_first(inputs: AttentionInputs, slots: GlobalSlots) -> bool:
-    """Whether slot g is position g (where used), so that slices do and nothing needs gathering."""
-    n_slots = slots.index_BG.shape[1]
-    return inputs.is_global_BT is None and min(inputs.pattern.n_global, inputs.q_BHTD.shape[2]) == n_slots
-
-
-def at_slots(x_BHTD: Tensor, inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
+def at_slots(x_BHTD: Tensor, slots: GlobalSlots) -> Tensor:
     """The vectors at the slots [B, H, G, D]: a view where the slots are the first positions."""
-    if are_first(inputs, slots):
+    if slots.are_first:
         return x_BHTD[:, :, : slots.index_BG.shape[1]]
     index_BHGD = slots.index_BG[:, None, :, None].expand(-1, x_BHTD.shape[1], -1, x_BHTD.shape[3])
     return x_BHTD.gather(2, index_BHGD)
@@ -50,7 +44,7 @@ def place_global_rows(out_BHTD: Tensor, inputs: AttentionInputs, slots: GlobalSl
     if inputs.global_rows is not None:
         _, q_BHGD, k_BHTD, v_BHTD = inputs.global_rows
     else:
-        q_BHGD, k_BHTD, v_BHTD = at_slots(inputs.q_BHTD, inputs, slots), inputs.k_BHTD, inputs.v_BHTD
+        q_BHGD, k_BHTD, v_BHTD = at_slots(inputs.q_BHTD, slots), inputs.k_BHTD, inputs.v_BHTD
     # What stands in an unused slot is nobody's: not even its NaN may reach a gradient.
     row_BHGD = F.scaled_dot_product_attention(
         q_BHGD.masked_fill(~used_B1G1, 0),
@@ -60,7 +54,7 @@ def place_global_rows(out_BHTD: Tensor, inputs: AttentionInputs, slots: GlobalSl
         dropout_p=inputs.dropout_p,
         scale=inputs.scale,
     )
-    if are_first(inputs, slots):
+    if slots.are_first:
         n_slots = slots.index_BG.shape[1]
         first_BHGD = torch.where(used_B1G1, row_BHGD, out_BHTD[:, :, :n_slots])
         return torch.cat([first_BHGD, out_BHTD[:, :, n_slots:]], dim=2)

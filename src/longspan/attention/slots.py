@@ -16,10 +16,12 @@ class GlobalSlots(NamedTuple):
     Attributes:
         index_BG: int64 position of each slot, ascending, 0 where unused.
         is_used_BG: bool, whether the slot holds a global token.
+        are_first: slot g, where used, is position g in every row, so that slices do and nothing needs gathering.
     """
 
     index_BG: Tensor
     is_used_BG: Tensor
+    are_first: bool = False
 
     @staticmethod
     def find(is_global_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
@@ -47,12 +49,12 @@ class GlobalSlots(NamedTuple):
             return None
         is_used_BG = is_token_BT[:, :n_slots]
         position_G = torch.arange(n_slots, device=is_token_BT.device)
-        return GlobalSlots(torch.where(is_used_BG, position_G, 0), is_used_BG)
+        return GlobalSlots(torch.where(is_used_BG, position_G, 0), is_used_BG, are_first=True)
 
     def without_padding(self, is_token_BT: Tensor) -> "GlobalSlots":
         """The same slots, those at padding unused."""
         is_used_BG = self.is_used_BG & is_token_BT.gather(1, self.index_BG)
-        return GlobalSlots(self.index_BG.masked_fill(~is_used_BG, 0), is_used_BG)
+        return GlobalSlots(self.index_BG.masked_fill(~is_used_BG, 0), is_used_BG, self.are_first)
 
     def mask(self, n_tokens: int) -> Tensor:
         """The set as a bool mask [B, T]: the inverse of `find`."""

@@ -86,7 +86,7 @@ def _local_block(inputs: AttentionInputs, slots: GlobalSlots | None, start: int,
         is_seen_BHKW = is_seen_BHKW & ~is_global_BT[:, key_HKW]
         is_local_BK = ~is_global_BT[:, start:stop]
         index_B11G = slots.index_BG[:, None, None, :]
-        score_BHKG = q_BHKD @ at_slots(inputs.k_BHTD, inputs, slots).to(dtype).mT
+        score_BHKG = q_BHKD @ at_slots(inputs.k_BHTD, slots).to(dtype).mT
         is_seen_BHKG = pattern.visible(query_K1, index_B11G, key_is_global=True) & slots.is_used_BG[:, None, None, :]
         is_seen_BHKG = is_seen_BHKG & _same_side(inputs, query_K1, index_B11G)
         score_BHKW = torch.cat([score_BHKG, score_BHKW], dim=-1)
@@ -121,7 +121,7 @@ def _global_probabilities(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor
     if inputs.global_rows is not None:
         q_BHGD, k_BHTD = inputs.global_rows.q_BHGD, inputs.global_rows.k_BHTD
     else:
-        q_BHGD, k_BHTD = at_slots(inputs.q_BHTD, inputs, slots), inputs.k_BHTD
+        q_BHGD, k_BHTD = at_slots(inputs.q_BHTD, slots), inputs.k_BHTD
     score_BHGT = q_BHGD.to(dtype) @ k_BHTD.to(dtype).mT * inputs.scale
     is_seen_BHGT = visible_from_slots(inputs, slots)
     is_used_B1G1 = slots.is_used_BG[:, None, :, None]

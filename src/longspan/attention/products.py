@@ -1,0 +1,107 @@
+"""softmax(q k^T + bias) v of one block, with its log-sum-exp, forward and backward: what `blocked` is made of.
+
+A backward is given the output and the log-sum-exp of the whole row, of which the block's keys may be a part: the
+gradients are then those of one softmax over all parts. Two ways: torch's flash kernel for the CPU, and plain matrix
+products, which run anywhere and can drop probabilities.
+
+B batch rows  H attention heads  K queries of the block  R keys of its range  D width per head
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Product(NamedTuple):
+    """One way to compute a block.
+
+    `forward(q_BHKD, k_BHRD, v_BHRD, bias, scale, dropped)` gives the output [B, H, K, D] and the log-sum-exp
+    [B, H, K]. `backward(grad_BHKD, q_BHKD, k_BHRD, v_BHRD, out_BHKD, lse_BHK, bias, scale, dropped)` gives the
+    gradients of q, k, v. `bias` is None or broadcasts to [B, H, K, R]. `dropped` is None or the factor on each
+    probability: 0 where it is dropped, 1 / (1 - p) elsewhere.
+    """
+
+    forward: Callable[..., tuple[Tensor, Tensor]]
+    backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
+
+
+def _flash_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, _: None):
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias, scale=scale)
+
+
+def _flash_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, bias: Tensor | None, scale: float, _: None
+):
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+        grad, q, k, v, out, lse, 0.0, False, attn_mask=bias, scale=scale
+    )
+
+
+def _matmul_forward(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropped: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    prob, lse = _probabilities(q, k, bias, scale, None)
+    if dropped is not None:
+        prob = prob.mul_(dropped)
+    return prob.to(v.dtype) @ v, lse
+
+
+def _matmul_backward(
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    dropped: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    prob, _ = _probabilities(q, k, bias, scale, lse)
+    grad_prob = (grad @ v.mT).to(prob.dtype)
+    if dropped is not None:
+        grad_prob = grad_prob.mul_(dropped)
+    # The sum over all keys, those of other parts too, of probability x its gradient.
+    delta = (grad.to(prob.dtype) * out).sum(dim=-1, keepdim=True)
+    grad_score = grad_prob.sub_(delta).mul_(prob).to(q.dtype)
+    if dropped is not None:
+        prob = prob.mul_(dropped)
+    grad_v = prob.to(v.dtype).mT @ grad
+    return (grad_score @ k).mul_(scale), grad_score.mT @ (q * scale), grad_v
+
+
+def _probabilities(
+    q: Tensor, k: Tensor, bias: Tensor | None, scale: float, lse: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Probabilities in float32 (or float64), and the log-sum-exp: the given one, or that of these scores alone."""
+    score = ((q * scale) @ k.mT).to(torch.promote_types(q.dtype, torch.float32))
+    if bias is not None:
+        score = score.add_(bias)
+    if lse is None:
+        lse = score.logsumexp(dim=-1)
+    return score.sub_(lse[..., None]).exp_(), lse
+
+
+FLASH_CPU = Product(_flash_forward, _flash_backward)
+MATMUL = Product(_matmul_forward, _matmul_backward)
+
+
+def merge(out_1: Tensor, lse_1: Tensor, out_2: Tensor, lse_2: Tensor) -> tuple[Tensor, Tensor]:
+    """One softmax over two sets of keys, from the output and log-sum-exp over each."""
+    lse = torch.logaddexp(lse_1, lse_2)
+    out = out_1 * (lse_1 - lse).exp()[..., None] + out_2 * (lse_2 - lse).exp()[..., None]
+    return out, lse
+
+
+def dropped_factors(shape: tuple[int, ...], dropout_p: float, generator: torch.Generator) -> Tensor:
+    """0 with probability `dropout_p` (to within 2^-16), else what keeps the expectation at exactly 1; float32.
+
+    Sixteen random bits decide one probability, so that a 64-bit draw serves four: drawing is what dropout costs.
+    """
+    n_dropped = min(round(dropout_p * 2**16), 2**16 - 1)
+    n = torch.Size(shape).numel()
+    bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=generator.device).random_(-(2**63), generator=generator)
+    is_kept = bits.view(torch.int16)[:n].view(shape) >= n_dropped - 2**15
+    return is_kept.to(torch.float32).mul_(2**16 / (2**16 - n_dropped))
