@@ -26,9 +26,10 @@ from longspan.attention.pattern import AttentionPattern
 from longspan.attention.products import FLASH_CPU, MATMUL, Product, dropped_factors, merge
 from longspan.attention.slots import GlobalSlots
 
-# A column nobody sees. Finite: a row that sees no column then weighs the column part by exp(-1e30 - ...) = 0, where
-# minus infinity would give NaN.
-_UNSEEN_COLUMN = -1e30
+# Added to the score of a key that is not seen. Finite: of a row that sees no key in one part (its window, the global
+# columns), that part then weighs exp(-1e30 - ...) = 0, where minus infinity would give NaN. Rows that see nothing at
+# all get an average that is thrown away (padding).
+_UNSEEN = -1e30
 
 
 def attend_blocked(inputs: AttentionInputs) -> Tensor:
@@ -74,6 +75,8 @@ def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: 
         *(None if x is None else x.repeat_interleave(dilation, dim=0) for x in columns),
         _Plan(
             pattern=inputs.pattern,
+            n_tokens=-(-T // dilation),
+            dtype=torch.promote_types(inputs.q_BHTD.dtype, torch.float32),
             dilation=dilation,
             scale=inputs.scale,
             is_key_BT=_regroup_mask(is_key_BT, dilation),
@@ -118,6 +121,8 @@ class _Plan:
     """What a call computes beside the vectors; rows and positions are those of residue classes."""
 
     pattern: AttentionPattern
+    n_tokens: int
+    dtype: torch.dtype  # of the softmax, and so of biases: float32, or float64
     dilation: int
     scale: float
     is_key_BT: Tensor | None  # keys of the window: tokens that are not global
@@ -133,38 +138,45 @@ class _Plan:
             stop = min(start + block, n_tokens)
             yield slice(start, stop), slice(max(0, start - self.pattern.left), min(n_tokens, stop + self.pattern.right))
 
-    def bias(self, queries: slice, keys: slice, like: Tensor) -> Tensor | None:
-        """0 where a query sees a key, else minus infinity, broadcasting to [B, H, K, R]; None where all are seen.
-
-        Every query sees itself: that is so for tokens anyway, and keeps the softmax of the rows that are thrown away
-        (padding, global) from running over nothing.
-        """
-        left, right = self.pattern.left, self.pattern.right
+    def bias(self, queries: slice, keys: slice, device: torch.device) -> Tensor | None:
+        """What to add to the scores of a block, broadcasting to [B, H, K, R]; None where all is seen."""
         shape = (queries.stop - queries.start, keys.stop - keys.start, queries.start - keys.start)
-        if self.is_key_BT is None and self.document_BT is None:
-            return _band_bias(*shape, left, right, like.dtype, like.device)
-        seen = _band(*shape, left, right, like.device)
+        bias = _band_bias(*shape, self.pattern.left, self.pattern.right, self.dtype, device)
         if self.is_key_BT is not None:
-            seen = seen & self.is_key_BT[:, None, None, keys]
+            of_keys = self.key_bias_BT[:, None, None, keys]
+            bias = of_keys if bias is None else bias + of_keys
         if self.document_BT is not None:
-            seen = seen & (self.document_BT[:, None, queries, None] == self.document_BT[:, None, None, keys])
-        seen = seen | _band(*shape, 0, 0, like.device)
-        return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
+            apart = self.document_BT[:, None, queries, None] != self.document_BT[:, None, None, keys]
+            bias = torch.zeros((), dtype=self.dtype, device=device) if bias is None else bias
+            bias = bias.masked_fill(apart, _UNSEEN)
+        return bias
 
-    def column_bias(self, queries: slice, like: Tensor) -> Tensor:
-        """0 where a query sees a global column, else a very negative number, broadcasting to [B, H, K, G]."""
+    @functools.cached_property
+    def key_bias_BT(self) -> Tensor:
+        """`is_key_BT` as a bias."""
+        assert self.is_key_BT is not None
+        return _as_bias(self.is_key_BT, self.dtype)
+
+    def column_bias(self, queries: slice) -> Tensor | None:
+        """What to add to the scores of the global columns, broadcasting to [B, H, K, G]; None where all are seen."""
+        bias = self.column_bias_B1TG
+        return bias if bias is None or bias.shape[2] == 1 else bias[:, :, queries]
+
+    @functools.cached_property
+    def column_bias_B1TG(self) -> Tensor | None:
+        """The bias of the columns for all queries at once, or with one query where it is the same for each."""
         assert self.slots is not None
-        device = like.device
         index_BG, is_used_BG = (x.repeat_interleave(self.dilation, dim=0) for x in self.slots[:2])
-        residue_B = torch.arange(self.dilation, device=device).repeat(self.slots.index_BG.shape[0])
-        step_K = torch.arange(queries.start, queries.stop, device=device)
-        position_BK1 = (step_K * self.dilation + residue_B[:, None])[..., None]
-        seen_BKG = is_used_BG[:, None] & self.pattern.visible(position_BK1, index_BG[:, None], key_is_global=True)
+        seen_BTG = is_used_BG[:, None]
+        if self.pattern.causal:
+            residue_B = torch.arange(self.dilation, device=index_BG.device).repeat(self.slots.index_BG.shape[0])
+            step_T = torch.arange(self.n_tokens, device=index_BG.device)
+            position_BT1 = (step_T * self.dilation + residue_B[:, None])[..., None]
+            seen_BTG = seen_BTG & self.pattern.visible(position_BT1, index_BG[:, None], key_is_global=True)
         if self.document_BT is not None and self.document_of_slot_BG is not None:
             of_slot_BG = self.document_of_slot_BG.repeat_interleave(self.dilation, dim=0)
-            seen_BKG = seen_BKG & (self.document_BT[:, queries, None] == of_slot_BG[:, None])
-        bias_BKG = torch.zeros(seen_BKG.shape, dtype=like.dtype, device=device).masked_fill_(~seen_BKG, _UNSEEN_COLUMN)
-        return bias_BKG[:, None]
+            seen_BTG = seen_BTG & (self.document_BT[:, :, None] == of_slot_BG[:, None])
+        return _as_bias(seen_BTG, self.dtype)[:, None]
 
     def dropped(self, q_BHKD: Tensor, n_keys: int, draw: int) -> Tensor | None:
         """The factors of dropout for one product, the same whenever asked for the same `draw`."""
@@ -174,33 +186,28 @@ class _Plan:
         return dropped_factors((*q_BHKD.shape[:3], n_keys), self.dropout_p, generator)
 
 
-def _band(n_queries: int, n_keys: int, offset: int, left: int, right: int, device: torch.device) -> Tensor:
-    """Which key of a range each query of a block has in its window; query 0 stands at key `offset`. Kept."""
-    make = _make_band.__wrapped__ if torch.compiler.is_compiling() else _make_band
-    return make(n_queries, n_keys, offset, left, right, device)
+def _as_bias(is_seen: Tensor, dtype: torch.dtype) -> Tensor:
+    bias = torch.zeros(is_seen.shape, dtype=dtype, device=is_seen.device)
+    return bias.masked_fill_(~is_seen, _UNSEEN)
 
 
 def _band_bias(*arguments: Any) -> Tensor | None:
-    """`_band` as a bias [K, R]; None where everything is in the window. Kept."""
+    """0 where a query of a block has a key of its range in its window, else minus infinity, [K, R]; None for all 0."""
+    # What a compiler traces is not kept: it is no tensor to use again.
     make = _make_band_bias.__wrapped__ if torch.compiler.is_compiling() else _make_band_bias
     return make(*arguments)
-
-
-@functools.lru_cache(maxsize=128)
-def _make_band(n_queries: int, n_keys: int, offset: int, left: int, right: int, device: torch.device) -> Tensor:
-    query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
-    return AttentionPattern(left, right).in_window(query_K1, torch.arange(n_keys, device=device))
 
 
 @functools.lru_cache(maxsize=128)
 def _make_band_bias(
     n_queries: int, n_keys: int, offset: int, left: int, right: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor | None:
-    # The first query reaches furthest right, the last one furthest left: if they see all, so does everyone.
+    # The first query reaches least far to the right, the last one least far to the left: if they see all, so do all.
     if offset + right >= n_keys - 1 and offset + n_queries - 1 - left <= 0:
         return None
-    band = _make_band.__wrapped__(n_queries, n_keys, offset, left, right, device)
-    return torch.zeros(band.shape, dtype=dtype, device=device).masked_fill_(~band, -torch.inf)
+    query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
+    is_near_KR = AttentionPattern(left, right).in_window(query_K1, torch.arange(n_keys, device=device))
+    return torch.zeros(is_near_KR.shape, dtype=dtype, device=device).masked_fill_(~is_near_KR, -torch.inf)
 
 
 class _Blocked(torch.autograd.Function):
@@ -222,15 +229,14 @@ class _Blocked(torch.autograd.Function):
         q_BHTD, k_BHTD, v_BHTD = (_prepare(x, dtype) for x in given[:3])
         k_BHGD, v_BHGD = (None if x is None else _prepare(x, dtype) for x in given[3:])
         out_BHTD = torch.empty_like(q_BHTD)
-        wide = torch.promote_types(dtype, torch.float32)
-        lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=wide, device=q_BHTD.device)
+        lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=plan.dtype, device=q_BHTD.device)
         for draw, (queries, keys) in enumerate(plan.blocks(q_BHTD.shape[2], block)):
             q_BHKD, k_BHRD, v_BHRD = q_BHTD[:, :, queries], k_BHTD[:, :, keys], v_BHTD[:, :, keys]
-            bias = plan.bias(queries, keys, lse_BHT if product is MATMUL else q_BHTD)
+            bias = plan.bias(queries, keys, lse_BHT.device)
             dropped = plan.dropped(q_BHKD, k_BHRD.shape[2], 2 * draw)
             out_BHKD, lse_BHK = product.forward(q_BHKD, k_BHRD, v_BHRD, bias, plan.scale, dropped)
             if k_BHGD is not None:
-                bias = plan.column_bias(queries, lse_BHT)
+                bias = plan.column_bias(queries)
                 dropped = plan.dropped(q_BHKD, k_BHGD.shape[2], 2 * draw + 1)
                 part = product.forward(q_BHKD, k_BHGD, v_BHGD, bias, plan.scale, dropped)
                 out_BHKD, lse_BHK = merge(out_BHKD, lse_BHK, *part)
@@ -258,14 +264,14 @@ class _Blocked(torch.autograd.Function):
         for draw, (queries, keys) in enumerate(plan.blocks(q_BHTD.shape[2], block)):
             row = (grad_BHTD[:, :, queries], q_BHTD[:, :, queries])
             whole = (out_BHTD[:, :, queries], lse_BHT[:, :, queries])
-            bias = plan.bias(queries, keys, lse_BHT if product is MATMUL else q_BHTD)
+            bias = plan.bias(queries, keys, lse_BHT.device)
             dropped = plan.dropped(row[1], keys.stop - keys.start, 2 * draw)
             k_BHRD, v_BHRD = k_BHTD[:, :, keys], v_BHTD[:, :, keys]
             of_q, of_k, of_v = product.backward(*row, k_BHRD, v_BHRD, *whole, bias, plan.scale, dropped)
             grad_k[:, :, keys] += of_k
             grad_v[:, :, keys] += of_v
             if k_BHGD is not None:
-                bias = plan.column_bias(queries, lse_BHT)
+                bias = plan.column_bias(queries)
                 dropped = plan.dropped(row[1], k_BHGD.shape[2], 2 * draw + 1)
                 part = product.backward(*row, k_BHGD, v_BHGD, *whole, bias, plan.scale, dropped)
                 of_q = of_q + part[0]

@@ -91,7 +91,7 @@ MATMUL = Product(_matmul_forward, _matmul_backward)
 def merge(out_1: Tensor, lse_1: Tensor, out_2: Tensor, lse_2: Tensor) -> tuple[Tensor, Tensor]:
     """One softmax over two sets of keys, from the output and log-sum-exp over each."""
     lse = torch.logaddexp(lse_1, lse_2)
-    out = out_1 * (lse_1 - lse).exp()[..., None] + out_2 * (lse_2 - lse).exp()[..., None]
+    out = (out_1 * (lse_1 - lse).exp_()[..., None]).addcmul_(out_2, (lse_2 - lse).exp_()[..., None])
     return out, lse
 
 
@@ -102,6 +102,8 @@ def dropped_factors(shape: tuple[int, ...], dropout_p: float, generator: torch.G
     """
     n_dropped = min(round(dropout_p * 2**16), 2**16 - 1)
     n = torch.Size(shape).numel()
-    bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=generator.device).random_(-(2**63), generator=generator)
+    bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=generator.device).random_(
+        -(2**63), None, generator=generator
+    )
     is_kept = bits.view(torch.int16)[:n].view(shape) >= n_dropped - 2**15
     return is_kept.to(torch.float32).mul_(2**16 / (2**16 - n_dropped))
