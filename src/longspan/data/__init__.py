@@ -1,1 +1,56 @@
-"""files -> features: readers, concatenation, overlapping windows, packing, masking."""
+"""files -> features: readers, concatenation, overlapping windows, packing, masking.
+
+Names are loaded when first used: reading and concatenating need no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longspan.data.catalogue import CATALOGUE, load_qa_dataset
+    from longspan.data.collate import QaCollator
+    from longspan.data.concatenation import concatenate
+    from longspan.data.examples import GoldAnswer, QaDataset, QaExample
+    from longspan.data.qa_features import QaFeature, QaFeatures, make_qa_features
+    from longspan.data.squad import read_squad
+    from longspan.data.text import load_text
+
+_FILE_OF_NAME = {
+    "CATALOGUE": "catalogue",
+    "GoldAnswer": "examples",
+    "QaCollator": "collate",
+    "QaDataset": "examples",
+    "QaExample": "examples",
+    "QaFeature": "qa_features",
+    "QaFeatures": "qa_features",
+    "concatenate": "concatenation",
+    "load_qa_dataset": "catalogue",
+    "load_text": "text",
+    "make_qa_features": "qa_features",
+    "read_squad": "squad",
+}
+
+__all__ = [
+    "CATALOGUE",
+    "GoldAnswer",
+    "QaCollator",
+    "QaDataset",
+    "QaExample",
+    "QaFeature",
+    "QaFeatures",
+    "concatenate",
+    "load_qa_dataset",
+    "load_text",
+    "make_qa_features",
+    "read_squad",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILE_OF_NAME:
+        raise AttributeError(f"module 'longspan.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"longspan.data.{_FILE_OF_NAME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,344 @@
+"""Questions and documents as token windows a model can read, with answers aligned to tokens.
+
+A document that does not fit is cut into windows that overlap; each window repeats the question. Documents and
+questions are tokenised once each, however many windows and questions share them, and a `QaFeature` is built only when
+it is asked for: a hundred thousand windows take as much memory as their documents' tokens.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from longspan.data.examples import QaExample
+from longspan.errors import InputError
+
+
+@dataclass(kw_only=True)
+class QaFeature:
+    """One window: a question and a part of its document, without padding.
+
+    Attributes:
+        example_index: of the question, in the examples the features were made from.
+        window_index: of this window among those of the question, from 0.
+        n_windows: of the question.
+        input_ids: special tokens, question, part of the document.
+        token_type_ids: None where the tokenizer's models take none.
+        attention_mask: all 1.
+        is_question: True for what stands before the first separator: `<s>` or `[CLS]`, and the question's tokens
+            (what transformers' Longformer makes global for question answering).
+        offsets: character span in the context, blanks around it left out, for context tokens; None elsewhere.
+        start_position: first token of the first gold answer that has an offset; 0 where this window does not hold
+            the whole answer; None where no labels were asked for.
+        end_position: its last token, likewise.
+    """
+
+    example_index: int
+    window_index: int
+    n_windows: int
+    input_ids: list[int]
+    token_type_ids: list[int] | None
+    attention_mask: list[int]
+    is_question: list[bool]
+    offsets: list[tuple[int, int] | None]
+    start_position: int | None = None
+    end_position: int | None = None
+
+
+class _Tokens(NamedTuple):
+    ids: np.ndarray  # int32
+    spans: np.ndarray  # int32, characters in the text, blanks around them left out
+
+
+class _Template(NamedTuple):
+    """How the tokenizer frames a pair: special tokens (ids, types) before, between and after the two texts."""
+
+    before: list[tuple[int, int]]
+    between: list[tuple[int, int]]
+    after: list[tuple[int, int]]
+    question_type: int
+    context_type: int
+
+    @property
+    def n_special(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+class _Window(NamedTuple):
+    example_index: int
+    window_index: int
+    n_windows: int
+    begin: int  # first token of the context in this window
+    end: int
+    start_position: int
+    end_position: int
+
+
+class QaFeatures(Sequence[QaFeature]):
+    """The windows of some questions, in the questions' order; each `QaFeature` is built when it is asked for.
+
+    Attributes:
+        counts: `questions`, `windows`, and where they happened: `answers_without_window` (questions whose answer no
+            window holds whole), `questions_without_label` (left out of features with labels, for no gold answer has
+            an offset), `smaller_overlaps` (questions so long that their windows overlap by less than asked for).
+        lengths: int64 array, tokens of each window; for grouping by length without building the features.
+    """
+
+    def __init__(
+        self,
+        windows: list[_Window],
+        contexts: list[_Tokens],
+        questions: list[_Tokens],
+        template: _Template,
+        *,
+        with_labels: bool,
+        with_types: bool,
+        counts: Counter[str],
+    ) -> None:
+        # contexts[i] and questions[i] belong to example i; equal texts share one entry.
+        self._windows = windows
+        self._contexts = contexts
+        self._questions = questions
+        self._template = template
+        self._with_labels = with_labels
+        self._with_types = with_types
+        self.counts = dict(counts)
+        self.lengths = np.array(
+            [template.n_special + len(questions[w.example_index].ids) + w.end - w.begin for w in windows], np.int64
+        )
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    @overload
+    def __getitem__(self, index: int) -> QaFeature: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[QaFeature]: ...
+    def __getitem__(self, index: int | slice) -> QaFeature | list[QaFeature]:
+        if isinstance(index, slice):
+            return [self._build(window) for window in self._windows[index]]
+        return self._build(self._windows[index])
+
+    def __iter__(self) -> Iterator[QaFeature]:
+        return map(self._build, self._windows)
+
+    def _build(self, window: _Window) -> QaFeature:
+        template = self._template
+        question = self._questions[window.example_index].ids.tolist()
+        context = self._contexts[window.example_index]
+        before, between, after = template.before, template.between, template.after
+        n_before = len(before) + len(question)
+        input_ids = [token for token, _ in before] + question + [token for token, _ in between]
+        input_ids += context.ids[window.begin : window.end].tolist()
+        input_ids += [token for token, _ in after]
+        offsets: list[tuple[int, int] | None] = [None] * (n_before + len(between))
+        offsets += map(tuple, context.spans[window.begin : window.end].tolist())
+        offsets += [None] * len(after)
+        types = None
+        if self._with_types:
+            types = [type_id for _, type_id in before] + [template.question_type] * len(question)
+            types += [type_id for _, type_id in between] + [template.context_type] * (window.end - window.begin)
+            types += [type_id for _, type_id in after]
+        return QaFeature(
+            example_index=window.example_index,
+            window_index=window.window_index,
+            n_windows=window.n_windows,
+            input_ids=input_ids,
+            token_type_ids=types,
+            attention_mask=[1] * len(input_ids),
+            is_question=[True] * n_before + [False] * (len(input_ids) - n_before),
+            offsets=offsets,
+            start_position=window.start_position if self._with_labels else None,
+            end_position=window.end_position if self._with_labels else None,
+        )
+
+
+def make_qa_features(
+    examples: Sequence[QaExample],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    overlap: int,
+    with_labels: bool,
+    progress: bool = False,
+) -> QaFeatures:
+    """Tokenise questions and documents, cut long documents into windows, and align gold answers with tokens.
+
+    Every token of a document is in a window. Blanks around a question are left out. With labels, a question none of
+    whose gold answers has an offset is left out and counted (it cannot be learned from); one without any answer
+    (SQuAD 2.0) is labelled with the first token, and so is a window that does not hold the whole answer.
+
+    Args:
+        examples: the questions.
+        tokenizer: any fast tokenizer. Its padding and truncation settings play no part.
+        max_length: tokens in a window, special tokens and question included.
+        overlap: context tokens that a window shares with the one before.
+        with_labels: set the features' start and end positions.
+        progress: show a bar.
+
+    Returns:
+        The windows, in the order of `examples`, with counts.
+
+    Raises:
+        InputError: a question leaves no room for its document (the message names the question and both lengths); an
+            empty question or document; `max_length` or `overlap` out of range; the tokenizer is not a fast one.
+    """
+    _check(examples, tokenizer, max_length, overlap)
+    template = _find_template(tokenizer)
+    question_texts = [example.question.strip() for example in examples]
+    with tqdm(total=2 * len(examples), desc="tokenise", unit="text", disable=not progress) as bar:
+        questions = _tokenise(question_texts, tokenizer, bar)
+        contexts = _tokenise([example.context for example in examples], tokenizer, bar)
+
+    counts: Counter[str] = Counter(questions=len(examples))
+    windows: list[_Window] = []
+    for i, example in enumerate(examples):
+        room = max_length - template.n_special - len(questions[i].ids)
+        if room < 1:
+            raise InputError(
+                f"question {example.id} has {len(questions[i].ids)} tokens; with {template.n_special} special tokens "
+                f"it leaves no room for its document in {max_length} tokens; shorten the question or raise max_length"
+            )
+        answer = next((answer for answer in example.answers if answer.start is not None), None)
+        if with_labels and example.answers and answer is None:
+            counts["questions_without_label"] += 1
+            continue
+        spans = _window_spans(len(contexts[i].ids), room, overlap)
+        counts["smaller_overlaps"] += len(spans) > 1 and overlap >= room
+        labelled = None
+        if with_labels and answer is not None and answer.start is not None:
+            labelled = _token_span(contexts[i].spans, answer.start, answer.start + len(answer.text))
+        shift = len(template.before) + len(questions[i].ids) + len(template.between)
+        is_held = False
+        for k, (begin, end) in enumerate(spans):
+            first = last = 0
+            if labelled is not None and begin <= labelled[0] and labelled[1] < end:
+                first, last = labelled[0] - begin + shift, labelled[1] - begin + shift
+                is_held = True
+            windows.append(_Window(i, k, len(spans), begin, end, first, last))
+        counts["answers_without_window"] += with_labels and answer is not None and not is_held
+    counts["windows"] = len(windows)
+    return QaFeatures(
+        windows,
+        contexts,
+        questions,
+        template,
+        with_labels=with_labels,
+        with_types="token_type_ids" in tokenizer.model_input_names,
+        counts=Counter({key: n for key, n in counts.items() if n}),
+    )
+
+
+def _check(examples: Sequence[QaExample], tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: int) -> None:
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer, which alone knows the characters of each token; "
+            "convert it to the tokenizers library's format (tokenizer.json)"
+        )
+    if max_length < 1:
+        raise InputError(f"max_length is {max_length}; it should be the tokens of a window, for instance 512")
+    if not 0 <= overlap < max_length:
+        raise InputError(
+            f"overlap is {overlap}; it should be between 0 and max_length ({max_length}), for instance 128"
+        )
+    for example in examples:
+        if not example.question.strip():
+            raise InputError(f"question {example.id} is empty; write the question")
+        if not example.context.strip():
+            raise InputError(f"the document of question {example.id} is empty; give it text")
+
+
+def _window_spans(n_tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:
+    """First and last + 1 context token of each window; at least one window, even of a document without tokens."""
+    # A question so long that the asked overlap would leave no progress gets windows that overlap by half.
+    step = room - overlap if overlap < room else (room + 1) // 2
+    spans = [(0, min(room, n_tokens))]
+    while spans[-1][1] < n_tokens:
+        begin = spans[-1][0] + step
+        spans.append((begin, min(begin + room, n_tokens)))
+    return spans
+
+
+def _token_span(spans: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
+    """First and last token that share a character with `start:end`; None where no token does."""
+    touching = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start) & (spans[:, 1] > spans[:, 0]))
+    return (int(touching[0]), int(touching[-1])) if len(touching) else None
+
+
+def _find_template(tokenizer: PreTrainedTokenizerBase) -> _Template:
+    """Read the frame off one tokenised pair: no table of tokenizer families is needed."""
+    encoding = _backend_encode(tokenizer, [("a", "a")], add_special_tokens=True)[0]
+    frame = list(zip(encoding.ids, encoding.type_ids, strict=True))
+    of_question = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 0]
+    of_context = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 1]
+    if not of_question or not of_context or of_context[0] < of_question[-1]:
+        raise InputError(
+            f"{type(tokenizer).__name__} does not put the question before the document in a pair; "
+            "use a tokenizer whose pair template does"
+        )
+    return _Template(
+        before=frame[: of_question[0]],
+        between=frame[of_question[-1] + 1 : of_context[0]],
+        after=frame[of_context[-1] + 1 :],
+        question_type=encoding.type_ids[of_question[0]],
+        context_type=encoding.type_ids[of_context[0]],
+    )
+
+
+def _tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm) -> list[_Tokens]:
+    """Tokens of each text without special tokens; equal texts share one result."""
+    tokens: dict[str, _Tokens] = {}
+    waiting: dict[str, None] = {}
+    n_characters = 0
+
+    def flush() -> None:
+        encodings = _backend_encode(tokenizer, list(waiting), add_special_tokens=False)
+        for text, encoding in zip(waiting, encodings, strict=True):
+            spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+            tokens[text] = _Tokens(np.array(encoding.ids, np.int32), _without_blanks(text, spans))
+        waiting.clear()
+
+    for text in texts:
+        if text not in tokens and text not in waiting:
+            waiting[text] = None
+            n_characters += len(text)
+            # Enough to keep the tokenizer's threads busy, little enough to hold in memory.
+            if n_characters > 1_000_000:
+                flush()
+                n_characters = 0
+        bar.update()
+    flush()
+    return [tokens[text] for text in texts]
+
+
+def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *, add_special_tokens: bool) -> list[Any]:
+    """The tokenizers library's own encodings, without truncation or padding; the tokenizer is left as it was."""
+    backend: Any = getattr(tokenizer, "backend_tokenizer")  # noqa: B009 - only fast tokenizers have one
+    truncation, padding = backend.truncation, backend.padding
+    backend.no_truncation()
+    backend.no_padding()
+    try:
+        return backend.encode_batch(texts, add_special_tokens=add_special_tokens)
+    finally:
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
+        if padding is not None:
+            backend.enable_padding(**padding)
+
+
+def _without_blanks(text: str, spans: np.ndarray) -> np.ndarray:
+    """Spans with the blanks at both their ends left out (tokenizers differ in whether a token holds the blank before it)."""
+    is_blank = np.fromiter((character.isspace() for character in text), bool, len(text))
+    places = np.arange(len(text))
+    # For each character (and the end), the next that is no blank, and the end of the last before it that is none.
+    next_full = np.append(np.where(is_blank, len(text), places), len(text))
+    next_full = np.minimum.accumulate(next_full[::-1])[::-1]
+    last_full = np.insert(np.where(is_blank, 0, places + 1), 0, 0)
+    last_full = np.maximum.accumulate(last_full)
+    start, end = next_full[spans[:, 0]], last_full[spans[:, 1]]
+    # A token of blanks only keeps its span.
+    return np.where((start < end)[:, None], np.stack([start, end], 1), spans).astype(np.int32)
