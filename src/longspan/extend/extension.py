@@ -3,11 +3,12 @@
 import copy
 import logging
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.attention.pattern import AttentionPattern
 from longspan.errors import InputError
@@ -133,7 +134,15 @@ def extend(
     notes: list[str] = []
     config = _make_config(source.config, family, kind, tokenizer, max_tokens, attention_window, notes)
     generator = torch.Generator().manual_seed(seed)
-    weights = _carry_weights(source, family, kind, config, max_tokens, positions, generator, notes)
+    # A model that was loaded here serves for the proof and is dropped: the new one takes over its storage.
+    is_ours = isinstance(model_or_name, str)
+    weights = _carry_weights(source, family, kind, notes, share=is_ours)
+    _replace_rows(weights, family, config, max_tokens, positions, generator)
+    _fill_in(weights, kind)
+    if kind == "base":
+        weights = {name.removeprefix("longformer."): tensor for name, tensor in weights.items()}
+        if "pooler.dense.weight" not in weights:
+            notes.append("the source has no pooler, so neither has the extended model")
     model = _build(kind, config, weights, has_pooler=any(name.startswith("pooler.") for name in weights))
     model.name_or_path = source.name_or_path
     for note in notes:
@@ -191,7 +200,7 @@ def _find_kind(model: PreTrainedModel, family: Family) -> Kind:
     )
 
 
-def _count_positions(config: PretrainedConfig, family: Family) -> int:
+def _count_positions(config: Any, family: Family) -> int:
     reserved = config.pad_token_id + 1 if family.reserves_rows else 0
     return config.max_position_embeddings - reserved
 
@@ -218,7 +227,7 @@ def _require_windows(attention_window: int | Sequence[int], n_layers: int) -> li
 
 
 def _make_config(
-    old: PretrainedConfig,
+    old: Any,
     family: Family,
     kind: Kind,
     tokenizer: PreTrainedTokenizerBase | None,
@@ -244,7 +253,7 @@ def _make_config(
         )
     if head.activation != "tanh":
         values["classifier_activation"] = head.activation
-    sep = tokenizer.sep_token_id if tokenizer is not None else getattr(old, "sep_token_id", None)
+    sep: Any = tokenizer.sep_token_id if tokenizer is not None else getattr(old, "sep_token_id", None)
     if sep is None and family.reserves_rows:
         sep = old.eos_token_id
     if sep is None:
@@ -257,33 +266,28 @@ def _make_config(
         sep_token_id=sep,
         attention_window=_require_windows(attention_window, values["num_hidden_layers"]),
         max_position_embeddings=max_tokens + old.pad_token_id + 1,
-        id2label=dict(old.id2label),
-        label2id=dict(old.label2id),
+        id2label=copy.copy(old.id2label),
+        label2id=copy.copy(old.label2id),
     )
 
 
 def _carry_weights(
-    source: PreTrainedModel,
-    family: Family,
-    kind: Kind,
-    config: LongformerConfig,
-    max_tokens: int,
-    positions: Positions,
-    generator: torch.Generator,
-    notes: list[str],
+    source: PreTrainedModel, family: Family, kind: Kind, notes: list[str], *, share: bool
 ) -> dict[str, Tensor]:
-    """The Longformer's state dict, in new storage; `notes` gets what was left behind."""
+    """The source's parameters under the Longformer's names; `notes` gets what was left behind.
+
+    With `share` they are the source's own storage, otherwise clones.
+    """
     names = family.names(kind)
     left_behind = {**family.left_behind, f"{family.base}.pooler.*": "the pooler, which this head does not use"}
-    weights: dict[str, Tensor] = {}
+    has_pooler = kind in {"base", "multiple_choice"}
     prefix = "" if hasattr(source, family.base) else f"{family.base}."
-    clones: dict[int, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+    seen: dict[int, Tensor] = {}
     for name, tensor in source.state_dict().items():
         new_name = names.to_longformer(prefix + name)
-        if kind not in {"base", "multiple_choice"} and new_name and new_name.startswith("longformer.pooler."):
-            new_name = None
-        if new_name is None:
-            why = next((why for template, why in left_behind.items() if _matches(prefix + name, template)), None)
+        if new_name is None or (new_name.startswith("longformer.pooler.") and not has_pooler):
+            why = next((why for template, why in left_behind.items() if fnmatchcase(prefix + name, template)), None)
             if why is None:
                 raise InputError(
                     f"{type(source).__name__} has a parameter {name} of shape {tuple(tensor.shape)} that longspan's "
@@ -293,34 +297,46 @@ def _carry_weights(
                 notes.append(note)
             continue
         # Tied parameters stay one tensor, so that they are copied once.
-        weights[new_name] = clones.setdefault(tensor.data_ptr(), tensor.detach().clone())
-    n_reserved = config.pad_token_id + 1
+        tensor = tensor.detach()  # noqa: PLW2901
+        if not share and tensor.data_ptr() not in seen:
+            seen[tensor.data_ptr()] = tensor.clone()
+        weights[new_name] = tensor if share else seen[tensor.data_ptr()]
+    return weights
+
+
+def _replace_rows(
+    weights: dict[str, Tensor],
+    family: Family,
+    config: LongformerConfig,
+    max_tokens: int,
+    positions: Positions,
+    generator: torch.Generator,
+) -> None:
+    """Put the long position table in place, reserved rows first, and token types where the family has none."""
     rows = weights[_POSITION_ROWS]
-    skipped = n_reserved if family.reserves_rows else 0
-    reserved = rows[:skipped] if skipped else rows.new_zeros(n_reserved, rows.shape[1])
-    trained = extend_positions(
-        rows[skipped:], max_tokens, positions, initializer_range=config.initializer_range, generator=generator
+    assert config.pad_token_id is not None, "find_family checked it"
+    n_reserved = config.pad_token_id + 1
+    if family.reserves_rows:
+        reserved, rows = rows[:n_reserved], rows[n_reserved:]
+    else:
+        reserved = rows.new_zeros(n_reserved, rows.shape[1])
+    long_rows = extend_positions(
+        rows, max_tokens, positions, initializer_range=config.initializer_range, generator=generator
     )
-    weights[_POSITION_ROWS] = torch.cat([reserved, trained])
+    weights[_POSITION_ROWS] = torch.cat([reserved, long_rows])
     if _TOKEN_TYPE_ROWS not in weights:
         weights[_TOKEN_TYPE_ROWS] = rows.new_zeros(config.type_vocab_size, rows.shape[1])
+
+
+def _fill_in(weights: dict[str, Tensor], kind: Kind) -> None:
+    """Add what the Longformer holds besides: global projections, and the output bias under its second name."""
     if kind == "masked_lm":
-        # transformers' LM head holds its output bias under two names.
-        bias = weights.get("lm_head.bias", weights.get("lm_head.decoder.bias"))
-        assert bias is not None
+        bias = weights.get("lm_head.decoder.bias", weights.get("lm_head.bias"))
+        assert bias is not None, "every family's head has an output bias"
         weights["lm_head.bias"] = weights["lm_head.decoder.bias"] = bias
     for name in [name for name in weights if ".attention.self." in name]:
         place, projection, part = name.rsplit(".", 2)
         weights[f"{place}.{projection}_global.{part}"] = weights[name].clone()
-    if kind == "base":
-        weights = {name.removeprefix("longformer."): tensor for name, tensor in weights.items()}
-        if "pooler.dense.weight" not in weights:
-            notes.append("the source has no pooler, so neither has the extended model")
-    return weights
-
-
-def _matches(name: str, template: str) -> bool:
-    return name.startswith(template.removesuffix("*")) if template.endswith("*") else name == template
 
 
 def _build(kind: Kind, config: LongformerConfig, weights: dict[str, Tensor], *, has_pooler: bool) -> PreTrainedModel:
@@ -328,10 +344,16 @@ def _build(kind: Kind, config: LongformerConfig, weights: dict[str, Tensor], *, 
     options = {} if kind != "base" or has_pooler else {"add_pooling_layer": False}
     with torch.device("meta"):
         model = _CLASS_OF_KIND[kind](config, **options)
-    try:
-        model.load_state_dict(weights, strict=True, assign=True)
-    except RuntimeError as error:
-        raise InputError(f"the source's weights do not fit its own configuration: {error}") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(weights.keys() | expected.keys()):
+        given = tuple(weights[name].shape) if name in weights else None
+        if given != expected.get(name):
+            raise InputError(
+                f"the source does not fill a {type(model).__name__} of its own configuration: {name} has shape "
+                f"{given or 'nothing'} there and {expected.get(name, 'no place')} here; "
+                "extend a model of a plain transformers class"
+            )
+    model.load_state_dict(weights, strict=True, assign=True)
     model.tie_weights()
     left = [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if tensor.is_meta]
     assert not left, f"not filled: {left}"

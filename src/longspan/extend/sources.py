@@ -157,7 +157,8 @@ def _drop_untrained_pooler(model: PreTrainedModel, info: dict[str, Any], family:
         return
     if type(model).__name__.endswith(("ForSequenceClassification", "ForMultipleChoice")):
         raise InputError(f"{model.name_or_path} lacks tensor {missing[0]}, which a {type(model).__name__} has")
-    getattr(model, family.base, model).pooler = None
+    encoder: Any = getattr(model, family.base, model)
+    encoder.pooler = None
 
 
 @contextmanager

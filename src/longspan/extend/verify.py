@@ -1,4 +1,4 @@
-"""The proof: for inputs that the old model accepts, the extended one computes the same, and how far it drifts where not.
+"""The proof: the extended model computes what the old one did, wherever it can; elsewhere, how far it drifts.
 
 B rows, T tokens, C model width, V vocabulary.
 """
@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ TOLERANCE = 1e-4
 """Largest deviation allowed between two float32 numbers, relative to the original's where that is above 1."""
 
 DRIFT_LENGTHS = (128, 256, 512)
+_LOGITS = ("logits", "start_logits", "end_logits", "prediction_logits")
 _MOST_TEXTS = 6  # of a base-size model on two cores, drift then costs some seconds
 _MOST_LOGIT_TOKENS = 16  # logits over 250,000 pieces are 1 MB a token
 
@@ -42,6 +43,11 @@ class _Batch(NamedTuple):
     ids_BT: Tensor
     is_token_BT: Tensor
     type_ids_BT: Tensor | None
+
+    def cut(self, n_tokens: int) -> "_Batch":
+        """The first `n_tokens` columns."""
+        types_BT = None if self.type_ids_BT is None else self.type_ids_BT[:, :n_tokens]
+        return _Batch(self.ids_BT[:, :n_tokens], self.is_token_BT[:, :n_tokens], types_BT)
 
 
 def prove(
@@ -113,11 +119,12 @@ def prove(
 @contextmanager
 def _for_comparison(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """`model` in eval mode and float32; a copy where it is not float32."""
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     try:
         yield (model if model.dtype == torch.float32 else copy.deepcopy(model).float()).eval()
     finally:
-        model.train(was_training)
+        for module, was_training in modes.items():
+            module.training = was_training
 
 
 def _twin(model: PreTrainedModel, windows: list[int], position_rows: Tensor | None = None) -> PreTrainedModel:
@@ -136,10 +143,15 @@ def _twin(model: PreTrainedModel, windows: list[int], position_rows: Tensor | No
     return twin.eval()
 
 
+def _encoder(model: PreTrainedModel) -> Any:
+    """The model without its task head."""
+    return model.base_model
+
+
 def _trained_rows(old: PreTrainedModel, new: PreTrainedModel, n_trained: int) -> Tensor:
     """The new model's position table with the old model's rows at its first positions."""
-    rows = new.base_model.embeddings.position_embeddings.weight.detach().clone()
-    trained = old.base_model.embeddings.position_embeddings.weight.detach()[-n_trained:]
+    rows = _encoder(new).embeddings.position_embeddings.weight.detach().clone()
+    trained = _encoder(old).embeddings.position_embeddings.weight.detach()[-n_trained:]
     first = new.config.pad_token_id + 1
     rows[first : first + n_trained] = trained
     return rows
@@ -190,22 +202,22 @@ def _check(
     old: PreTrainedModel, new: PreTrainedModel, batch: _Batch, inputs: str, *, globals_too: bool = False
 ) -> list[Check]:
     """Checks of one batch: hidden states, hidden states with global tokens, the task head's output."""
-    has_head = old is not old.base_model
+    has_head = new is not new.base_model
     is_masked_lm = type(new).__name__.endswith("ForMaskedLM")
     whole = has_head and not is_masked_lm
-    hidden_old, head_old = _run(old if whole else old.base_model, batch)
+    hidden_old, head_old = _run(old if whole else _encoder(old), batch)
     is_global_BT = torch.zeros_like(batch.is_token_BT)
-    hidden_new, head_new = _run(new if whole else new.base_model, batch, is_global_BT)
+    hidden_new, head_new = _run(new if whole else _encoder(new), batch, is_global_BT)
     n_rows = len(batch.ids_BT)
     checks = [_compare(f"{inputs}: every hidden state", n_rows, hidden_old, hidden_new, batch.is_token_BT)]
     if globals_too:
         is_global_BT[:, 0] = True
         is_global_BT[0, 1::7] = True
-        hidden_new, _ = _run(new.base_model, batch, is_global_BT)
+        hidden_new, _ = _run(_encoder(new), batch, is_global_BT)
         statement = f"{inputs}, some tokens global: every hidden state"
         checks.append(_compare(statement, n_rows, hidden_old, hidden_new, batch.is_token_BT))
     if has_head and is_masked_lm:
-        batch = _Batch(*(None if part is None else part[:, :_MOST_LOGIT_TOKENS] for part in batch))
+        batch = batch.cut(_MOST_LOGIT_TOKENS)
         inputs = f"inputs of at most {batch.ids_BT.shape[1]} tokens"
         head_old, head_new = _run(old, batch)[1], _run(new, batch, torch.zeros_like(batch.is_token_BT))[1]
     if has_head:
@@ -226,7 +238,7 @@ def _run(
     if type(model).__name__.endswith("ForMultipleChoice"):
         inputs = {name: value[None] for name, value in inputs.items()}  # the rows are the choices of one question
     output = model(**inputs, output_hidden_states=True, return_dict=True)
-    logits = [output[name] for name in ("logits", "start_logits", "end_logits") if name in output]
+    logits = [output[name] for name in _LOGITS if name in output]
     if type(model).__name__.endswith("ForMultipleChoice"):
         logits = [value[0] for value in logits]
     return list(output.hidden_states), logits
@@ -256,7 +268,8 @@ def _compare(statement: str, n_inputs: int, old: list[Tensor], new: list[Tensor]
     if not check.passed:
         raise InputError(
             f"the extended model is not equal to the original, so it is not given out: {statement} "
-            f"({n_inputs} inputs): largest deviation {largest:.3g} at output {place} of {len(old)}, allowed {TOLERANCE:g}"
+            f"({n_inputs} inputs): largest deviation {largest:.3g} in tensor {place + 1} of {len(old)}, "
+            f"allowed {TOLERANCE:g}"
         )
     return check
 
@@ -273,8 +286,8 @@ def _measure_drift(
         cosines, largest = [], 0.0
         for ids in texts:
             ids_BT = torch.tensor([ids], device=old.device)
-            one_TC = old.base_model(input_ids=ids_BT).last_hidden_state[0]
-            other_TC = new.base_model(input_ids=ids_BT).last_hidden_state[0]
+            one_TC = _encoder(old)(input_ids=ids_BT).last_hidden_state[0]
+            other_TC = _encoder(new)(input_ids=ids_BT).last_hidden_state[0]
             cosines.append(torch.nn.functional.cosine_similarity(one_TC, other_TC, dim=-1).mean().item())
             largest = max(largest, (one_TC - other_TC).abs().max().item())
         if texts:
