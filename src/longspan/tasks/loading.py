@@ -1,6 +1,7 @@
 """A question answering model from a folder or the hub, checked before it is used."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def load_qa_model(
         loader: Any = AutoModelForQuestionAnswering
         if config.model_type == "longformer":
             config, loader = LongformerConfig.from_pretrained(name), LongformerForQuestionAnswering
-        model, info = loader.from_pretrained(name, config=config, **options)
+        with _quiet("transformers.modeling_utils"):  # it prints a table of what is checked below
+            model, info = loader.from_pretrained(name, config=config, **options)
     for tensor, found, wanted in sorted(info["mismatched_keys"]):
         raise InputError(f"{name}: tensor {tensor} has shape {tuple(found)}, config.json says {tuple(wanted)}")
     missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
@@ -94,6 +96,20 @@ def _require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
             f"{folder} has its weights as a pickle only, and opening a pickle can run any code; convert it to "
             "safetensors, or insist with --allow_pickle if you trust who made it"
         )
+
+
+@contextlib.contextmanager
+def _quiet(logger_name: str) -> Iterator[None]:
+    logger = logging.getLogger(logger_name)
+
+    def refuse(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING
+
+    logger.addFilter(refuse)
+    try:
+        yield
+    finally:
+        logger.removeFilter(refuse)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,95 @@
+"""The model card of a fine-tuned model."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import LongformerConfig as StockLongformerConfig
+from transformers import PreTrainedModel
+
+from longspan.extend.sources import find_facts
+from longspan.models.model_card import stock_warning
+from longspan.records import ProofRecord, TrainingRecord
+
+
+def write_card(
+    model: PreTrainedModel, source: str, record: TrainingRecord, proof: ProofRecord | None, title: str
+) -> str:
+    """Markdown with tags: what the model was made from, how it was trained, what came out, how to use it."""
+    facts = find_facts(source)
+    is_long = isinstance(model.config, StockLongformerConfig)
+    tags: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "question-answering",
+        "tags": ["longspan", *(["longformer", "long-context"] if is_long else [])],
+    }
+    for key, value in (
+        ("base_model", facts.base_model),
+        ("license", facts.license),
+        ("language", facts.languages),
+    ):
+        if value:
+            tags[key] = value
+    last = record.steps[-1] if record.steps else None
+    evaluated = [log for log in record.steps if "eval_loss" in log.values]
+    lines = [
+        "---",
+        yaml.safe_dump(tags, sort_keys=False, allow_unicode=True).strip(),
+        "---",
+        "",
+        f"# {title}",
+        "",
+        f"`{_public_name(source)}` fine-tuned with longspan to answer questions with a span of the document.",
+        "",
+    ]
+    if is_long:
+        lines += [stock_warning(model.config)]  # pyright: ignore[reportArgumentType] - it is a Longformer's
+    if proof is not None:
+        windows = ", ".join(map(str, sorted(set(proof.attention_window))))
+        lines += [
+            f"Before training, the encoder of {proof.old_max_tokens:,} tokens was extended to {proof.max_tokens:,} "
+            f"(attention window {windows}, positions: {proof.positions}); `proof.json` shows what that kept.",
+            "",
+        ]
+    lines += [
+        "## Training",
+        "",
+        f"{record.n_examples:,} questions, {record.n_features:,} windows, "
+        f"{last.step if last else 0:,} steps, {record.seconds / 60:.1f} minutes; all of it in `training.json`.",
+        "",
+        "| field | value |",
+        "|---|---|",
+        *[f"| `{name}` | {_cell(value)} |" for name, value in record.recipe.items() if name not in _PRIVATE],
+        "",
+    ]
+    if evaluated:
+        scores = "; ".join(
+            f"{name.removeprefix('eval_').replace('_', ' ')} {evaluated[-1].values[name]:.4g}"
+            for name in ("eval_loss", "eval_exact_match", "eval_f1")
+            if name in evaluated[-1].values
+        )
+        lines += [f"On the evaluation data of the recipe, after step {evaluated[-1].step:,}: {scores}.", ""]
+    lines += [
+        "## Use",
+        "",
+        "```",
+        f'longspan predict {title} --document FILE --question "..."',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+# Where things lie on somebody's disk, and secrets, are nobody's business.
+_PRIVATE = {"hub_token", "output_dir", "resume_from_checkpoint", "overwrite_output_dir"}
+
+
+def _public_name(source: str) -> str:
+    path = Path(source)
+    return path.name if path.is_absolute() or path.is_dir() else source
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_cell(one) for one in value)
+    return _public_name(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,198 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering, TrainerCallback
+
+from longspan.errors import InputError
+from longspan.records import read_record
+from longspan.tasks.loading import load_qa_model
+from longspan.training.finetune import finetune
+
+
+class StopAt(TrainerCallback):
+    """Kills the run after a step, as Ctrl-C does."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def losses(record):
+    return {log.step: log.values["loss"] for log in record.steps if "loss" in log.values}
+
+
+def test_a_run_leaves_model_tokenizer_record_and_card(tiny_recipe, tiny_squad):
+    recipe = tiny_recipe(
+        eval_data=str(tiny_squad), max_eval_examples=5, report_to="tensorboard", freeze="word_embeddings"
+    )
+    record = finetune(recipe)
+    root = load_folder(recipe)
+    assert read_record(root / "training.json") == record
+    assert sorted(losses(record)) == [1, 2, 3, 4]
+    assert record.n_examples == 24
+    assert record.n_features >= 24
+    assert record.peak_memory_gib > 0
+    assert list(record.made.data) == ["tiny.json"]
+    evaluated = [log for log in record.steps if "eval_loss" in log.values]
+    assert {"eval_exact_match", "eval_f1"} <= evaluated[-1].values.keys()
+    card = (root / "README.md").read_text()
+    assert "pipeline_tag: question-answering" in card
+    assert str(root.parent) not in card
+    assert list((root / "logs").glob("events*"))
+    assert (root / "checkpoints" / "checkpoint-4" / "optimizer.pt").is_file()
+
+
+def load_folder(recipe):
+    from pathlib import Path
+
+    root = Path(recipe.output_dir)
+    model, _ = load_qa_model(root)
+    assert torch.isfinite(model.qa_outputs.weight).all()
+    AutoModelForQuestionAnswering.from_pretrained(root)
+    return root
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_recipe, tmp_path, grouped):
+    fields = {
+        "max_steps": 14,
+        "save_steps": 5,
+        "attention_dropout": 0.1,
+        "hidden_dropout": 0.1,
+        "train_sampling_strategy": "group_by_length" if grouped else "random",
+        "resume_from_checkpoint": True,
+    }
+    whole = finetune(tiny_recipe(**fields, output_dir=str(tmp_path / "whole")))
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_recipe(**fields), callbacks=(StopAt(8),))
+    resumed = finetune(tiny_recipe(**fields))
+    assert sorted(losses(resumed)) == list(range(1, 15))
+    for step, loss in losses(whole).items():
+        assert losses(resumed)[step] == pytest.approx(loss, abs=1e-6), step
+
+
+def test_a_half_written_checkpoint_is_passed_over(tiny_recipe, tmp_path, caplog):
+    recipe = tiny_recipe(max_steps=6, save_steps=2)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(recipe, callbacks=(StopAt(5),))
+    (tmp_path / "run/checkpoints/checkpoint-4/trainer_state.json").write_text('{"best')
+    finetune(tiny_recipe(max_steps=6, save_steps=2, resume_from_checkpoint=True))
+    assert "checkpoint-4 is not complete" in caplog.text
+
+
+def test_a_resumed_run_with_another_recipe_warns(tiny_recipe, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_recipe(save_steps=1), callbacks=(StopAt(2),))
+    finetune(tiny_recipe(save_steps=1, resume_from_checkpoint=True, learning_rate=1e-3))
+    assert "another learning_rate" in caplog.text
+
+
+def test_a_killed_run_leaves_no_model(tiny_recipe, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_recipe(), callbacks=(StopAt(2),))
+    with pytest.raises(InputError, match="not finished"):
+        load_qa_model(tmp_path / "run")
+
+
+def test_the_old_model_stands_until_the_new_one_is_ready(tiny_recipe, tmp_path):
+    finetune(tiny_recipe())
+    before = (tmp_path / "run/model.safetensors").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_recipe(overwrite_output_dir=True, seed=1), callbacks=(StopAt(2),))
+    assert (tmp_path / "run/model.safetensors").read_bytes() == before
+    finetune(tiny_recipe(overwrite_output_dir=True, seed=1))
+    assert (tmp_path / "run/model.safetensors").read_bytes() != before
+
+
+def test_an_output_folder_in_use_is_refused(tiny_recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"run is not empty.*--overwrite_output_dir"):
+        finetune(tiny_recipe())
+
+
+def test_resuming_keeps_what_lies_beside_the_run(tiny_recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/notes.txt").write_text("mine")
+    finetune(tiny_recipe(resume_from_checkpoint=True))
+    assert (tmp_path / "run/notes.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_that_is_none_is_refused(tiny_recipe, tmp_path):
+    with pytest.raises(InputError, match="no complete checkpoint"):
+        finetune(tiny_recipe(resume_from_checkpoint=str(tmp_path / "nothing")))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_recipe):
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) at step \d+.*lower learning_rate"):
+        finetune(tiny_recipe(learning_rate=1e30, max_grad_norm=0, max_steps=20))
+
+
+def test_extended_first_and_trained_on_joined_paragraphs(tiny_recipe):
+    recipe = tiny_recipe(max_tokens=192, attention_window=16, n_concat=3, max_steps=2)
+    record = finetune(recipe)
+    root = load_folder(recipe)
+    model, tokenizer = load_qa_model(root)
+    assert model.config.model_type == "longformer"
+    assert model.config.attention_window == [16, 16]
+    assert tokenizer.model_max_length == 192
+    assert record.n_examples == 12
+    assert record.attention_backend.startswith(("blocked", "reference"))
+    assert (root / "proof.json").is_file()
+    assert json.loads((root / "config.json").read_text())["architectures"] == ["LongformerForQuestionAnswering"]
+
+
+def test_a_longformer_is_trained_further(tiny_recipe):
+    recipe = tiny_recipe("longformer", max_steps=2, global_tokens="none", max_length=48, overlap=8)
+    load_folder(recipe) if finetune(recipe) else None
+
+
+@pytest.mark.parametrize("model", ["bert", "longformer"])
+def test_adapters_are_merged_into_a_plain_checkpoint(tiny_recipe, tiny_qa_folder, model):
+    recipe = tiny_recipe(model, lora_rank=2, max_steps=2)
+    finetune(recipe)
+    trained, _ = load_qa_model(load_folder(recipe))
+    before, _ = load_qa_model(tiny_qa_folder(model))
+    changed = {
+        name
+        for (name, one), other in zip(trained.named_parameters(), before.parameters(), strict=True)
+        if not torch.equal(one, other)
+    }
+    assert changed
+    assert all("qa_outputs" in name or name.split(".")[-2] in ("query", "key", "value") for name in changed)
+
+
+def test_frozen_parameters_stay(tiny_recipe, tiny_qa_folder):
+    recipe = tiny_recipe("bert", freeze=["word_embeddings", "layer.0.*.bias"])
+    finetune(recipe)
+    trained, _ = load_qa_model(load_folder(recipe))
+    before, _ = load_qa_model(tiny_qa_folder("bert"))
+    same = {
+        name
+        for (name, one), other in zip(trained.named_parameters(), before.parameters(), strict=True)
+        if torch.equal(one, other)
+    }
+    assert "bert.embeddings.word_embeddings.weight" in same
+    assert "bert.encoder.layer.0.output.dense.bias" in same
+    assert "bert.encoder.layer.1.output.dense.bias" not in same
+
+
+def test_windows_without_the_answer_are_limited_and_counted(tiny_recipe):
+    fields = {"n_concat": 4, "max_length": 48, "overlap": 8, "max_steps": 1}
+    every = finetune(tiny_recipe(**fields))
+    few = finetune(tiny_recipe(**fields, no_answer_windows=0.25, overwrite_output_dir=True))
+    none = finetune(tiny_recipe(**fields, no_answer_windows=0, overwrite_output_dir=True))
+    assert every.n_features > few.n_features > none.n_features >= 12
+    assert none.counts["no_answer_windows_left_out"] == every.n_features - none.n_features
+
+
+def test_training_teaches(tiny_recipe, tiny_squad):
+    record = finetune(tiny_recipe(max_steps=60, eval_data=str(tiny_squad), lr_scheduler_type="constant"))
+    values = list(losses(record).values())
+    assert np.mean(values[-5:]) < 0.5 * np.mean(values[:5])
+    assert max(log.values.get("eval_f1", 0) for log in record.steps) > 40
