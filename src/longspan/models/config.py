@@ -1,7 +1,6 @@
 """`LongformerConfig`: transformers' keys with transformers' meaning, and four more; and the patterns they stand for."""
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import transformers
@@ -10,6 +9,9 @@ from huggingface_hub.dataclasses import strict
 from longspan.attention import AttentionPattern
 from longspan.attention.selection import BACKENDS
 from longspan.errors import InputError
+
+# What `attention_patterns` has made already.
+_patterns_of: dict[Any, tuple[AttentionPattern, ...]] = {}
 
 CLASSIFIER_ACTIVATIONS = ("tanh", "relu", "gelu")
 
@@ -78,9 +80,13 @@ def attention_patterns(
     window, dilation = _frozen(config.attention_window), _frozen(getattr(config, "attention_dilation", 1))
     if n_global is None:
         n_global = getattr(config, "global_attention_size", 0)
-    # The text tells 8 from 8.0 and 1 from True, which are the same key.
-    exact = repr((window, dilation, n_global))
-    return _patterns(config.num_hidden_layers, config.num_attention_heads, window, dilation, n_global, exact)
+    # The text tells 8 from 8.0 and 1 from True, which are the same key. A dict rather than lru_cache, which
+    # torch.compile warns of.
+    key = (config.num_hidden_layers, config.num_attention_heads, window, dilation, n_global)
+    exact = (key, repr(key))
+    if exact not in _patterns_of:
+        _patterns_of[exact] = _make_patterns(*key)
+    return _patterns_of[exact]
 
 
 def attention_backend(config: transformers.LongformerConfig) -> str:
@@ -142,9 +148,8 @@ def stock_differences(config: transformers.LongformerConfig) -> list[str]:
     return found
 
 
-@lru_cache(maxsize=64)
-def _patterns(
-    n_layers: int, n_heads: int, window: Any, dilation: Any, n_global: Any, exact: str
+def _make_patterns(
+    n_layers: int, n_heads: int, window: Any, dilation: Any, n_global: Any
 ) -> tuple[AttentionPattern, ...]:
     windows = _one_for_each_layer("attention_window", window, n_layers, "even window")
     dilations = _one_for_each_layer("attention_dilation", dilation, n_layers, "dilation")

@@ -49,7 +49,7 @@ def plan_attention(
         slots: global tokens whose number is known, in place of `is_global_BT`.
     """
     patterns = attention_patterns(config)
-    n_global = max((pattern.n_global for pattern in patterns), default=0)
+    n_global = patterns[0].n_global if patterns else 0
     if is_global_BT is not None:
         is_global_BT = is_global_BT | (torch.arange(shape[1], device=device) < n_global)
         slots = GlobalSlots.find(is_global_BT if is_token_BT is None else is_global_BT & is_token_BT)
