@@ -1,0 +1,115 @@
+"""What a report is made of, before it is a page: the HTML template and the Markdown writer render these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    is_best: bool = False
+    shade: float | None = None
+    """Background from 0 (lowest of the table's scale) to 1; None for none."""
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first column names the row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `is_note` for what qualifies the figures beside it."""
+
+    text: str
+    is_note: bool = False
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Plots shown side by side where there is room; each is an SVG element and what it shows, in words."""
+
+    plots: Sequence[tuple[str, str]]
+    is_wide: bool = False
+
+
+@dataclass(frozen=True)
+class Example:
+    """One answered question, in its context, the gold answers beside."""
+
+    question: str
+    prediction: str
+    before: str
+    after: str
+    gold: Sequence[str]
+    language: str
+    facts: Sequence[str]
+    others: Sequence[tuple[str, str]] = ()
+    """What the other systems answered: (system, answer)."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A list of answered questions under one small heading."""
+
+    title: str
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Named facts; `link` is a relative name to open, where there is one."""
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    link: str | None = None
+
+
+Block = Text | Table | Figures | Examples | Facts
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its blocks; `details` are folded away until asked for."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Block]
+    details: Sequence[tuple[str, Sequence[Block]]] = field(default=())
+
+
+def number(value: float | None, digits: int = 1, *, is_best: bool = False, shade: float | None = None) -> Cell:
+    """A cell with a number of so many decimals, a dash where there is none."""
+    return Cell("–" if value is None else f"{value:.{digits}f}", is_best and value is not None, shade, is_number=True)
+
+
+def count(value: int) -> Cell:
+    """A cell with a whole number, thousands apart."""
+    return Cell(f"{value:,}", is_number=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `0.8 s`, `42 s`, `7 min 5 s`, `3 h 12 min`."""
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+
+
+def memory(n_bytes: float) -> str:
+    """Bytes as MiB or GiB."""
+    return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,78 @@
+"""The answers a reader can judge for himself: the best ones and the surest mistakes, in their context."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from longspan.records import Answer
+from longspan.report.blocks import Example, Examples, Section, Text
+
+_N_SHOWN = 10
+
+
+def examples_of(answers: Sequence[Answer], system: str | None, metric: str) -> list[Section]:
+    """Ten best and ten worst answers of one system, taken from all languages in turn; none where there are none."""
+    own = [answer for answer in answers if answer.system == system and metric in answer.metrics]
+    if not own or system is None:
+        return []
+    others: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
+    for answer in answers:
+        if answer.system != system:
+            others[answer.dataset, answer.language, answer.id].append((answer.system, answer.prediction))
+
+    top = max(answer.metrics[metric] for answer in own)
+    right = [answer for answer in own if answer.metrics[metric] > 0]
+    right.sort(key=lambda answer: (answer.metrics[metric], _score(answer)), reverse=True)
+    best = _in_turn(right)
+    chosen = {id(answer) for answer in best}
+    wrong = [answer for answer in own if id(answer) not in chosen and (answer.metrics[metric] < top or top == 0)]
+    wrong.sort(key=lambda answer: (-answer.metrics[metric], _score(answer)), reverse=True)
+    worst = _in_turn(wrong)
+
+    blocks: list[Text | Examples] = [
+        Text(
+            f"Answers of “{system}”, languages in turn. Best: highest score, then surest. Worst: lowest score, then "
+            "surest: the mistakes to look at first. The answer is marked in the text around it; the gold answers "
+            "stand below."
+        )
+    ]
+    for title, found in ((f"{len(best)} best", best), (f"{len(worst)} worst", worst)):
+        if found:
+            blocks.append(Examples(title, [_example(a, metric, others[a.dataset, a.language, a.id]) for a in found]))
+    return [Section("answers", "Best and worst answers", blocks)]
+
+
+def _in_turn(ranked: Sequence[Answer]) -> list[Answer]:
+    """The first ten, one from each language in turn, each language in its own order."""
+    by_language: dict[str, list[Answer]] = defaultdict(list)
+    for answer in ranked:
+        by_language[answer.language].append(answer)
+    result: list[Answer] = []
+    for turn in range(_N_SHOWN):
+        result += [found[turn] for found in by_language.values() if len(found) > turn]
+    return result[:_N_SHOWN]
+
+
+def _score(answer: Answer) -> float:
+    return float("-inf") if answer.score is None else answer.score
+
+
+def _example(answer: Answer, metric: str, others: Sequence[tuple[str, str]]) -> Example:
+    facts = [f"{'F1' if metric == 'f1' else metric} {answer.metrics[metric]:.0f}", answer.dataset]
+    if answer.slot is not None:
+        facts.append(f"paragraph {answer.slot + 1}")
+    if answer.depth is not None:
+        facts.append(f"depth {100 * answer.depth:.0f} %")
+    if answer.n_tokens is not None:
+        facts.append(f"{answer.n_tokens:,} tokens")
+    if answer.score is not None:
+        facts.append(f"model's score {answer.score:.2f}")
+    return Example(
+        question=answer.question,
+        prediction=answer.prediction,
+        before=answer.context_before,
+        after=answer.context_after,
+        gold=list(dict.fromkeys(answer.gold)),
+        language=answer.language,
+        facts=facts,
+        others=others,
+    )

@@ -1,0 +1,139 @@
+"""The sections about where the figures come from: the extension's proof, the training, how each record was made."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from longspan.records import EvaluationRecord, Made, ProofRecord, Record, TrainingRecord
+from longspan.report import plots
+from longspan.report.blocks import Block, Cell, Facts, Figures, Section, Table, Text, count, duration, number
+
+
+def proof_section(records: Sequence[ProofRecord]) -> Section | None:
+    """Checks and drift of each extended model."""
+    blocks: list[Block] = []
+    for record in records:
+        n_passed = sum(check.passed for check in record.checks)
+        blocks.append(
+            Text(
+                f"{record.source} ({record.family}) was extended from {record.old_max_tokens:,} to "
+                f"{record.max_tokens:,} tokens, attention window {_windows(record.attention_window)}, positions by "
+                f"“{record.positions}”. {n_passed} of {len(record.checks)} checks passed."
+            )
+        )
+        if record.checks:
+            rows = [
+                [
+                    Cell(check.statement),
+                    Cell("passed" if check.passed else "FAILED", is_best=not check.passed),
+                    count(check.n_inputs),
+                    Cell(f"{check.largest_error:.1e}", is_number=True),
+                    Cell(f"{check.tolerance:.0e}", is_number=True),
+                ]
+                for check in record.checks
+            ]
+            blocks.append(Table(["Statement", "Verdict", "Inputs", "Largest error", "Allowed"], rows))
+        if record.drift:
+            rows = [
+                [
+                    count(d.n_tokens),
+                    count(d.n_texts),
+                    number(d.mean_cosine, 4),
+                    Cell(f"{d.largest_error:.2g}", is_number=True),
+                ]
+                for d in record.drift
+            ]
+            caption = "How far the extended model moves from the original on real text, before any training."
+            blocks.append(Table(["Tokens", "Texts", "Mean cosine", "Largest difference"], rows, caption))
+    return Section("proof", "Proof of the extension", blocks) if blocks else None
+
+
+def _windows(windows: Sequence[int]) -> str:
+    """`512 in every layer`, or runs of layers (`64 x 4, 512 x 8`)."""
+    runs = [(window, len(list(run))) for window, run in groupby(windows)]
+    if len(runs) == 1:
+        return f"{runs[0][0]} in every layer"
+    return ", ".join(f"{window} × {n_layers}" for window, n_layers in runs)
+
+
+def training_section(records: Sequence[TrainingRecord]) -> Section | None:
+    """What each run cost, and its loss."""
+    if not records:
+        return None
+    rows = []
+    for record in records:
+        n_steps = max((step.step for step in record.steps), default=0)
+        rows.append(
+            [
+                Cell(record.name),
+                count(record.n_examples),
+                count(record.n_features),
+                count(n_steps),
+                Cell(duration(record.seconds), is_number=True),
+                Cell(f"{record.peak_memory_gib:.2f} GiB", is_number=True),
+                Cell("–" if record.made.seed is None else str(record.made.seed), is_number=True),
+            ]
+        )
+    columns = ["Run", "Examples", "Windows", "Steps", "Time", "Peak memory", "Seed"]
+    blocks: list[Block] = [Table(columns, rows)]
+    figures = []
+    for key, what in (("loss", "training loss"), ("eval_loss", "evaluation loss"), ("learning_rate", "learning rate")):
+        curves = {record.name: _curve(record, key) for record in _with_own_names(records)}
+        curves = {name: points for name, points in curves.items() if len(points) > 1}
+        if curves:
+            plot = plots.lines(curves, x_label="step", y_label=what, with_markers=False)
+            figures.append((plot, f"{what} by step"))
+    if figures:
+        blocks.append(Figures(figures))
+    for record in records:
+        told = [f"{name.replace('_', ' ')}: {value:,}" for name, value in record.counts.items()]
+        text = f"{record.name}: attention {record.attention_backend}." + (f" Data: {', '.join(told)}." if told else "")
+        blocks.append(Text(text, is_note=True))
+    return Section("training", "Training", blocks)
+
+
+def _with_own_names(records: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+    """Runs of one name are told apart by their seed or number."""
+    names = [record.name for record in records]
+    return [
+        record
+        if names.count(record.name) == 1
+        else record.model_copy(update={"name": f"{record.name}, seed {record.made.seed} ({index + 1})"})
+        for index, record in enumerate(records)
+    ]
+
+
+def _curve(record: TrainingRecord, key: str) -> list[tuple[float, float]]:
+    return [(step.step, step.values[key]) for step in record.steps if key in step.values]
+
+
+def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Section:
+    """Command, commit, data and machine of every record, with a link to its file where that is known."""
+    blocks: list[Block] = []
+    for record, link in zip(records, links, strict=True):
+        name = getattr(record, "name", None) or getattr(record, "source", "")
+        facts = [*_made_facts(record.made)]
+        if isinstance(record, EvaluationRecord):
+            facts.insert(0, ("Protocol", record.protocol))
+            facts.insert(0, ("Model", record.model))
+        settings = getattr(record, "settings", None) or getattr(record, "recipe", None)
+        if settings:
+            facts.append(("Settings", ", ".join(f"{key} = {value}" for key, value in settings.items())))
+        blocks.append(Facts(f"{record.kind.capitalize()}: {name}", facts, link))
+    return Section("made", "How each figure was made", blocks)
+
+
+def _made_facts(made: Made) -> list[tuple[str, str]]:
+    machine = made.machine
+    facts = [("Command", made.command), ("Date", made.date)]
+    if made.commit is not None:
+        facts.append(("Commit", made.commit))
+    if made.seed is not None:
+        facts.append(("Seed", str(made.seed)))
+    device = f"{machine.gpu}; " if machine.gpu else ""
+    facts.append(
+        ("Machine", f"{device}{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, {machine.system}")
+    )
+    facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())))
+    if made.data:
+        facts.append(("Data (SHA-256)", "\n".join(f"{name} {digest}" for name, digest in made.data.items())))
+    return facts
