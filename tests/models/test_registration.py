@@ -51,13 +51,14 @@ def test_others_registered_before_come_back():
     class Mine(transformers.LongformerModel):
         pass
 
-    transformers.AutoModel.register(transformers.LongformerConfig, Mine, exist_ok=True)
+    registered = transformers.AutoModel._model_mapping._extra_content
+    registered[transformers.LongformerConfig] = Mine
     try:
         longspan.register()
         unregister()
         assert transformers.AutoModel._model_mapping[transformers.LongformerConfig] is Mine
     finally:
-        transformers.AutoModel._model_mapping._extra_content.pop(transformers.LongformerConfig)
+        registered.pop(transformers.LongformerConfig)
 
 
 def test_pipelines_run_on_our_models(registered, tiny_model, tiny_tokenizer, tmp_path):

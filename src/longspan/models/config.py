@@ -155,6 +155,9 @@ def _make_patterns(
     dilations = _one_for_each_layer("attention_dilation", dilation, n_layers, "dilation")
     if not _is_whole(n_global, 0):
         raise InputError(f"global_attention_size must be a whole number from 0, not {n_global!r}")
+    for layer, of_layer in enumerate(windows):
+        if not isinstance(of_layer, int):
+            raise InputError(f"attention_window must be a whole number, not {of_layer!r} (layer {layer})")
     for layer, of_layer in enumerate(dilations):
         of_heads = of_layer if isinstance(of_layer, tuple) else (of_layer,) * n_heads
         if not all(_is_whole(of_head, 1) for of_head in of_heads):

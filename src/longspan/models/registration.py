@@ -39,10 +39,9 @@ def register() -> None:
     if _before is not None:
         return
     _before = [table._extra_content.get(key, _NOTHING) for table, key, _ in _lines()]
-    transformers.AutoConfig.register("longformer", LongformerConfig, exist_ok=True)
-    for auto_class, model_class in _MODEL_OF_AUTO_CLASS.items():
-        for config_class in (LongformerConfig, transformers.LongformerConfig):
-            auto_class.register(config_class, model_class, exist_ok=True)
+    for table, key, value in _lines():
+        # What the Auto classes' own `register` does, which in some versions passes over transformers' configurations.
+        table._extra_content[key] = value
 
 
 def unregister() -> None:
