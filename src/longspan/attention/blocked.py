@@ -132,11 +132,14 @@ class _Plan:
     dropout_p: float
     seed: int
 
-    def blocks(self, n_tokens: int, block: int) -> Iterator[tuple[slice, slice]]:
+    def blocks(self, block: int) -> Iterator[tuple[slice, slice]]:
         """Queries of each block, and the range of keys that the window of any of them reaches."""
-        for start in range(0, n_tokens, block):
-            stop = min(start + block, n_tokens)
-            yield slice(start, stop), slice(max(0, start - self.pattern.left), min(n_tokens, stop + self.pattern.right))
+        for start in range(0, self.n_tokens, block):
+            stop = min(start + block, self.n_tokens)
+            yield (
+                slice(start, stop),
+                slice(max(0, start - self.pattern.left), min(self.n_tokens, stop + self.pattern.right)),
+            )
 
     def bias(self, queries: slice, keys: slice, device: torch.device) -> Tensor | None:
         """What to add to the scores of a block, broadcasting to [B, H, K, R]; None where all is seen."""
@@ -230,7 +233,7 @@ class _Blocked(torch.autograd.Function):
         k_BHGD, v_BHGD = (None if x is None else _prepare(x, dtype) for x in given[3:])
         out_BHTD = torch.empty_like(q_BHTD)
         lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=plan.dtype, device=q_BHTD.device)
-        for draw, (queries, keys) in enumerate(plan.blocks(q_BHTD.shape[2], block)):
+        for draw, (queries, keys) in enumerate(plan.blocks(block)):
             q_BHKD, k_BHRD, v_BHRD = q_BHTD[:, :, queries], k_BHTD[:, :, keys], v_BHTD[:, :, keys]
             bias = plan.bias(queries, keys, lse_BHT.device)
             dropped = plan.dropped(q_BHKD, k_BHRD.shape[2], 2 * draw)
@@ -261,7 +264,7 @@ class _Blocked(torch.autograd.Function):
         grads = [grad_q, grad_k, grad_v]
         if k_BHGD is not None and v_BHGD is not None:
             grads += [_zeros(k_BHGD, lse_BHT), _zeros(v_BHGD, lse_BHT)]
-        for draw, (queries, keys) in enumerate(plan.blocks(q_BHTD.shape[2], block)):
+        for draw, (queries, keys) in enumerate(plan.blocks(block)):
             row = (grad_BHTD[:, :, queries], q_BHTD[:, :, queries])
             whole = (out_BHTD[:, :, queries], lse_BHT[:, :, queries])
             bias = plan.bias(queries, keys, lse_BHT.device)

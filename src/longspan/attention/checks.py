@@ -3,6 +3,8 @@
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,8 @@ def check_inputs(
     pattern.dilations(q_BHTD.shape[1])
     if isinstance(dropout_p, bool) or not isinstance(dropout_p, int | float) or not 0 <= dropout_p < 1:
         raise InputError(f"dropout_p is a probability from 0 to below 1, not {dropout_p!r}")
+    if scale is not None and not math.isfinite(scale):
+        raise InputError(f"scale must be a finite number, not {scale}")
     for name, mask_BT in (("is_token_BT", is_token_BT), ("is_global_BT", is_global_BT)):
         if mask_BT is not None:
             _check_mask(name, mask_BT, q_BHTD)

@@ -4,6 +4,7 @@ B batch rows  T tokens  H attention heads  D width per head
 """
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from longspan.attention.checks import check_inputs
@@ -14,19 +15,19 @@ from longspan.attention.slots import GlobalRows
 
 
 def attend(
-    q_BHTD: Tensor,
-    k_BHTD: Tensor,
-    v_BHTD: Tensor,
+    q_BHTD: Float[Tensor, "B H T D"],
+    k_BHTD: Float[Tensor, "B H T D"],
+    v_BHTD: Float[Tensor, "B H T D"],
     pattern: AttentionPattern,
     *,
-    is_token_BT: Tensor | None = None,
-    is_global_BT: Tensor | None = None,
-    document_BT: Tensor | None = None,
+    is_token_BT: Bool[Tensor, "B T"] | None = None,
+    is_global_BT: Bool[Tensor, "B T"] | None = None,
+    document_BT: Int[Tensor, "B T"] | None = None,
     global_rows: GlobalRows | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     backend: str = "auto",
-) -> Tensor:
+) -> Float[Tensor, "B H T D"]:
     """Attention in which each token sees its window and the global tokens, and global tokens see everything.
 
     The corners (causal, padding, documents, and their combinations) are decided in `longspan.attention.reference`.

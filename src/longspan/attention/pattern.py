@@ -5,7 +5,10 @@ tensors, and the traced indices of FlexAttention and JAX alike.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from longspan.errors import InputError
 
@@ -122,3 +125,44 @@ class AttentionPattern:
         distance = key - query
         near = (distance >= -self.left * dilation) & (distance <= self.right * dilation)
         return near & (distance % dilation == 0)
+
+    def n_visible(self, n_tokens: int, n_heads: int = 1) -> int:
+        """How many pairs of query and key are visible among `n_tokens` positions, summed over `n_heads` heads.
+
+        This is what attention costs at least: each pair takes 2 D multiply-adds forward, and 5 D in the backward that
+        recomputes scores. Counted query by query, without a [T x T] array; dynamic global tokens are not included.
+
+        Raises:
+            InputError: the pattern has dilations for another number of heads.
+        """
+        query = np.arange(n_tokens)
+        n_first = min(self.n_global, n_tokens)
+        total = 0
+        for dilation in self.dilations(n_heads):
+            before = np.minimum(self.left, query // dilation)
+            after = np.minimum(self.right, (n_tokens - 1 - query) // dilation)
+            # Of the window's keys before the query, those that are global are counted as such.
+            both = np.maximum(0, before - (query - n_first) // dilation)
+            of_local = before + 1 + after + n_first - both
+            of_global = query + 1 if self.causal else np.full_like(query, n_tokens)
+            total += int(np.where(query < n_first, of_global, of_local).sum())
+        return total
+
+    def draw(self, n_tokens: int, *, head: int = 0, path: str | Path | None = None) -> str:
+        """The pattern among `n_tokens` positions as text: ■ in the window, ○ through a global token, · not seen.
+
+        One line is one query, one sign one key.
+
+        Args:
+            n_tokens: how many positions to draw.
+            head: whose dilation to draw.
+            path: also write a picture (PNG) there.
+
+        Raises:
+            InputError: no tokens, or the path cannot be written.
+        """
+        from longspan.attention.draw import as_text, save_picture
+
+        if path is not None:
+            save_picture({"": self}, n_tokens, path, head)
+        return as_text(self, n_tokens, head)

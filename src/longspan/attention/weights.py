@@ -5,6 +5,7 @@ W window columns = left + 1 + right  S score columns = G + W  K queries per bloc
 """
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from longspan.attention.checks import check_inputs
@@ -17,16 +18,16 @@ _BLOCK = 64
 
 
 def attention_weights(
-    q_BHTD: Tensor,
-    k_BHTD: Tensor,
+    q_BHTD: Float[Tensor, "B H T D"],
+    k_BHTD: Float[Tensor, "B H T D"],
     pattern: AttentionPattern,
     *,
-    is_token_BT: Tensor | None = None,
-    is_global_BT: Tensor | None = None,
-    document_BT: Tensor | None = None,
+    is_token_BT: Bool[Tensor, "B T"] | None = None,
+    is_global_BT: Bool[Tensor, "B T"] | None = None,
+    document_BT: Int[Tensor, "B T"] | None = None,
     global_rows: GlobalRows | None = None,
     scale: float | None = None,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Float[Tensor, "B H T S"], Float[Tensor, "B H G T"] | None]:
     """The probabilities that `attend` weighs values by, without dropout; arguments as in `attend`.
 
     Memory grows linearly with the number of tokens.

@@ -1,0 +1,274 @@
+"""`blocked` against the oracle, and what a user may rely on whatever the backend."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
+from longspan.attention import blocked as blocked_file
+
+BACKENDS = ("reference", "blocked")
+
+
+@st.composite
+def cases(draw) -> dict:
+    n_heads = draw(st.integers(1, 4))
+    causal = draw(st.booleans())
+    reach = st.sampled_from([0, 1, 2, 5, 17, 64, 400])
+    # Not yet an AttentionPattern: the type checker under it draws random numbers, which a strategy may not.
+    pattern = {
+        "left": draw(reach),
+        "right": 0 if causal else draw(reach),
+        "dilation": draw(st.one_of(st.integers(1, 4), st.tuples(*[st.integers(1, 5)] * n_heads))),
+        "causal": causal,
+        "n_global": draw(st.sampled_from([0, 0, 1, 3, 90])),
+    }
+    return {
+        "seed": draw(st.integers(0, 2**31)),
+        "n_rows": draw(st.integers(1, 3)),
+        "n_heads": n_heads,
+        "n_tokens": draw(st.sampled_from([1, 2, 7, 63, 64, 65, 111, 150])),
+        "width": draw(st.sampled_from([3, 8, 16])),
+        "pattern": pattern,
+        "dtype": draw(st.sampled_from([torch.float32, torch.float32, torch.float64, torch.bfloat16, torch.float16])),
+        "padding": draw(st.sampled_from(["none", "right", "left", "anywhere"])),
+        "dynamic": draw(st.sampled_from(["none", "some", "many", "all"])),
+        "documents": draw(st.booleans()),
+        "projections": draw(st.booleans()),
+    }
+
+
+def results(case, backend, **options) -> dict[str, torch.Tensor]:
+    """The output and the gradients of everything that has one."""
+    out = attend(*case[:4], **case.masks, global_rows=case.global_rows, backend=backend, **options)
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(out.dtype)
+    # allow_unused: the oracle of one global token that fills the row needs no plain value, for example
+    grads = torch.autograd.grad((out * weight).sum(), case.vectors(), allow_unused=True)
+    names = ("dq", "dk", "dv", "dq_global", "dk_global", "dv_global")
+    found = {name: grad for name, grad in zip(names, grads, strict=False) if grad is not None}
+    return {"out": out.detach(), **found}
+
+
+def assert_equals_oracle(case, backend, assert_close) -> None:
+    true = results(case.to(torch.float64), "reference")
+    for name, found in results(case, backend).items():
+        assert_close(name, found, true.get(name, torch.zeros_like(found, dtype=torch.float64)))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arguments=cases())
+def test_output_and_all_gradients_equal_the_oracle(arguments, make_case, assert_close):
+    arguments["pattern"] = AttentionPattern(**arguments["pattern"])
+    assert_equals_oracle(make_case(**arguments), "blocked", assert_close)
+
+
+@pytest.mark.parametrize("n_tokens", [1, 63, 111, 1000])
+@pytest.mark.parametrize("causal", [False, True])
+def test_odd_lengths(n_tokens, causal, make_case, assert_close):
+    pattern = AttentionPattern(100, 0 if causal else 30, dilation=(1, 2), causal=causal, n_global=2)
+    case = make_case(
+        seed=0, n_rows=2, n_heads=2, n_tokens=n_tokens, width=8, pattern=pattern, padding="right", dynamic="some"
+    )
+    assert_equals_oracle(case, "blocked", assert_close)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_window_over_everything_is_full_attention(backend, make_case, assert_close):
+    case = make_case(seed=0, n_rows=2, n_heads=3, n_tokens=70, width=8, pattern=AttentionPattern(69, 69))
+    full = F.scaled_dot_product_attention(*(x.double() for x in case[:3]))
+    assert_close("out", attend(*case[:4], backend=backend), full)
+
+
+def test_full_attention_without_padding_builds_no_bias(make_case, monkeypatch):
+    seen = []
+    flash = blocked_file.FLASH_CPU
+    spy = flash._replace(forward=lambda *args: seen.append(args[3]) or flash.forward(*args))
+    monkeypatch.setattr(blocked_file, "FLASH_CPU", spy)
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(256, 256))
+    attend(*case[:4], is_token_BT=torch.ones(1, 40, dtype=torch.bool), backend="blocked")
+    assert seen == [None]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("changed", [0, 9, 10, 14, 20, 21])
+def test_a_row_moves_with_visible_tokens_only(backend, changed, make_case):
+    """Query 15 with a reach of 5 sees 10 to 20, and global token 0."""
+    pattern = AttentionPattern(5, 5, n_global=1)
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=pattern)
+    before = attend(*case[:4], backend=backend)[:, :, 15]
+    k_BHTD, v_BHTD = case.k_BHTD.detach().clone(), case.v_BHTD.detach().clone()
+    k_BHTD[:, :, changed] += 1
+    v_BHTD[:, :, changed] += 1
+    after = attend(case.q_BHTD, k_BHTD, v_BHTD, pattern, backend=backend)[:, :, 15]
+    assert torch.equal(before, after) == (changed in (9, 21))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close):
+    """A short row beside a long one with more global tokens comes out as it does alone and unpadded."""
+    pattern = AttentionPattern(6, 6)
+    case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=90, width=8, pattern=pattern)
+    is_token_BT = torch.arange(90) < torch.tensor([[90], [37]])
+    is_global_BT = torch.zeros(2, 90, dtype=torch.bool)
+    is_global_BT[0, [3, 50, 80]] = True
+    is_global_BT[1, 20] = True
+    together = attend(*case[:4], is_token_BT=is_token_BT, is_global_BT=is_global_BT, backend=backend)
+    alone = attend(
+        *(x[1:, :, :37] for x in case[:3]), pattern, is_global_BT=is_global_BT[1:, :37].clone(), backend=backend
+    )
+    assert_close("out", together[1:, :, :37], alone)
+    assert not together[1, :, 37:].any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("where", [0, 1, 2])
+def test_nan_surfaces(backend, where, make_case):
+    case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=4, pattern=AttentionPattern(2, 2))
+    vectors = [x.detach().clone() for x in case[:3]]
+    vectors[where][0, 0, 10] = torch.nan
+    out = attend(*vectors, case.pattern, backend=backend)
+    rows = [10] if where == 0 else range(8, 13)
+    assert out[0, 0, rows].isnan().all()
+
+
+def test_rows_without_any_token_are_zero_and_have_gradient_zero(make_case):
+    case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=20, width=4, pattern=AttentionPattern(2, 2, n_global=1))
+    is_token_BT = torch.tensor([[True], [False]]).expand(2, 20)
+    found = results(case._replace(masks={"is_token_BT": is_token_BT}), "blocked")
+    for x in found.values():
+        assert x[0].isfinite().all() and not x[1].any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_documents_in_one_row_equal_documents_apart(backend, make_case, assert_close):
+    pattern = AttentionPattern(9, 4, dilation=(1, 3))
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=pattern)
+    starts = [0, 20, 21, 100]
+    document_BT = torch.tensor([[4] * 20 + [7] + [9] * 79])
+    packed = attend(*case[:4], document_BT=document_BT, backend=backend)
+    for start, stop in itertools.pairwise(starts):
+        apart = attend(*(x[:, :, start:stop] for x in case[:3]), pattern, backend=backend)
+        assert_close("out", packed[:, :, start:stop], apart)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_order_of_global_slots_does_not_matter(backend, make_case, assert_close):
+    case = make_case(
+        seed=0,
+        n_rows=1,
+        n_heads=2,
+        n_tokens=50,
+        width=8,
+        pattern=AttentionPattern(3, 3),
+        dynamic="many",
+        projections=True,
+    )
+    rows = case.global_rows
+    turned = GlobalRows(
+        GlobalSlots(rows.slots.index_BG.flip(1), rows.slots.is_used_BG.flip(1)), rows.q_BHGD.flip(2), *rows[2:]
+    )
+    one, other = (attend(*case[:4], global_rows=r, backend=backend) for r in (rows, turned))
+    assert_close("out", one, other)
+
+
+def test_memory_saved_for_the_backward_is_linear(make_case):
+    def saved(n_tokens: int) -> int:
+        sizes = []
+        case = make_case(
+            seed=0, n_rows=1, n_heads=2, n_tokens=n_tokens, width=8, pattern=AttentionPattern(8, 8), dynamic="some"
+        )
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            attend(*case[:4], is_global_BT=torch.arange(n_tokens)[None] == 3, backend="blocked")
+        return sum(sizes)
+
+    assert saved(4096) <= 8.5 * saved(512)
+
+
+def test_no_tensor_on_the_way_is_larger_than_linear(make_case):
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Largest(TorchDispatchMode):
+        n = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            for x in tree_leaves(out):
+                if isinstance(x, torch.Tensor):
+                    self.n = max(self.n, x.numel())
+            return out
+
+    pattern = AttentionPattern(8, 8, dilation=(1, 2), n_global=1)
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=4096, width=8, pattern=pattern, padding="right")
+    with Largest() as largest:
+        results(case, "blocked")
+    assert largest.n <= 2 * case.q_BHTD.numel()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_dropout_keeps_the_mean_and_obeys_the_seed(backend, make_case):
+    pattern = AttentionPattern(20, 20, n_global=2)
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=pattern)
+    plain = attend(*case[:4], backend=backend).detach()
+
+    def once(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return attend(*case[:4], dropout_p=0.3, backend=backend).detach()
+
+    assert torch.equal(once(1), once(1))
+    assert not torch.equal(once(1), once(2))
+    mean = torch.stack([once(seed) for seed in range(400)]).mean(dim=0)
+    assert (mean - plain).abs().max() < 0.25
+    assert (mean - plain).mean().abs() < 0.01
+
+
+def test_gradients_under_dropout_are_those_of_the_probabilities_that_were_kept(make_case):
+    """Finite differences with the same seed, in float64."""
+    pattern = AttentionPattern(3, 3, dilation=(1, 2))
+    case = make_case(
+        seed=0, n_rows=1, n_heads=2, n_tokens=9, width=3, pattern=pattern, dtype=torch.float64, dynamic="some"
+    )
+    is_global_BT = torch.arange(9)[None] == 4
+
+    def dropped(*vectors):
+        torch.manual_seed(3)
+        return attend(*vectors, pattern, is_global_BT=is_global_BT, dropout_p=0.4, backend="blocked")
+
+    assert torch.autograd.gradcheck(dropped, case[:3])
+
+
+def test_bfloat16_under_autocast_and_in_inference_mode(make_case):
+    case = make_case(
+        seed=0, n_rows=1, n_heads=2, n_tokens=70, width=8, pattern=AttentionPattern(5, 5), dtype=torch.bfloat16
+    )
+    with torch.inference_mode():
+        first = attend(*case[:4], backend="blocked")
+    with torch.autocast("cpu", torch.bfloat16):
+        again = attend(*case[:4], backend="blocked")
+    assert first.dtype == again.dtype == torch.bfloat16
+    assert torch.equal(first, again)
+    again.sum().backward()
+
+
+def test_the_other_product_equals_the_oracle_too(make_case, assert_close, monkeypatch):
+    """Off the CPU, blocks are computed by plain matrix products."""
+    monkeypatch.setattr(blocked_file, "_how", lambda q_BHTD, plan: (blocked_file.MATMUL, 32, q_BHTD.dtype))
+    pattern = AttentionPattern(40, 13, dilation=(1, 2), n_global=2)
+    for dtype in (torch.float32, torch.float64):
+        case = make_case(
+            seed=0, n_rows=2, n_heads=2, n_tokens=111, width=8, pattern=pattern, dtype=dtype, padding="anywhere",
+            dynamic="some", documents=True, projections=True,
+        )  # fmt: skip
+        assert_equals_oracle(case, "blocked", assert_close)
+
+
+def test_expanded_gradients_and_strided_vectors(make_case, assert_close):
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=50, width=8, pattern=AttentionPattern(4, 4))
+    strided = [x.detach().mT.contiguous().mT.requires_grad_() for x in case[:3]]
+    grads = [torch.autograd.grad(attend(*x, case.pattern, backend="blocked").sum(), x) for x in (case[:3], strided)]
+    for name, one, other in zip(("dq", "dk", "dv"), *grads, strict=True):
+        assert_close(name, one, other)
