@@ -331,7 +331,7 @@ def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *,
 
 
 def _without_blanks(text: str, spans: np.ndarray) -> np.ndarray:
-    """Spans with the blanks at both their ends left out (tokenizers differ in whether a token holds the blank before it)."""
+    """Spans without the blanks at their ends: tokenizers differ in whether a token holds the blank before it."""
     is_blank = np.fromiter((character.isspace() for character in text), bool, len(text))
     places = np.arange(len(text))
     # For each character (and the end), the next that is no blank, and the end of the last before it that is none.

@@ -1,1 +1,26 @@
 """predictions -> numbers, per language, equal to the official scorers; no torch."""
+
+from longspan.metrics.answers import (
+    RULES,
+    aggregate,
+    best_over_gold,
+    exact_match,
+    f1,
+    normalize_answer,
+    score_answer,
+)
+from longspan.metrics.bootstrap import PairedDifference, paired_bootstrap
+from longspan.metrics.squad_v2 import squad_v2_scores
+
+__all__ = [
+    "RULES",
+    "PairedDifference",
+    "aggregate",
+    "best_over_gold",
+    "exact_match",
+    "f1",
+    "normalize_answer",
+    "paired_bootstrap",
+    "score_answer",
+    "squad_v2_scores",
+]

@@ -1,0 +1,110 @@
+"""Scores of SQuAD 2.0 (Rajpurkar, Jia and Liang 2018), equal to its official scorer where every question is answered.
+
+Unlike the official scorer, which leaves a question without a prediction out of the mean, ours counts it as wrong.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from longspan.errors import InputError
+from longspan.metrics.answers import exact_match, f1, normalize_answer
+
+
+def squad_v2_scores(
+    predictions: Sequence[str | None],
+    golds: Sequence[Sequence[str]],
+    *,
+    no_answer_scores: Sequence[float] | None = None,
+    threshold: float | None = None,
+    language: str = "en",
+    rules: str = "squad",
+) -> dict[str, float]:
+    """Exact match and F1 over questions with and without an answer, in per cent.
+
+    Args:
+        predictions: one a question; "" says that the document holds no answer, None that there is no prediction.
+        golds: each question's gold answers, none where it has no answer.
+        no_answer_scores: how sure the model is that there is no answer, per question, on any scale.
+        threshold: a prediction whose no-answer score is above it counts as "". The official scorer's default is 1.0.
+        language: of the answers.
+        rules: "squad" as the official scorer, or "mlqa".
+
+    Returns:
+        `exact`, `f1`, `total`; the same with the prefixes `HasAns_` and `NoAns_` where there are such questions; with
+        `no_answer_scores` also `best_exact`, `best_exact_thresh`, `best_f1`, `best_f1_thresh`: the best that one
+        threshold gives on these questions (chosen on the questions it is measured on).
+
+    Raises:
+        InputError: no questions, lengths that differ, or a threshold without `no_answer_scores`.
+    """
+    _check(predictions, golds, no_answer_scores, threshold)
+    # As the official scorer: answers of which nothing is left (articles, punctuation) are not answers to match.
+    texts = [[gold for gold in row if normalize_answer(gold, language, rules)] or [""] for row in golds]
+    has_answer = np.array([bool(row) for row in golds])
+    exact = np.array([_best(exact_match, p, row, language, rules) for p, row in zip(predictions, texts, strict=True)])
+    overlap = np.array([_best(_f1, p, row, language, rules) for p, row in zip(predictions, texts, strict=True)])
+
+    if no_answer_scores is not None and threshold is not None:
+        is_refused = np.array(no_answer_scores) > threshold
+        final_exact = np.where(is_refused, ~has_answer, exact)
+        final_overlap = np.where(is_refused, ~has_answer, overlap)
+    else:
+        final_exact, final_overlap = exact, overlap
+    result: dict[str, float] = {}
+    for prefix, chosen in (("", np.full(len(exact), True)), ("HasAns_", has_answer), ("NoAns_", ~has_answer)):
+        if chosen.any():
+            result[f"{prefix}exact"] = 100 * float(final_exact[chosen].mean())
+            result[f"{prefix}f1"] = 100 * float(final_overlap[chosen].mean())
+            result[f"{prefix}total"] = int(chosen.sum())
+    if no_answer_scores is not None:
+        for name, scores in (("exact", exact), ("f1", overlap)):
+            best, best_threshold = _best_threshold(predictions, scores, np.array(no_answer_scores), has_answer)
+            result[f"best_{name}"], result[f"best_{name}_thresh"] = best, best_threshold
+    return result
+
+
+def _check(
+    predictions: Sequence[str | None],
+    golds: Sequence[Sequence[str]],
+    no_answer_scores: Sequence[float] | None,
+    threshold: float | None,
+) -> None:
+    if not len(predictions):
+        raise InputError("there are no questions to score")
+    lengths = {len(predictions), len(golds), len(predictions) if no_answer_scores is None else len(no_answer_scores)}
+    if len(lengths) > 1:
+        raise InputError("predictions, gold answers and no-answer scores should be one a question, in the same order")
+    if threshold is not None and no_answer_scores is None:
+        raise InputError("a threshold needs no_answer_scores to compare with")
+
+
+def _best(metric, prediction: str | None, golds: Sequence[str], language: str, rules: str) -> float:
+    return 0.0 if prediction is None else max(metric(prediction, gold, language, rules) for gold in golds)
+
+
+def _f1(prediction: str, gold: str, language: str, rules: str) -> float:
+    """F1, where two answers without any word are equal."""
+    if not normalize_answer(gold, language, rules):
+        return exact_match(prediction, gold, language, rules)
+    return f1(prediction, gold, language, rules)
+
+
+def _best_threshold(
+    predictions: Sequence[str | None], scores: np.ndarray, no_answer_scores: np.ndarray, has_answer: np.ndarray
+) -> tuple[float, float]:
+    """The best mean score in per cent, and the no-answer score up to which predictions are kept for it.
+
+    Predictions are accepted one by one, the most answerable first, starting from "no answer" everywhere. As in the
+    official scorer, equal no-answer scores are accepted in the order of the questions.
+    """
+    current = best = float((~has_answer).sum())
+    best_threshold = 0.0
+    for i in np.argsort(no_answer_scores, kind="stable"):
+        if has_answer[i]:
+            current += float(scores[i])
+        elif predictions[i] != "":
+            current -= 1
+        if current > best:
+            best, best_threshold = current, float(no_answer_scores[i])
+    return 100 * best / len(scores), best_threshold
