@@ -13,19 +13,19 @@ import transformers
 
 import longspan
 
-N_TOKENS, VOCABULARY, FIRST_WORD = 700, 64, 8
+N_TOKENS, VOCABULARY, FIRST_WORD = 600, 64, 8
 LABEL_WORDS = (5, 6)
 
 
 def documents(n: int, seed: int) -> list[dict[str, list[int] | int]]:
-    """`n` random documents of 700 tokens; its label word stands 20 times in the last 150."""
+    """`n` random documents of 600 tokens; its label word stands 20 times in the last 80."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for _ in range(n):
         ids = torch.randint(FIRST_WORD, VOCABULARY, (N_TOKENS,), generator=generator)
         label = int(torch.randint(2, (), generator=generator))
         ids[0], ids[-1] = 0, 2  # <s>, </s>
-        places = N_TOKENS - 2 - torch.randperm(150, generator=generator)[:20]
+        places = N_TOKENS - 2 - torch.randperm(80, generator=generator)[:20]
         ids[places] = LABEL_WORDS[label]
         rows.append({"input_ids": ids.tolist(), "labels": label})
     return rows
@@ -46,8 +46,8 @@ def train(model: transformers.PreTrainedModel, rows: list[dict[str, list[int] | 
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=16,
-            num_train_epochs=3,
+            per_device_train_batch_size=8,
+            num_train_epochs=4,
             learning_rate=3e-3,
             report_to="none",
             save_strategy="no",
@@ -76,7 +76,7 @@ def main() -> None:
     short = transformers.RobertaForSequenceClassification(config)
     long = longspan.extend(short, max_tokens=1024, attention_window=32).model
 
-    training, held_out = documents(320, seed=1), documents(200, seed=2)
+    training, held_out = documents(160, seed=1), documents(100, seed=2)
     train(short, training, max_tokens=512)
     train(long, training, max_tokens=N_TOKENS)
     print(f"short model, first 512 tokens: accuracy {accuracy(short, held_out, 512):.2f}")
