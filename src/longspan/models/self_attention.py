@@ -103,7 +103,10 @@ class LongformerSelfAttention(nn.Module):
         v_BHTD = self.value(hidden_states).unflatten(-1, heads).transpose(1, 2)
         global_rows = None
         if plan.slots is not None:
-            at_slots_BGC = hidden_states.take_along_dim(plan.slots.index_BG[:, :, None], dim=1)
+            if plan.slots.are_first:
+                at_slots_BGC = hidden_states[:, : plan.slots.index_BG.shape[1]]
+            else:
+                at_slots_BGC = hidden_states.take_along_dim(plan.slots.index_BG[:, :, None], dim=1)
             global_rows = GlobalRows(
                 plan.slots,
                 self.query_global(at_slots_BGC).unflatten(-1, heads).transpose(1, 2),

@@ -22,13 +22,16 @@ def names_global_tokens(config: transformers.LongformerConfig) -> bool:
 
 def first_token_slots(
     input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None
-) -> GlobalSlots:
-    """One slot in each row: the first real token, wherever the padding is. Nothing waits for the device."""
+) -> GlobalSlots | None:
+    """One slot in each row: the first real token, wherever the padding is. Nothing waits for the device.
+
+    None where the inputs are of a shape that the model will refuse.
+    """
     inputs = input_ids if input_ids is not None else inputs_embeds
-    assert inputs is not None, "called after the model's own check"
+    if inputs is None or inputs.dim() < 2:
+        return None
     if attention_mask is None:
-        index_B1 = torch.zeros(inputs.shape[0], 1, dtype=torch.long, device=inputs.device)
-        return GlobalSlots(index_B1, torch.ones_like(index_B1, dtype=torch.bool))
+        return GlobalSlots.first(1, torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device))
     is_token_BT = attention_mask > 0
     return GlobalSlots(is_token_BT.to(torch.uint8).argmax(dim=1, keepdim=True), is_token_BT.any(dim=1, keepdim=True))
 
