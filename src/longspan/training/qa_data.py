@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from longspan.data import QaDataset, QaExample, QaFeatures, concatenate, load_qa_dataset, make_qa_features
+from longspan.data import CATALOGUE, QaDataset, QaExample, QaFeatures, concatenate, load_qa_dataset, make_qa_features
 from longspan.errors import InputError
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.trainer import WindowSet
@@ -92,8 +92,7 @@ def make_evaluation_windows(
 
 
 def _load(name: str, recipe: FinetuneRecipe, *, for_evaluation: bool) -> QaDataset:
-    split = "validation" if for_evaluation else "train"
-    dataset = load_qa_dataset(name, split=split, language=recipe.language)
+    dataset = load_qa_dataset(name, split=None if for_evaluation else _training_split(name), language=recipe.language)
     if recipe.n_concat is None:
         return dataset
     return concatenate(
@@ -103,6 +102,12 @@ def _load(name: str, recipe: FinetuneRecipe, *, for_evaluation: bool) -> QaDatas
         seed=recipe.concat_seed,
         first_question_only=recipe.first_question_only,
     )
+
+
+def _training_split(name: str) -> str | None:
+    """The split "train", or None where the named set has no such part (XQuAD) and is to be trained on as it is."""
+    known = [entry for entry in CATALOGUE if name == entry or name.startswith(entry + ".")]
+    return "train" if not known or "train" in CATALOGUE[max(known, key=len)].splits else None
 
 
 def _in_words(counts: dict[str, int]) -> str:

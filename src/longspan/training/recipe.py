@@ -35,7 +35,10 @@ class FinetuneRecipe(BaseModel):
 
     max_tokens: int | None = Field(None, gt=0, description="extend the model to this length first; null: do not")
     attention_window: int | list[int] = Field(512, description="of the extended model, both sides together")
-    positions: Literal["copy", "interpolate"] = Field("copy", description="how the extension fills new position rows")
+    positions: Literal["copy", "interpolate", "random"] = Field(
+        "copy", description="how the extension fills new position rows"
+    )
+    proof: Literal["full", "quick", "none"] = Field("quick", description="how much the extension proves about itself")
 
     train_data: list[str] = Field(min_length=1, description="files or names of data sets, all trained on together")
     eval_data: list[str] = Field(default_factory=list, description="the same for evaluation during training")
@@ -57,6 +60,7 @@ class FinetuneRecipe(BaseModel):
     )
     max_answer_tokens: int = Field(30, gt=0, description="longest answer in evaluation during training")
 
+    max_minutes: float | None = Field(None, gt=0, description="end the training after that long; null: by steps alone")
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
     hidden_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
     freeze: list[str] = Field(
@@ -187,7 +191,7 @@ def _merge(into: dict[str, Any], fields: Any, where: str) -> None:
     """
     for name, value in fields:
         if name not in _all_names():
-            nearest = difflib.get_close_matches(name, _all_names(), n=1)
+            nearest = [near for names in (_new_names(), _all_names()) for near in _close(name, names)]
             hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/recipes.md lists all fields"
             raise InputError(f"{where}: unknown field {name}{hint}")
         if name in GONE:
@@ -204,15 +208,23 @@ def _merge(into: dict[str, Any], fields: Any, where: str) -> None:
 
 # A field that switches something on -> those that say how.
 _NEEDED_BY = {
-    "max_tokens": {"attention_window", "positions"},
+    "max_tokens": {"attention_window", "positions", "proof"},
     "n_concat": {"separator", "concat_seed", "first_question_only"},
     "lora_rank": {"lora_alpha", "lora_dropout", "lora_targets"},
 }
 
 
-def _all_names() -> list[str]:
+def _new_names() -> list[str]:
     own = [name for name in FinetuneRecipe.model_fields if name != "training"]
-    return list(dict.fromkeys([*own, *argument_types(), *OLD_NAMES, *GONE]))
+    return list(dict.fromkeys([*own, *argument_types()]))
+
+
+def _all_names() -> list[str]:
+    return list(dict.fromkeys([*_new_names(), *OLD_NAMES, *GONE]))
+
+
+def _close(name: str, names: list[str]) -> list[str]:
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.7)
 
 
 def _build(values: dict[str, Any], where: str, overridden: set[str]) -> FinetuneRecipe:

