@@ -10,6 +10,7 @@ the model is read in overlapping windows. Offsets count characters of the docume
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, answer, write."""
     if arguments.top_k < 1:
         raise InputError(f"--top_k is {arguments.top_k}; it must be at least 1")
+    if arguments.output is not None:
+        _require_writable(Path(arguments.output))
     document = _read_document(arguments.document)
     questions = [*((None, text) for text in arguments.question), *_read_questions(arguments.questions)]
     if not questions:
@@ -102,6 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _require_writable(path: Path) -> None:
+    """Raise an InputError now rather than after the work, where `path` cannot be written."""
+    existing = path.absolute().parent
+    while not existing.exists():
+        existing = existing.parent
+    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"cannot write {path}; choose a file in a folder that is writable")
 
 
 def _read_document(path: str) -> str:

@@ -21,6 +21,7 @@ from longspan.training.preparation import Prepared, prepare, reports
 from longspan.training.qa_data import examples_with_language, merge_counts
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.run_folder import RunFolder, explain_full_disk
+from longspan.training.time_limit import StopAfter
 from longspan.training.trainer import QaTrainer, StopAfter, WindowSet
 
 
@@ -98,6 +99,10 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
         predictor=predictor,
         eval_examples=examples_with_language(ready.evaluation),
     )
+
+
+def _time_limit(recipe: FinetuneRecipe) -> list[TrainerCallback]:
+    return [] if recipe.max_minutes is None else [StopAfter(recipe.max_minutes)]
 
 
 def _tensorboard(recipe: FinetuneRecipe, folder: RunFolder) -> list[TrainerCallback]:

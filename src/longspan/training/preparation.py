@@ -114,7 +114,9 @@ def make_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArgumen
     Raises:
         InputError: transformers refuses a value, or the fields contradict each other.
     """
-    fields: dict[str, Any] = {"dataloader_pin_memory": torch.cuda.is_available()}
+    has_device = torch.accelerator.is_available()
+    # transformers wants to be told that a run is on the processor; a recipe that says bf16 runs there too.
+    fields: dict[str, Any] = {"dataloader_pin_memory": has_device, "use_cpu": not has_device}
     if recipe.eval_data:
         fields["eval_strategy"] = "epoch"
     fields |= recipe.training

@@ -35,6 +35,7 @@ _FREE_ON_RESUME = {
     "output_dir",
     "overwrite_output_dir",
     "resume_from_checkpoint",
+    "max_minutes",
     "save_steps",
     "save_strategy",
     "save_total_limit",

@@ -1,0 +1,44 @@
+import pytest
+
+from longspan.cli.main import main
+
+
+def test_a_recipe_says_what_would_run_and_writes_nothing(tmp_path, tiny_squad, tiny_qa_folder, capsys):
+    words = ["--model", str(tiny_qa_folder("xlm-roberta encoder")), "--train_data", str(tiny_squad)]
+    words += ["--max_tokens", "192", "--attention_window", "16", "--output_dir", str(tmp_path / "run")]
+    assert main(["check", "xquad-demo", *words]) == 0
+    out = capsys.readouterr().out
+    assert "24 questions" in out
+    assert "40 steps of 4 windows" in out
+    assert "extended to 192 tokens" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_file(tiny_squad, capsys):
+    assert main(["check", str(tiny_squad)]) == 0
+    assert "24 questions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("bert", "64 tokens"), ("longformer", "192 tokens")])
+def test_a_model(tiny_qa_folder, capsys, kind, limit):
+    assert main(["check", str(tiny_qa_folder(kind))]) == 0
+    assert limit in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["xquad-demo", "--model", "./nowhere"], "nowhere"),
+        (["nowhere.yaml"], "no such recipe"),
+        (["./nowhere.json"], "nowhere.json"),
+        (["squad", "--seed", "1"], "only a recipe has fields"),
+    ],
+)
+def test_what_is_wrong_is_said_with_code_2(words, message, capsys):
+    assert main(["check", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_no_model(tmp_path, capsys):
+    assert main(["check", str(tmp_path)]) == 2
+    assert "holds no model" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+import io
+import json
+
+import pytest
+
+from longspan.cli.main import main
+
+TEXT = "Anna was born in Lund in 1901. Later Anna moved away, and wrote 2 books about bees.\n" * 12
+
+
+@pytest.fixture
+def document(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def model(tiny_qa_folder):
+    return str(tiny_qa_folder("longformer"))
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_one_line_of_json_per_question(model, document, capsys):
+    assert main(["predict", model, "--document", document, "--question", "Where?", "--question", "When?"]) == 0
+    captured = capsys.readouterr()
+    rows = lines(captured.out)
+    assert [row["question"] for row in rows] == ["Where?", "When?"]
+    for row in rows:
+        assert TEXT[row["start"] : row["end"]] == row["text"] != ""
+        assert row["text"] in row["sentence"]
+        assert TEXT[row["sentence_start"] :].startswith(row["sentence"])
+        assert 0 <= row["place"] <= 100
+        assert 0 < row["score"] <= 1
+    assert "overlapping windows" in captured.err
+
+
+def test_questions_from_a_file_and_several_answers_to_a_file(model, document, tmp_path, capsys):
+    questions = tmp_path / "questions.txt"
+    questions.write_text('Where?\n\n{"id": "w7", "question": "When?"}\n')
+    output = tmp_path / "answers.jsonl"
+    words = ["--document", document, "--questions", str(questions), "--top_k", "3", "--output", str(output)]
+    assert main(["predict", model, *words]) == 0
+    rows = lines(output.read_text())
+    assert [row["id"] for row in rows] == ["0", "w7"]
+    for row in rows:
+        assert len(row["answers"]) == 3
+        assert row["answers"][0]["text"] == row["text"]
+        scores = [answer["score"] for answer in row["answers"]]
+        assert scores == sorted(scores, reverse=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_text_for_people(model, document, capsys):
+    assert main(["predict", model, "--document", document, "--question", "Where?", "--format", "text"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Q: Where?\nA: ")
+    assert "of the document" in out
+
+
+def test_a_document_from_standard_input(model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Bees fly."))
+    assert main(["predict", model, "--document", "-", "--question", "Who?"]) == 0
+    assert lines(capsys.readouterr().out)[0]["text"] in "Bees fly."
+
+
+def test_a_short_model_reads_windows_and_says_so(tiny_qa_folder, document, capsys):
+    words = ["--document", document, "--question", "Where?", "--max_length", "48", "--overlap", "8"]
+    assert main(["predict", str(tiny_qa_folder("bert")), *words]) == 0
+    captured = capsys.readouterr()
+    n_windows = lines(captured.out)[0]["n_windows"]
+    assert n_windows > 2
+    assert f"read in {n_windows} overlapping windows" in captured.err
+    assert main(["predict", str(tiny_qa_folder("bert")), *words, "--truncate"]) == 0
+    assert lines(capsys.readouterr().out)[0]["n_windows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--question", " "], "a question is empty"),
+        ([], "no question"),
+        (["--question", "why " * 300], "leaves no room"),
+        (["--questions", "nowhere.txt"], "nowhere.txt: no such file"),
+        (["--question", "Why?", "--top_k", "0"], "--top_k is 0"),
+        (["--question", "Why?", "--max_length", "5000"], "max_length is 5000 but the model takes 192"),
+        (["--question", "Why?", "--overlap", "192"], "overlap is 192"),
+        (["--question", "Why?", "--output", "/dev/null/x.jsonl"], "cannot write /dev/null/x.jsonl"),
+        (["--question", "Why?", "--output", "/"], "cannot write /"),
+    ],
+)
+def test_mistakes(model, document, capsys, words, message):
+    assert main(["predict", model, "--document", document, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "empty"), (None, "no such file")])
+def test_documents_that_cannot_be_read(model, tmp_path, capsys, text, message):
+    path = tmp_path / "doc.txt"
+    if text is not None:
+        path.write_text(text)
+    assert main(["predict", model, "--document", str(path), "--question", "Why?"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "doc.txt" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("\n", "holds no question"), ('{"question": ', "line 1: not JSON"), ('{"q": "x"}', "line 1: a record needs")],
+)
+def test_files_of_questions_that_are_none(model, document, tmp_path, capsys, text, message):
+    path = tmp_path / "questions"
+    path.write_text(text)
+    assert main(["predict", model, "--document", document, "--questions", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model(tmp_path, document, capsys):
+    assert main(["predict", str(tmp_path), "--document", document, "--question", "Why?"]) == 2
+    assert "holds no model" in capsys.readouterr().err
