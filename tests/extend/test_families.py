@@ -1,4 +1,5 @@
 import pytest
+import transformers
 from transformers import (
     AlbertConfig,
     BertConfig,
@@ -11,7 +12,8 @@ from transformers import (
 )
 
 from longspan.errors import InputError
-from longspan.extend.families import FAMILIES, FAMILY_OF_TYPE, NameMap, find_family
+from longspan.extend import extend
+from longspan.extend.families import FAMILIES, FAMILY_OF_TYPE, Family, Head, NameMap, find_family
 
 CASES = [(family.model_type, kind) for family in FAMILIES for kind in family.heads]
 
@@ -62,6 +64,31 @@ def test_an_unknown_family_is_named():
 
     with pytest.raises(InputError, match="model_type 'novel' cannot be extended: longspan has no name map"):
         find_family(Config())
+
+
+def test_a_family_is_added_in_ten_lines(monkeypatch):
+    # The example of docs/how-to-add-a-family.md.
+    family = Family(
+        name="data2vec",
+        model_type="data2vec-text",
+        class_prefix="Data2VecText",
+        base="data2vec_text",
+        heads={"base": Head(), "masked_lm": Head((("lm_head.*", "lm_head.*"),))},
+        reserves_rows=True,
+    )
+    monkeypatch.setitem(FAMILY_OF_TYPE, family.model_type, family)
+    config = transformers.Data2VecTextConfig(
+        vocab_size=99,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=42,
+    )
+    for name in ("Data2VecTextModel", "Data2VecTextForMaskedLM"):
+        extended = extend(getattr(transformers, name)(config), max_tokens=90, attention_window=16)
+        assert all(check.passed for check in extended.proof.checks)
+        assert extended.proof.family == "data2vec"
 
 
 def test_a_missing_pad_id_is_named():

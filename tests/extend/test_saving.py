@@ -98,7 +98,7 @@ def test_the_card_has_tags_recipe_proof_and_use(make_model, tokenizer, saved, tm
         "source: `source`",
         "4, 6 (layer by layer [4, 6])",
         "repeated over the new length",
-        "| inputs of at most 3 tokens: every hidden state | 4 |",
+        "| inputs of at most 3 tokens: every hidden state | 3 |",
         "| 40 tokens |",
         'LongformerForSequenceClassification.from_pretrained("new-100")',
     ):

@@ -58,6 +58,7 @@ _CARRIED_KEYS = (
     "problem_type",
 )
 
+_LEFT_BEHIND = "left behind"
 _POSITION_ROWS = "longformer.embeddings.position_embeddings.weight"
 _TOKEN_TYPE_ROWS = "longformer.embeddings.token_type_embeddings.weight"
 
@@ -146,7 +147,8 @@ def extend(
     model = _build(kind, config, weights, has_pooler=any(name.startswith("pooler.") for name in weights))
     model.name_or_path = source.name_or_path
     for note in notes:
-        logger.warning("extending %s: %s", source_name, note)
+        # Weights that got lost are worth a warning; the rest is in the proof and the model card.
+        logger.log(logging.WARNING if note.startswith(_LEFT_BEHIND) else logging.INFO, "%s: %s", source_name, note)
     record = prove(
         source,
         model,
@@ -222,6 +224,8 @@ def _require_windows(attention_window: int | Sequence[int], n_layers: int) -> li
             f"attention_window lists {len(windows)} windows and the model has {n_layers} layers; give one each"
         )
     for window in windows:
+        if not isinstance(window, int):
+            raise InputError(f"attention_window must be a whole number, or a list of them, not {window!r}")
         AttentionPattern.from_attention_window(window)  # the one place that knows what a window may be
     return windows
 
@@ -293,7 +297,7 @@ def _carry_weights(
                     f"{type(source).__name__} has a parameter {name} of shape {tuple(tensor.shape)} that longspan's "
                     f"map of {family.name} does not know; extend its encoder alone"
                 )
-            if (note := f"left behind: {why}") not in notes:
+            if (note := f"{_LEFT_BEHIND}: {why}") not in notes:
                 notes.append(note)
             continue
         # Tied parameters stay one tensor, so that they are copied once.
