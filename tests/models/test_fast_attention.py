@@ -52,6 +52,14 @@ def test_outputs_and_gradients_stay(stock_model, batch, assert_same, head, n_att
     assert type(model).__name__ == type(expected).__name__
 
 
+def test_multiple_choice_stays(stock_model, batch):
+    flat = batch([21, 17, 20, 21], [[0], [1], [2], [3]])
+    inputs = {name: values.view(2, 2, -1) for name, values in flat.items()}
+    expected = stock_model("multiple choice")(**inputs).logits
+    found = longspan.use_fast_attention(stock_model("multiple choice"))(**inputs).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_with_statement_and_stop_undo_it(stock_model, batch, n_attended):
     model, inputs = stock_model("masked lm"), batch(LENGTHS, GLOBALS)
     classes = [type(module) for module in model.modules()]

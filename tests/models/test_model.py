@@ -39,6 +39,38 @@ def test_inputs_are_not_padded_to_the_window(tiny_model, batch, monkeypatch):
     assert n_tokens == {40}
 
 
+def test_backend_of_the_configuration_is_used(tiny_model, batch, monkeypatch):
+    asked = []
+    attend = self_attention.attend
+
+    def watched(*arguments, backend, **named):
+        asked.append(backend)
+        return attend(*arguments, backend=backend, **named)
+
+    monkeypatch.setattr(self_attention, "attend", watched)
+    model, inputs = tiny_model(), batch([23, 5], [[0, 20], [1]])
+    expected = model(**inputs)[0]
+    model.config.attention_backend = "reference"
+    torch.testing.assert_close(model(**inputs)[0], expected, atol=1e-5, rtol=1e-4)
+    assert asked == ["auto", "auto", "reference", "reference"]
+    model.config.attention_backend = "none such"
+    with pytest.raises(InputError, match="attention_backend must be one of auto, "):
+        model(**inputs)
+
+
+def test_plan_goes_from_device_to_device_like_any_argument(tiny_model, batch):
+    from accelerate.utils import send_to_device
+
+    inputs = batch([23, 5], [[0, 20], [1]])
+    is_token_BT, is_global_BT = inputs["attention_mask"] > 0, inputs["global_attention_mask"] > 0
+    config = tiny_model().config
+    plan = self_attention.plan_attention(config, (2, 23), torch.device("cpu"), is_token_BT, is_global_BT)
+    moved = send_to_device(plan, "meta")
+    assert type(moved) is type(plan)
+    assert moved.patterns == plan.patterns
+    assert moved.slots.index_BG.device.type == moved.is_token_BT.device.type == "meta"
+
+
 def test_global_slots_are_found_once_and_only_they_are_projected(tiny_model, batch, monkeypatch):
     model = tiny_model()
     finds, seen = [], []

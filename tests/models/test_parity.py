@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.parity
 
@@ -34,6 +36,19 @@ def test_two_token_types_equal_transformers(pair, batch, assert_same, head):
     stock, ours = pair(head, type_vocab_size=2)
     inputs = batch([37, 20], [[0], [3]], n_types=2)
     assert_same(stock, ours, inputs | ({"labels": inputs["input_ids"]} if head == "masked lm" else {}))
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_small_batch_equals_transformers(pair, batch, assert_same, data):
+    windows = data.draw(st.sampled_from([4, 12, [4, 8], [12, 6], [6, 6]]), label="windows")
+    lengths = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=3), label="lengths")
+    global_tokens = [
+        data.draw(st.lists(st.integers(0, length - 1), unique=True, max_size=length), label="global tokens")
+        for length in lengths
+    ]
+    stock, ours = pair(attention_window=windows)
+    assert_same(stock, ours, batch(lengths, global_tokens))
 
 
 def test_window_2_works_where_transformers_fails(pair, batch, assert_same):

@@ -123,6 +123,7 @@ def test_trainer_takes_the_same_step_with_accumulated_gradients(tiny_model, batc
     torch.testing.assert_close(stepped[1], stepped[0], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_in_the_model_stops_the_tracer_where_global_tokens_are_static():
     # In a process of its own: the shape checker of the test run is what would stop it. The reference is plain tensor
     # code, so that only the model's own could.
