@@ -44,6 +44,8 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
     ready = prepare(recipe)
     ready.folder.start(ready.resume_from)
     trainer = _make_trainer(ready, callbacks)
+    if recipe.max_minutes is not None:
+        StopAfter(recipe.max_minutes).take_over(trainer)
     began = time.perf_counter()
     with explain_full_disk(ready.folder.root):
         trainer.train(resume_from_checkpoint=str(ready.resume_from) if ready.resume_from else None)
@@ -99,10 +101,6 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
         predictor=predictor,
         eval_examples=examples_with_language(ready.evaluation),
     )
-
-
-def _time_limit(recipe: FinetuneRecipe) -> list[TrainerCallback]:
-    return [] if recipe.max_minutes is None else [StopAfter(recipe.max_minutes)]
 
 
 def _tensorboard(recipe: FinetuneRecipe, folder: RunFolder) -> list[TrainerCallback]:

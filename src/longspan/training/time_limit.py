@@ -1,28 +1,51 @@
-"""Training for so many minutes: the last step that begins in time is the last one."""
+"""Training for so many minutes: the step during which the time runs out is the last one."""
 
 import time
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from tqdm import tqdm
+from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
 class StopAfter(TrainerCallback):
-    """Ends the training once `minutes` have passed since its first step began (saving and evaluation as usual).
+    """Ends the training once `minutes` have passed since it began; saving and evaluation happen as usual.
 
-    Together with a schedule over `max_steps`, the rate decays as far as the training comes; a constant schedule after
-    a warm-up fits better.
+    Its progress bar counts seconds: the Trainer's own counts steps that will not be taken. The schedule knows nothing
+    of the clock, so a constant one (after a warm-up) fits best.
     """
 
-    def __init__(self, minutes: float) -> None:
-        self.minutes = minutes
-        self._began: float | None = None
+    def __init__(self, minutes: float, *, show_progress: bool = True) -> None:
+        self.seconds = minutes * 60
+        self._show_progress = show_progress
+        self._began = 0.0
+        self._bar: tqdm | None = None
+
+    def take_over(self, trainer: Trainer) -> None:
+        """Join `trainer` in place of its progress bar."""
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(self)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
         self._began = time.monotonic()
+        is_shown = self._show_progress and not args.disable_tqdm and state.is_world_process_zero
+        layout = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}"
+        self._bar = tqdm(total=self.seconds, desc="training", bar_format=layout, disable=None if is_shown else True)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Show the newest loss."""
+        if self._bar is not None and "loss" in (logs := kwargs.get("logs") or {}):
+            self._bar.set_postfix_str(f", step {state.global_step}, loss {float(logs['loss']):.2f}", refresh=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Stop where the time is up."""
-        assert self._began is not None
-        if time.monotonic() - self._began >= self.minutes * 60:
+        passed = time.monotonic() - self._began
+        if self._bar is not None:
+            self._bar.update(min(passed, self.seconds) - self._bar.n)
+        if passed >= self.seconds:
             control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
