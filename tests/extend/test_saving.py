@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers
 import yaml
+from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 import longspan
@@ -139,3 +140,13 @@ def test_a_killed_save_leaves_the_old_folder(extended, tmp_path, monkeypatch):
         save_extended(extended, folder, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(extended, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(extended.model, "save_pretrained", refuse)
+    with pytest.raises(InputError, match=r"cannot write .*new: .*No space left on device.*choose another place"):
+        save_extended(extended, tmp_path / "new")
+    assert not list(tmp_path.iterdir())

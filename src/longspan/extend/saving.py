@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
+from longspan.errors import InputError
 from longspan.extend.extension import Extended
 from longspan.extend.sources import find_facts
 from longspan.extend.verify import format_proof
@@ -46,7 +48,10 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
     destination = Path(destination)
     model, tokenizer, proof = extended
     with replace_directory(destination, overwrite=overwrite) as folder:
-        model.save_pretrained(folder)
+        try:
+            model.save_pretrained(folder)
+        except SafetensorError as error:  # it reports the system's refusals (a full disk) as its own error
+            raise InputError(f"cannot write {destination}: {error}; choose another place") from error
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         write_record(proof, folder / PROOF_FILE)

@@ -173,7 +173,7 @@ def _explain(name: str, what: str = "") -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         advice = "" if Path(name).is_dir() else "; give a folder, or a name that the hub or its local cache has"
-        raise InputError(f"cannot load {what}{name}: {first}{advice}") from error
+        raise InputError(f"cannot load {what}{name}: {first.rstrip('.')}{advice}") from error
 
 
 class SourceFacts(NamedTuple):
