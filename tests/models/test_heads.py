@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
+from longspan.errors import InputError
 from longspan.models.heads.automatic_global import after_first_separators, before_first_separator
 
 S, P = 2, 1  # separator and padding
@@ -101,9 +102,33 @@ def test_heads_leave_a_configured_global_set_alone(tiny_model, batch, head):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("head", "shape", "message"),
+    [
+        ("question answering", (9,), r"\(rows, tokens\), not \(9,\)"),
+        ("sequence classification", (9,), r"\(9,\)"),
+        ("multiple choice", (2, 9), r"\(rows, choices, tokens\).*not \(2, 9\)"),
+    ],
+)
+def test_ids_of_another_shape_are_named(tiny_model, head, shape, message):
+    with pytest.raises(InputError, match=message):
+        tiny_model(head)(torch.full(shape, 5))
+
+
+def test_mask_of_another_shape_is_named_by_heads_too(tiny_model):
+    with pytest.raises(InputError, match="attention_mask has shape"):
+        tiny_model("sequence classification")(torch.full((1, 4), 5), attention_mask=torch.ones(4))
+
+
+def test_question_answering_with_other_labels_is_refused(tiny_model):
+    with pytest.raises(InputError, match="num_labels is 3; load with num_labels=2"):
+        tiny_model("question answering", num_labels=3)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
 def test_classifier_activation(tiny_model, batch, activation):
-    model = tiny_model("sequence classification", classifier_activation=activation)
+    model = tiny_model("sequence classification")
+    model.config.classifier_activation = activation  # read at each forward
     hidden = model.longformer(**batch([9], [[0]]))[0][:, 0]
     between = getattr(torch.nn.functional, activation)(model.classifier.dense(hidden))
     torch.testing.assert_close(model(**batch([9])).logits, model.classifier.out_proj(between))

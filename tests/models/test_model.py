@@ -98,6 +98,13 @@ def test_first_tokens_are_global_by_configuration(tiny_model, batch, monkeypatch
     torch.testing.assert_close(both, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_more_first_tokens_than_there_are(tiny_model, batch):
+    static, by_mask = tiny_model(global_attention_size=10), tiny_model()
+    for lengths in ([1], [4, 2]):
+        expected = by_mask(**batch(lengths, [range(n) for n in lengths]))[0]
+        torch.testing.assert_close(static(**batch(lengths))[0], expected, atol=1e-5, rtol=1e-4)
+
+
 def test_global_mask_adds_to_the_first_tokens(tiny_model, batch):
     inputs = batch([23, 14], [[20], [9]], left=True)
     marked = batch([23, 14], [[20], [9]], left=True)

@@ -27,8 +27,9 @@ class LongformerConfig(transformers.LongformerConfig):
         attention_window: both sides together, even; one for all layers, or one for each.
         attention_dilation: positions per step of the window: one for all layers, or for each layer one, or for each
             layer one for each head. 1 means no gaps.
-        global_attention_size: so many tokens at the start of every row are global, whatever the masks say. With it the
-            task heads mark no global tokens of their own, and no shape depends on the data.
+        global_attention_size: so many positions at the start of every row are global, beside those of a mask (padding
+            there counts for nothing). With it the task heads mark no global tokens of their own, and no shape depends
+            on the data.
         attention_backend: "auto", or the name of one of `longspan.attention`'s backends.
         classifier_activation: between the two layers of the sequence classification head: "tanh", "relu" (DistilBERT)
             or "gelu" (ELECTRA).

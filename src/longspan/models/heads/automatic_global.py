@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from longspan.attention import GlobalSlots
+from longspan.errors import InputError
 
 logger = logging.get_logger(__name__)
 
@@ -28,7 +29,7 @@ def first_token_slots(
     None where the inputs are of a shape that the model will refuse.
     """
     inputs = input_ids if input_ids is not None else inputs_embeds
-    if inputs is None or inputs.dim() < 2:
+    if inputs is None or inputs.dim() < 2 or (attention_mask is not None and attention_mask.dim() != 2):
         return None
     if attention_mask is None:
         return GlobalSlots.first(1, torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device))
@@ -58,6 +59,8 @@ def after_first_separators(input_ids: Tensor, sep_token_id: int | None) -> Tenso
 
 
 def _separators(input_ids: Tensor, sep_token_id: int | None) -> tuple[Tensor, Tensor]:
+    if input_ids.dim() != 2:
+        raise InputError(f"input_ids must have shape (rows, tokens), not {tuple(input_ids.shape)}")
     is_separator_BT = torch.zeros_like(input_ids, dtype=torch.bool)
     if sep_token_id is not None:
         is_separator_BT = input_ids == sep_token_id

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.models.longformer.modeling_longformer import LongformerMultipleChoiceModelOutput
 
+from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
 from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens
 from longspan.models.heads.losses import cross_entropy
@@ -48,6 +49,12 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
         Returns:
             `loss`, the cross-entropy over the choices, and `logits` [B, A].
         """
+        inputs = input_ids if input_ids is not None else inputs_embeds
+        if inputs is None or inputs.dim() != (3 if input_ids is not None else 4):
+            raise InputError(
+                "multiple choice takes input_ids of shape (rows, choices, tokens) or inputs_embeds of shape (rows, "
+                f"choices, tokens, width), not {None if inputs is None else tuple(inputs.shape)}"
+            )
         flat_ids = _flat(input_ids)
         global_attention_mask = _flat(global_attention_mask)
         if global_attention_mask is None and flat_ids is not None and not names_global_tokens(self.config):
@@ -63,8 +70,6 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        inputs = input_ids if input_ids is not None else inputs_embeds
-        assert inputs is not None, "the model has checked it"
         logits_BA = self.classifier(self.dropout(outputs.pooler_output)).view(-1, inputs.shape[1])
         loss = None if labels is None else cross_entropy(logits_BA, labels, kwargs.get("num_items_in_batch"))
         output = LongformerMultipleChoiceModelOutput(loss=loss, logits=logits_BA)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.models.longformer.modeling_longformer import LongformerQuestionAnsweringModelOutput
 from transformers.utils import logging
 
+from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, count_labels
 from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens
 from longspan.models.heads.losses import cross_entropy
@@ -28,8 +29,13 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__(config)
         self.num_labels = count_labels(config)
+        if self.num_labels != 2:
+            raise InputError(
+                f"question answering scores two things, start and end, but config.num_labels is {self.num_labels}; "
+                "load with num_labels=2"
+            )
         self.longformer = LongformerModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, count_labels(config))
+        self.qa_outputs = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     def forward(

@@ -6,8 +6,8 @@ B batch rows  T tokens  C model width
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.activations import ACT2FN
 from transformers.models.longformer.modeling_longformer import LongformerSequenceClassifierOutput
 
 from longspan.errors import InputError
@@ -18,6 +18,8 @@ from longspan.models.heads.losses import binary_cross_entropy, cross_entropy, sq
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
+_ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
+
 
 class LongformerClassificationHead(nn.Module):
     """Two layers; between them `config.classifier_activation`, tanh in transformers."""
@@ -27,12 +29,12 @@ class LongformerClassificationHead(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.out_proj = nn.Linear(config.hidden_size, count_labels(config))
-        self.activation = ACT2FN[classifier_activation(config)]
+        self.config = config
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[B, T, C] to [B, labels], from the first column."""
         hidden_BC = self.dense(self.dropout(hidden_states[:, 0]))
-        return self.out_proj(self.dropout(self.activation(hidden_BC)))
+        return self.out_proj(self.dropout(_ACTIVATIONS[classifier_activation(self.config)](hidden_BC)))
 
 
 class LongformerForSequenceClassification(LongformerPreTrainedModel):
