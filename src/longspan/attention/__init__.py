@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from longspan.attention.dispatch import attend
     from longspan.attention.pattern import AttentionPattern
-    from longspan.attention.selection import Choice, explain, select
+    from longspan.attention.selection import Choice, Request, explain, select
     from longspan.attention.slots import GlobalRows, GlobalSlots
     from longspan.attention.weights import attention_weights
 
@@ -18,6 +18,7 @@ _FILE_OF_NAME = {
     "Choice": "selection",
     "GlobalRows": "slots",
     "GlobalSlots": "slots",
+    "Request": "selection",
     "attend": "dispatch",
     "attention_weights": "weights",
     "explain": "selection",
@@ -29,6 +30,7 @@ __all__ = [
     "Choice",
     "GlobalRows",
     "GlobalSlots",
+    "Request",
     "attend",
     "attention_weights",
     "explain",

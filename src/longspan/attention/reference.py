@@ -3,13 +3,12 @@
 What it decides, for all backends:
 
 - A key counts once, be it in the window, a global column, or both.
-- Global tokens are the pattern's first `n_global` positions and the dynamic set (`is_global_BT`, or the slots of
-  `global_rows`) together. A global row sees every key and every row sees a global key, except as follows.
+- Global tokens are the pattern's first `n_global` positions and the dynamic set (`is_global_BT`) together. A global row sees every key and every row sees a global key, except as follows.
 - A padding token is nothing else: it is no key, no global token, and its row comes out zero.
 - Causal: nobody sees a later key; a global row sees the earlier ones, a global key is seen by later rows.
 - Documents: nobody sees another document's keys, global tokens included. "First" still means first in the row.
-- `global_rows`: the rows at its used slots take their query, and all keys and values, from there; a global row that
-  is not among its slots uses plain q, k, v.
+- `global_rows`: its used slots are the whole global set, the pattern's first positions included; their rows take the
+  query, and all keys and values, from there.
 - Softmax in float32 (float64 for float64 tensors). Dropout falls on the probabilities, which are not renormalised.
 - A row that sees nothing comes out zero. NaN is never hidden: it surfaces in every row that sees it.
 

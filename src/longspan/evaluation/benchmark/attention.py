@@ -109,7 +109,7 @@ def disagreement(setting: AttentionSetting, backend: str) -> str | None:
     found = []
     for name, dtype in ((backend, _dtype(setting.dtype)), ("reference", torch.float64)):
         leaves = [x.to(dtype).requires_grad_() for x in vectors]
-        out = attend(*leaves, pattern, backend=name)
+        out = attend(leaves[0], leaves[1], leaves[2], pattern, backend=name)
         found.append([out.detach(), *torch.autograd.grad((out * weight.to(dtype)).sum(), leaves)])
     mine, true = found
     error = max(float((a.double() - b).abs().max() / (1 + b.abs().max())) for a, b in zip(mine, true, strict=True))
