@@ -30,6 +30,7 @@ NAMES = {
         "Choice",
         "GlobalRows",
         "GlobalSlots",
+        "Request",
         "attend",
         "attention_weights",
         "explain",
