@@ -96,10 +96,7 @@ def _find(name: str) -> tuple[str, Entry | None]:
 def _known_split(name: str, split: str | None, splits: tuple[str, ...]) -> str:
     split = splits[0] if split is None else _SPLITS.get(split, split)
     if split not in splits:
-        raise InputError(
-            f"{name} has no split {split!r}; it has {', '.join(splits)} (a split may be part of the name: "
-            f"{name}.{splits[0]})"
-        )
+        raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
     return split
 
 

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -94,6 +95,7 @@ def _ends_inside_a_character(data: bytes) -> bool:
 
 # What may stand unfinished at the end of a cut file, besides a string.
 _WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_NUMBER_TAIL = re.compile(r"\.|[eE][+-]?")
 
 
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
@@ -104,7 +106,8 @@ def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
     if error.msg.startswith("Invalid \\"):
         # An escape such as \u00e4 that the end of the text cuts; it stands within the last six characters.
         return len(rest) < len("\\u00e4") and '"' not in rest
-    return any(word.startswith(rest) for word in _WORDS) and (error.msg.startswith("Expecting"))
+    is_unfinished = any(word.startswith(rest) for word in _WORDS) or _NUMBER_TAIL.fullmatch(rest) is not None
+    return is_unfinished and error.msg.startswith("Expecting")
 
 
 def _read_zip(path: Path) -> bytes:

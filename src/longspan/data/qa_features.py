@@ -5,6 +5,7 @@ questions are tokenised once each, however many windows and questions share them
 it is asked for: a hundred thousand windows take as much memory as their documents' tokens.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class QaFeature:
         attention_mask: all 1.
         is_question: True for what stands before the first separator: `<s>` or `[CLS]`, and the question's tokens
             (what transformers' Longformer makes global for question answering).
-        offsets: character span in the context, blanks around it left out, for context tokens; None elsewhere.
+        offsets: character span in the context for context tokens, blanks around it left out and combining marks
+            kept with their letter; None elsewhere.
         start_position: first token of the first gold answer that has an offset; 0 where this window does not hold
             the whole answer; None where no labels were asked for.
         end_position: its last token, likewise.
@@ -51,7 +53,7 @@ class QaFeature:
 
 class _Tokens(NamedTuple):
     ids: np.ndarray  # int32
-    spans: np.ndarray  # int32, characters in the text, blanks around them left out
+    spans: np.ndarray  # int32, characters in the text, see _tidy
 
 
 class _Template(NamedTuple):
@@ -299,7 +301,7 @@ def _tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqd
         encodings = _backend_encode(tokenizer, list(waiting), add_special_tokens=False)
         for text, encoding in zip(waiting, encodings, strict=True):
             spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-            tokens[text] = _Tokens(np.array(encoding.ids, np.int32), _without_blanks(text, spans))
+            tokens[text] = _Tokens(np.array(encoding.ids, np.int32), _tidy(text, spans))
         waiting.clear()
 
     for text in texts:
@@ -330,8 +332,12 @@ def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *,
             backend.enable_padding(**padding)
 
 
-def _without_blanks(text: str, spans: np.ndarray) -> np.ndarray:
-    """Spans without the blanks at their ends: tokenizers differ in whether a token holds the blank before it."""
+def _tidy(text: str, spans: np.ndarray) -> np.ndarray:
+    """Spans as a reader would draw them: no blanks at their ends, no accent cut off.
+
+    Tokenizers differ in whether a token holds the blank before it. And where a normaliser composes a letter and its
+    combining mark, or strips the mark, the token's span ends before the mark.
+    """
     is_blank = np.fromiter((character.isspace() for character in text), bool, len(text))
     places = np.arange(len(text))
     # For each character (and the end), the next that is no blank, and the end of the last before it that is none.
@@ -341,4 +347,11 @@ def _without_blanks(text: str, spans: np.ndarray) -> np.ndarray:
     last_full = np.maximum.accumulate(last_full)
     start, end = next_full[spans[:, 0]], last_full[spans[:, 1]]
     # A token of blanks only keeps its span.
-    return np.where((start < end)[:, None], np.stack([start, end], 1), spans).astype(np.int32)
+    tidy = np.where((start < end)[:, None], np.stack([start, end], 1), spans)
+    if len(spans) and not text.isascii():
+        is_mark = np.fromiter((unicodedata.category(character) == "Mn" for character in text), bool, len(text))
+        after_marks = np.append(np.where(is_mark, len(text), places), len(text))
+        after_marks = np.minimum.accumulate(after_marks[::-1])[::-1]
+        next_start = np.append(tidy[1:, 0], len(text))
+        tidy[:, 1] = np.maximum(tidy[:, 1], np.minimum(after_marks[tidy[:, 1]], next_start))
+    return tidy.astype(np.int32)

@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longspan.data import GoldAnswer, QaDataset, QaExample, concatenate, load_qa_dataset
+from longspan.errors import InputError
+
+
+def make(contexts, n_questions=2):
+    """One example for each entry and question; the answer is the last character of the context."""
+    examples = [
+        QaExample(
+            id=f"{i}-{k}",
+            question="?",
+            context=context,
+            answers=(GoldAnswer(context[-1], len(context) - 1), GoldAnswer("nowhere", None)),
+        )
+        for i, context in enumerate(contexts)
+        for k in range(n_questions)
+    ]
+    return QaDataset(name="d", language="en", examples=examples, counts={"questions": len(examples)})
+
+
+def test_is_the_construction_of_the_thesis():
+    result = concatenate(make(["aa", "bbb", "c", "dd"]), 3)
+    assert [(row.id, row.context, row.slot, row.n_slots) for row in result.examples] == [
+        ("0-0", "aabbbc", 0, 3),
+        ("1-0", "aabbbc", 1, 3),
+        ("2-0", "aabbbc", 2, 3),
+        ("3-0", "dd", 0, 1),
+    ]
+    assert [row.answers[0].start for row in result.examples] == [1, 4, 5, 1]
+    assert result.name == "d x3"
+    assert (result.counts["questions"], result.counts["left_out_questions"]) == (4, 4)
+
+
+def test_the_first_row_is_compared_with_the_last():
+    # As in the thesis's construction: "aa" at both ends, so row 0 does not differ from the row before it.
+    result = concatenate(make(["aa", "bb", "aa"], n_questions=1), 1)
+    assert [row.id for row in result.examples] == ["1-0", "2-0"]
+
+
+def test_one_single_paragraph_keeps_its_first_question():
+    assert [row.id for row in concatenate(make(["aa"]), 3).examples] == ["0-0"]
+
+
+def test_the_packaged_excerpt_keeps_one_question_a_paragraph():
+    for name, n in (("packaged/xquad.el", 50), ("packaged/xquad.en.train", 190)):
+        assert len(concatenate(load_qa_dataset(name), 5).examples) == n
+
+
+def test_a_separator_stands_between_paragraphs_only():
+    (first, *_), n = concatenate(make(["aa", "b"]), 2, separator="\n\n").examples, 2
+    assert (first.context, first.n_slots) == ("aa\n\nb", n)
+
+
+def test_gold_slot_fills_every_context():
+    result = concatenate(make(["a", "b", "c", "d"]), 3, gold_slot=1)
+    assert [row.context for row in result.examples] == ["bac", "abc", "acb", "adb"]
+    assert {(row.slot, row.n_slots) for row in result.examples} == {(1, 3)}
+    assert result.name == "d x3 slot 1"
+
+
+def test_a_seed_changes_neighbours_but_not_order():
+    dataset = make([f"{i} " for i in range(20)])
+    plain, shuffled = concatenate(dataset, 4), concatenate(dataset, 4, seed=1)
+    assert [row.id for row in plain.examples] == [row.id for row in shuffled.examples]
+    assert [row.context for row in plain.examples] != [row.context for row in shuffled.examples]
+    assert shuffled == concatenate(dataset, 4, seed=1)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "bb", "ccc", "dddd", "e\u0301"]), min_size=4, max_size=12),
+    st.integers(1, 4),
+    st.sampled_from(["", " ", "\n\n"]),
+    st.none() | st.integers(0, 9),
+    st.booleans(),
+    st.booleans(),
+)
+def test_answers_stay_where_they_are(contexts, n, separator, seed, has_gold_slot, first_only):
+    contexts = [f"{i}{context}" for i, context in enumerate(contexts)]
+    dataset = make(contexts)
+    slot = n - 1 if has_gold_slot else None
+    result = concatenate(dataset, n, separator=separator, seed=seed, gold_slot=slot, first_question_only=first_only)
+    assert len(result.examples) == (len(contexts) if first_only else len(dataset.examples))
+    original = {row.id: row for row in dataset.examples}
+    for row in result.examples:
+        answer, lost = row.answers
+        assert row.context[answer.start :][: len(answer.text)] == answer.text
+        assert lost == GoldAnswer("nowhere", None)
+        assert original[row.id].context in row.context
+        parts = len(row.context) - (row.n_slots - 1) * len(separator)
+        assert parts >= len(original[row.id].context)
+        if has_gold_slot:
+            assert (row.slot, row.n_slots) == (slot, n)
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "message"),
+    [(0, {}, "is 0; choose 1"), (2, {"gold_slot": 2}, "between 0 and 1"), (9, {"gold_slot": 0}, "has 2 paragraphs")],
+)
+def test_wrong_numbers_are_refused(n, options, message):
+    with pytest.raises(InputError, match=message):
+        concatenate(make(["a", "b"]), n, **options)
+
+
+def test_concatenating_twice_is_refused():
+    with pytest.raises(InputError, match="concatenated already"):
+        concatenate(concatenate(make(["a", "b"]), 2), 2)
