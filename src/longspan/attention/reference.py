@@ -3,7 +3,8 @@
 What it decides, for all backends:
 
 - A key counts once, be it in the window, a global column, or both.
-- Global tokens are the pattern's first `n_global` positions and the dynamic set (`is_global_BT`) together. A global row sees every key and every row sees a global key, except as follows.
+- Global tokens are the pattern's first `n_global` positions and the dynamic set (`is_global_BT`) together. A global
+  row sees every key and every row sees a global key, except as follows.
 - A padding token is nothing else: it is no key, no global token, and its row comes out zero.
 - Causal: nobody sees a later key; a global row sees the earlier ones, a global key is seen by later rows.
 - Documents: nobody sees another document's keys, global tokens included. "First" still means first in the row.
