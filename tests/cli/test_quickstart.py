@@ -1,0 +1,53 @@
+import argparse
+import importlib
+from pathlib import Path
+
+import pytest
+
+from longspan.cli import quickstart
+from longspan.cli.main import main
+from longspan.training.recipe import load_recipe
+
+
+def _arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    quickstart.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite", "--minutes", "1", "--languages", "el", "th")])
+def test_every_step_is_a_command_that_its_verb_takes(words):
+    steps = quickstart._steps(_arguments(*words), question="Who?")
+    assert [step.command[0] for step in steps][:2] == ["extend", "finetune"]
+    for step in steps:
+        verb = importlib.import_module(f"longspan.cli.{step.command[0]}")
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        verb.add_arguments(parser)
+        known, rest = parser.parse_known_args(step.command[1:])
+        if getattr(verb, "TAKES_FIELDS", False):
+            load_recipe(known.recipe, rest)
+        else:
+            assert not rest
+
+
+def test_the_short_and_the_long_model_get_the_same_minutes():
+    minutes = {}
+    for step in quickstart._steps(_arguments(), question="Who?"):
+        if step.command[0] == "finetune":
+            minutes[Path(step.command[step.command.index("--output_dir") + 1]).name] = step.command[
+                step.command.index("--max_minutes") + 1
+            ]
+    assert minutes["long"] == minutes["short-continued"]
+
+
+def test_the_long_document_holds_its_answer_far_beyond_512_tokens():
+    document, question, answer = quickstart._long_document()
+    assert question.endswith("?")
+    assert len(document) > 12_000
+    assert document.index(answer) > 4_000
+
+
+def test_a_folder_in_use_is_refused(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["quickstart", "--output", str(tmp_path)]) == 2
+    assert "not empty" in capsys.readouterr().err
