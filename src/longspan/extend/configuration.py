@@ -1,0 +1,111 @@
+"""The Longformer's configuration, made of the source's."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from longspan.attention.pattern import AttentionPattern
+from longspan.errors import InputError
+from longspan.extend.families import Family, Kind, refuse
+from longspan.models import LongformerConfig
+
+# Configuration keys that mean the same in every family and in the Longformer.
+_CARRIED_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "type_vocab_size",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "tie_word_embeddings",
+    "problem_type",
+)
+
+
+def count_positions(config: Any, family: Family) -> int:
+    """The longest input, in tokens, of a model with this configuration."""
+    reserved = config.pad_token_id + 1 if family.reserves_rows else 0
+    return config.max_position_embeddings - reserved
+
+
+def require_max_tokens(max_tokens: int, old_max_tokens: int) -> None:
+    """Raise an InputError unless `max_tokens` is a whole number and not below the old maximum."""
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
+        raise InputError(f"max_tokens must be a whole number, not {max_tokens!r}")
+    if max_tokens < old_max_tokens:
+        raise InputError(
+            f"max_tokens is {max_tokens}, below the {old_max_tokens} tokens that the model takes already; "
+            f"give at least {old_max_tokens}"
+        )
+
+
+def _require_windows(attention_window: int | Sequence[int], n_layers: int) -> list[int]:
+    windows = list(attention_window) if isinstance(attention_window, Sequence) else [attention_window] * n_layers
+    if len(windows) != n_layers:
+        raise InputError(
+            f"attention_window lists {len(windows)} windows and the model has {n_layers} layers; give one each"
+        )
+    for window in windows:
+        if not isinstance(window, int):
+            raise InputError(f"attention_window must be a whole number, or a list of them, not {window!r}")
+        AttentionPattern.from_attention_window(window)  # the one place that knows what a window may be
+    return windows
+
+
+def make_config(
+    old: Any,
+    family: Family,
+    kind: Kind,
+    tokenizer: PreTrainedTokenizerBase | None,
+    max_tokens: int,
+    attention_window: int | Sequence[int],
+    notes: list[str],
+) -> LongformerConfig:
+    """The configuration of the Longformer that `old` becomes; `notes` gets what it cannot say.
+
+    Raises:
+        InputError: the head cannot be carried, or a window is odd, not above 0, or not one a layer.
+    """
+    head = family.require_head(kind)
+    values: dict[str, Any] = {}
+    for key in _CARRIED_KEYS:
+        values[key] = family.fixed[key] if key in family.fixed else getattr(old, family.renamed.get(key, key))
+    if head.follows_hidden_act and values["hidden_act"] != "gelu":
+        raise refuse(
+            f"this {family.name} with its masked-language-model head",
+            f"the head uses {values['hidden_act']}, the Longformer's uses gelu (extend the encoder alone)",
+        )
+    own_dropout = getattr(old, head.dropout, None) if head.dropout else None
+    if own_dropout is not None and own_dropout != values["hidden_dropout_prob"]:
+        notes.append(
+            f"{head.dropout} was {own_dropout}; a Longformer's head drops as its layers do, "
+            f"{values['hidden_dropout_prob']} (this matters in training only)"
+        )
+    if head.activation != "tanh":
+        values["classifier_activation"] = head.activation
+    sep: Any = tokenizer.sep_token_id if tokenizer is not None else getattr(old, "sep_token_id", None)
+    if sep is None and family.reserves_rows:
+        sep = old.eos_token_id
+    if sep is None:
+        notes.append(
+            "sep_token_id is unknown without a tokenizer; set config.sep_token_id before using automatic global "
+            "attention for question answering"
+        )
+    return LongformerConfig(
+        **values,
+        sep_token_id=sep,
+        attention_window=_require_windows(attention_window, values["num_hidden_layers"]),
+        max_position_embeddings=max_tokens + old.pad_token_id + 1,
+        id2label=copy.copy(old.id2label),
+        label2id=copy.copy(old.label2id),
+    )
