@@ -117,7 +117,8 @@ def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Sect
             facts.insert(0, ("Model", record.model))
         settings = getattr(record, "settings", None) or getattr(record, "recipe", None)
         if settings:
-            facts.append(("Settings", ", ".join(f"{key} = {value}" for key, value in settings.items())))
+            # One to a line: a recipe has dozens, a system's settings are a mapping.
+            facts.append(("Settings", "\n".join(f"{key}: {value}" for key, value in settings.items())))
         blocks.append(Facts(f"{record.kind.capitalize()}: {name}", facts, link))
     return Section("made", "How each figure was made", blocks)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from longspan.records import Answer, EvaluationRecord, Score
+from longspan.records import Answer, Difference, EvaluationRecord, Score
 from longspan.report import plots
 from longspan.report.blocks import Block, Cell, Figures, Section, Table, Text, count, duration, number
 from longspan.report.examples import examples_of
@@ -18,12 +18,18 @@ METRIC_NAMES = {
     "em": "EM",
     "f1_squad": "F1, English rules",
     "em_squad": "EM, English rules",
-    "has_ans_f1": "F1, answerable",
-    "has_ans_em": "EM, answerable",
-    "no_ans_f1": "F1, unanswerable",
-    "no_ans_em": "EM, unanswerable",
+    "HasAns_f1": "F1, answerable",
+    "HasAns_exact": "EM, answerable",
+    "NoAns_f1": "F1, unanswerable",
+    "NoAns_exact": "EM, unanswerable",
     "best_f1": "F1 at best threshold",
-    "best_em": "EM at best threshold",
+    "best_exact": "EM at best threshold",
+}
+_COUNT_NAMES = {
+    "gold_not_read": "Gold answer not read",
+    "gold_not_in_document": "Gold answer not in its document",
+    "no_prediction": "No prediction",
+    "empty_answers": "Empty answers",
 }
 LANGUAGE_NAMES = {
     "ar": "Arabic",
@@ -198,7 +204,7 @@ def _add_counts(columns: list[str], cells: dict[str, list[Cell]], scores: Sequen
     """One column for each thing that was counted, such as gold answers outside what was read."""
     names = list(dict.fromkeys(name for score in scores for name in score.counts))
     for name in names:
-        columns.append(name.replace("_", " ").capitalize())
+        columns.append(_COUNT_NAMES.get(name, name.replace("_", " ").capitalize()))
         for system, row in cells.items():
             row.append(count(sum(score.counts.get(name, 0) for score in scores if score.system == system)))
 
@@ -331,34 +337,42 @@ def _grouped(
 
 
 def _differences(comparison: Comparison) -> Section | None:
-    rows, unsure = [], 0
-    for record in comparison.records:
-        for found in record.differences:
-            unsure += found.low <= 0 <= found.high
-            where = "all" if found.language == "all" else language_name(found.language)
-            rows.append(
-                [
-                    Cell(f"{found.system} less {found.baseline}"),
-                    Cell(where if found.dataset in {"all", "", found.language} else f"{found.dataset}, {where}"),
-                    Cell(metric_name(found.metric)),
-                    Cell(f"{found.mean:+.1f}", is_number=True),
-                    Cell(f"{found.low:+.1f} to {found.high:+.1f}", is_number=True),
-                    Cell("< 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}", is_number=True),
-                    count(found.n_questions),
-                ]
-            )
-    if not rows:
+    found = [difference for record in comparison.records for difference in record.differences]
+    if not found:
         return None
-    n_resamples = comparison.records[0].differences[0].n_resamples if comparison.records[0].differences else 0
-    text = f"Paired bootstrap over the same questions, {n_resamples:,} resamples."
-    if unsure:
-        text += f" In {unsure} of {len(rows)} rows the interval holds zero: the questions do not tell the two apart."
-    table = Table(["Difference", "On", "Metric", "Mean", "95 % interval", "p", "Questions"], rows)
-    return Section("differences", "Are the differences real?", [Text(text), table])
+    # Over all questions first; data set by data set on demand, where there are several.
+    whole = [difference for difference in found if difference.dataset == "all"]
+    main, rest = (whole, [difference for difference in found if difference.dataset != "all"]) if whole else (found, [])
+    n_unsure = sum(difference.low <= 0 <= difference.high for difference in main)
+    text = f"Paired bootstrap over the same questions, {found[0].n_resamples:,} resamples."
+    if n_unsure:
+        text += f" In {n_unsure} of {len(main)} rows the interval holds zero: the questions do not tell the two apart."
+    details = [("Data set by data set", [_difference_table(rest)])] if rest else []
+    return Section("differences", "Are the differences real?", [Text(text), _difference_table(main)], details)
+
+
+def _difference_table(differences: Sequence[Difference]) -> Table:
+    rows = []
+    for found in differences:
+        n_resamples = max(found.n_resamples, 1)
+        # A share of resamples: none at all says only that it is below one of them.
+        p_value = f"< {2 / n_resamples:g}" if found.p_value == 0 else f"{found.p_value:.3f}"
+        rows.append(
+            [
+                Cell(f"{found.system} less {found.baseline}"),
+                Cell("all questions" if found.dataset == "all" else found.dataset),
+                Cell(metric_name(found.metric)),
+                Cell(f"{found.mean:+.1f}", is_number=True),
+                Cell(f"{found.low:+.1f} to {found.high:+.1f}", is_number=True),
+                Cell(p_value, is_number=True),
+                count(found.n_questions),
+            ]
+        )
+    return Table(["Difference", "On", "Metric", "Mean", "95 % interval", "p", "Questions"], rows)
 
 
 def _squad_v2(comparison: Comparison) -> Section | None:
-    names = ("has_ans_f1", "has_ans_em", "no_ans_f1", "no_ans_em", "best_f1", "best_em")
+    names = ("HasAns_f1", "HasAns_exact", "NoAns_f1", "NoAns_exact", "best_f1", "best_exact")
     scores = [score for score in comparison.records[0].scores if any(name in score.metrics for name in names)]
     if not scores:
         return None
