@@ -48,5 +48,6 @@ def test_wrong_settings_are_refused(tokenizer):
     with pytest.raises(InputError, match="global_tokens is 'all'"):
         QaCollator(tokenizer, global_tokens="all")
     bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    bare.pad_token = None
     with pytest.raises(InputError, match="no padding token"):
         QaCollator(bare)

@@ -36,6 +36,7 @@ class Entry:
         repository: on the hub; None for what comes with longspan.
         config: name of the hub's configuration, with `{0}` for the first part; None for the only one.
         revision: on the hub; None for the newest.
+        language: of the contexts, where the set has no parts; the first part otherwise.
     """
 
     read: Callable[["Entry", list[str], str], QaDataset]
@@ -48,6 +49,7 @@ class Entry:
     repository: str | None = None
     config: str | None = None
     revision: str | None = None
+    language: str = "en"
 
 
 def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, language: str | None = None) -> QaDataset:
@@ -185,7 +187,7 @@ def _read_hub_entry(entry: Entry, parts: list[str], split: str) -> QaDataset:
         rows,
         source=f"{name} ({split})",
         name=name if split == entry.splits[0] else f"{name}.{split}",
-        language=parts[0] if parts else "en",
+        language=parts[0] if parts else entry.language,
     )
 
 
