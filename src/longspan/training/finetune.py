@@ -17,12 +17,12 @@ from longspan.tasks.qa_batch import ModelCollator
 from longspan.tasks.question_answering import QaPredictor
 from longspan.training.card import write_card
 from longspan.training.model import merge_adapters
-from longspan.training.preparation import Prepared, prepare, reports
+from longspan.training.preparation import Prepared, precision_of, prepare, reports
 from longspan.training.qa_data import examples_with_language, merge_counts
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.run_folder import RunFolder, explain_full_disk
 from longspan.training.time_limit import StopAfter
-from longspan.training.trainer import QaTrainer, StopAfter, WindowSet
+from longspan.training.trainer import QaTrainer, WindowSet
 
 
 def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] = ()) -> TrainingRecord:
@@ -60,7 +60,7 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
             gpu=torch.cuda.get_device_name(arguments.device) if on_gpu else None,
         ),
         name=recipe.name,
-        recipe={name: value for name, value in recipe.fields().items() if name != "hub_token"},
+        recipe=_as_run(recipe, arguments),
         attention_backend=_attention_backend(ready.built.body, ready.windows, arguments),
         n_examples=len(ready.train.examples),
         n_features=len(ready.windows),
@@ -89,7 +89,6 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
             max_answer_tokens=recipe.max_answer_tokens,
             dtype=torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None,
         )
-    clock = [] if recipe.max_minutes is None else [StopAfter(recipe.max_minutes)]
     return QaTrainer(
         model=built.model,
         args=arguments,
@@ -97,7 +96,7 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
         train_dataset=ready.windows,
         eval_dataset=ready.eval_windows,
         processing_class=built.tokenizer,
-        callbacks=[*callbacks, *clock, *_tensorboard(recipe, ready.folder)],
+        callbacks=[*callbacks, *_tensorboard(recipe, ready.folder)],
         predictor=predictor,
         eval_examples=examples_with_language(ready.evaluation),
     )
@@ -145,6 +144,12 @@ def _attention_backend(model: PreTrainedModel, windows: WindowSet, arguments: Tr
     )
     choice = select(request, attention_backend(config))
     return f"{choice.backend} ({'; '.join(f'{name}: {reason}' for name, reason in choice.reasons.items())})"
+
+
+def _as_run(recipe: FinetuneRecipe, arguments: TrainingArguments) -> dict[str, Any]:
+    """The recipe's fields for the record: no secrets, and the precision that was computed in."""
+    fields = {name: value for name, value in recipe.fields().items() if name != "hub_token"}
+    return fields | ({"precision": precision_of(arguments)} if recipe.precision == "auto" else {})
 
 
 def _steps(log_history: list[dict[str, Any]]) -> list[StepLog]:

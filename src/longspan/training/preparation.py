@@ -88,7 +88,7 @@ def plan(recipe: FinetuneRecipe) -> dict[str, str]:
         n_steps = arguments.max_steps
     else:
         n_steps = int(arguments.num_train_epochs * -(-len(ready.windows) // rows))
-    precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
+    precision = precision_of(arguments)
     lines = {
         "recipe": recipe.name,
         "model": f"{type(ready.built.body).__name__} from {recipe.model}, {n_trained / 1e6:.1f} of "
@@ -120,6 +120,11 @@ def make_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArgumen
     if recipe.eval_data:
         fields["eval_strategy"] = "epoch"
     fields |= recipe.training
+    if recipe.precision is not None:
+        if {"bf16", "fp16"} & recipe.training.keys():
+            raise InputError(f"{recipe.name}: precision and bf16 or fp16 say the same; remove one")
+        precision = resolve_precision(recipe.precision, use_cpu=bool(fields["use_cpu"]))
+        fields |= {"bf16": precision == "bf16", "fp16": precision == "fp16"}
     for name, value in _FIXED.items():
         if fields.get(name, value) != value:
             raise InputError(f"{recipe.name}: {name} must be {value} for question answering; remove the field")
@@ -134,6 +139,25 @@ def make_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArgumen
         return TrainingArguments(**fields)
     except (ValueError, ImportError, NotImplementedError) as error:
         raise InputError(f"{recipe.name}: {error}") from error
+
+
+def precision_of(arguments: TrainingArguments) -> str:
+    """The arguments' precision by the name a recipe has for it."""
+    return "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
+
+
+def resolve_precision(precision: str, *, use_cpu: bool) -> str:
+    """What "auto" means on this machine: bf16 on a GPU or processor with instructions for it, else float32.
+
+    A processor without them emulates bf16, several times slower than float32.
+    """
+    if precision != "auto":
+        return precision
+    if not use_cpu:
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "float32"
+    # torch asks the processor under private names; where it has none, float32 is never wrong.
+    asks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return "bf16" if any(ask is not None and ask() for ask in asks) else "float32"
 
 
 def reports(recipe: FinetuneRecipe) -> list[str]:

@@ -60,11 +60,13 @@ class FinetuneRecipe(BaseModel):
     )
     max_answer_tokens: int = Field(30, gt=0, description="longest answer in evaluation during training")
 
-    max_minutes: float | None = Field(None, gt=0, description="end the training after that long; null: by steps alone")
     max_minutes: float | None = Field(
         None, gt=0, description="end the training after that long, if max_steps or num_train_epochs has not yet"
     )
 
+    precision: Literal["auto", "bf16", "fp16", "float32"] | None = Field(
+        None, description="auto: bf16 where the device computes it fast, else float32; null: as bf16 and fp16 say"
+    )
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
     hidden_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
     freeze: list[str] = Field(

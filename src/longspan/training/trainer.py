@@ -1,6 +1,5 @@
 """transformers' Trainer with what question answering adds: grouping by length, answers in evaluation, no NaN."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from longspan.data import QaExample, QaFeature, QaFeatures
@@ -54,24 +53,6 @@ class GroupedByLength(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed + self._epoch)
         return iter(get_length_grouped_indices(self._lengths, self._rows_per_step, generator=generator))
-
-
-class StopAfter(TrainerCallback):
-    """Ends the training, evaluating and saving as at any end, once it has run for some time."""
-
-    def __init__(self, minutes: float) -> None:
-        self._seconds = 60 * minutes
-        self._began = 0.0
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock."""
-        self._began = time.monotonic()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Look at the clock."""
-        if time.monotonic() - self._began >= self._seconds:
-            control.should_training_stop = True
-            control.should_save = args.save_strategy != "no"
 
 
 class QaTrainer(Trainer):
