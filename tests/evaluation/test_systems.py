@@ -66,5 +66,5 @@ def test_unknown_names_are_refused(long, name):
 
 
 def test_a_length_beyond_the_short_model_is_refused(long, short):
-    with pytest.raises(InputError, match="512.*64"):
+    with pytest.raises(InputError, match=r"512.*64"):
         systems_for(*long, names=["truncate 512"], short_model=short[0], short_tokenizer=short[1])
