@@ -29,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="a backend's name, or auto")
     parser.add_argument("--forward-only", action="store_true", help="leave the backward out")
     parser.add_argument("--repeats", type=int, default=5, help="measured calls of each system")
+    parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: as many as torch takes")
     parser.add_argument("--limit-seconds", type=float, default=60.0, help="leave out what would take longer a call")
     parser.add_argument("--output", default="runs/bench-attention.json", help="record to write")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure or explain; returns the exit code."""
+    import torch
     from tqdm import tqdm
 
     from longspan.attention import explain
@@ -58,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         limit_seconds=arguments.limit_seconds,
     )
     check_setting(setting)
+    if arguments.threads > 0:
+        torch.set_num_threads(arguments.threads)
     if arguments.explain:
         for n_tokens in setting.lengths:
             print(
