@@ -63,6 +63,11 @@ def replace_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[
 def require_writable_directory(path: str | Path, *, overwrite: bool = False) -> None:
     """Raise an InputError unless a folder can be made at `path` (and is empty, unless `overwrite`)."""
     path = Path(path)
+    with _explain_os_errors(path):
+        _require_writable_directory(path, overwrite=overwrite)
+
+
+def _require_writable_directory(path: Path, *, overwrite: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a folder; choose another output folder")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
@@ -103,7 +108,18 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 # What a user can mend by choosing another place; anything else keeps its own traceback.
-_REFUSALS = {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS}
+_REFUSALS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,  # a file stands where a folder has to be made
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 
 @contextlib.contextmanager
@@ -115,6 +131,11 @@ def _explain_os_errors(path: Path) -> Iterator[None]:
         if error.errno not in _REFUSALS:
             raise
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from error
+    except Exception as error:
+        # safetensors tells of a full disk by an error of its own kind.
+        if os.strerror(errno.ENOSPC) not in str(error) or isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}; choose another place") from error
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ Every figure in a table or a plot comes from one of these, and each says how it 
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -244,7 +245,7 @@ def made_now(
     """
     if command is None:
         program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
-        command = " ".join([program, *sys.argv[1:]])
+        command = shlex.join([program, *sys.argv[1:]])
     return Made(
         command=command,
         commit=_commit(),
