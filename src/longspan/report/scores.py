@@ -324,7 +324,7 @@ def _grouped(
         shaded = [number(mean, shade=None if mean is None else mean / top) for mean in cells]
         rows.append([Cell(label(group)), *shaded, count(n_answers)])
     name = metric_name(metric)
-    table = Table([column, *systems, "Questions"], rows, f"{name}; darker is better.")
+    table = Table([column, *systems, "Questions"], rows, f"{name}; the stronger the colour, the better.")
     series = {
         system: [(groups.index(group), means[system, group]) for group in groups if (system, group) in means]
         for system in systems
