@@ -1,6 +1,7 @@
 """Who sees whom: draw four patterns, then attend with one of them.
 
-    python examples/attention_patterns.py
+Example:
+  python examples/attention_patterns.py
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Make an encoder of your own long, look at the proof, and load the result with stock transformers.
 
-    python examples/extend_your_own.py                            # a small random RoBERTa, made here
-    python examples/extend_your_own.py --model xlm-roberta-base   # a real one, from the hub or a folder
+Example:
+  python examples/extend_your_own.py                            # a small random RoBERTa, made here
+  python examples/extend_your_own.py --model xlm-roberta-base   # a real one, from the hub or a folder
 """
 
 import argparse

@@ -3,7 +3,8 @@
 The label of each made-up document stands near its end. A model that stops at 512 tokens can only guess; the same
 model made long by `longspan.extend` learns it, because the first token is global and sees everything.
 
-    python examples/long_classification.py
+Example:
+  python examples/long_classification.py
 """
 
 import tempfile

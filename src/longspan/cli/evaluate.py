@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the evaluation, in tables; the data where not given")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder for evaluation.json")
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation.json that is there")
+    parser.add_argument("--scores_only", action="store_true", help="leave the single answers out of evaluation.json")
     parser.add_argument("--device", help="cpu, cuda, ...; cuda where there is one")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")
@@ -98,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         partial=partial,
         data=_hashes(arguments),
     )
+    if arguments.scores_only:
+        record = record.model_copy(update={"answers": []})
     write_record(record, destination)
     Cells(partial).remove()
     _print_table(record)
