@@ -1,11 +1,19 @@
 """Tiny things that several rooms' tests start from: a tokenizer, models with random weights, a data set."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Tests never time anything, so neither does Hypothesis; the same examples every time, so that a red run is the change's
+# own. HYPOTHESIS_PROFILE=explore draws new ones.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 N_PARAGRAPHS = 12
 
