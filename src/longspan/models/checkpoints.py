@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 
@@ -63,6 +64,12 @@ def require_loaded(name: str, class_name: str, loading_info: dict[str, Any], *, 
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{name} lacks tensor {missing[0]}{more}, which a {class_name} has")
+
+
+def require_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise an InputError for the empty tokenizer that AutoTokenizer makes up where a checkpoint has none."""
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise InputError(f"{name} has no tokenizer; save the model's tokenizer beside its weights (tokenizer.json)")
 
 
 @contextmanager

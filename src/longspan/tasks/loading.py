@@ -14,7 +14,13 @@ from transformers import (
 
 from longspan.errors import InputError
 from longspan.models import LongformerConfig, LongformerForQuestionAnswering
-from longspan.models.checkpoints import explain_loading, quiet_loading, require_checkpoint, require_loaded
+from longspan.models.checkpoints import (
+    explain_loading,
+    quiet_loading,
+    require_checkpoint,
+    require_loaded,
+    require_tokenizer,
+)
 
 
 def load_qa_model(
@@ -62,6 +68,7 @@ def load_qa_model(
             config, loader = LongformerConfig.from_pretrained(name), LongformerForQuestionAnswering
         with quiet_loading():
             model, info = loader.from_pretrained(name, config=config, **options)
+    require_tokenizer(name, tokenizer)
     require_loaded(name, type(model).__name__, info, needed_in=model.base_model_prefix + ".")
     missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
     if missing and needs_head:
