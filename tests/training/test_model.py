@@ -1,10 +1,13 @@
+import shutil
+
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from longspan.errors import InputError
 from longspan.tasks.loading import load_qa_model
-from longspan.training.model import as_question_answering, freeze
+from longspan.training.model import as_question_answering, build_model, freeze
 
 
 def test_a_head_that_is_there_is_kept(tiny_qa_folder):
@@ -41,6 +44,17 @@ def test_dropout_a_family_does_not_have():
     model = transformers.ModernBertModel(transformers.ModernBertConfig(**shape, intermediate_size=8))
     with pytest.raises(InputError, match="hidden_dropout: modernbert models have no such dropout"):
         as_question_answering(model, hidden_dropout=0.1)
+
+
+@pytest.mark.parametrize("fields", [{}, {"max_tokens": 96, "attention_window": 16, "proof": "none"}])
+def test_a_pickle_is_opened_only_if_the_recipe_insists(tiny_qa_folder, tiny_recipe, tmp_path, fields):
+    folder = shutil.copytree(tiny_qa_folder("xlm-roberta"), tmp_path / "pickle")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="allow_pickle"):
+        build_model(tiny_recipe().model_copy(update={"model": str(folder), **fields}))
+    recipe = tiny_recipe(allow_pickle=True).model_copy(update={"model": str(folder), **fields})
+    assert torch.isfinite(build_model(recipe).body.qa_outputs.weight).all()
 
 
 def test_freezing_what_is_not_there(tiny_qa_folder):

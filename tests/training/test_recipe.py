@@ -105,6 +105,7 @@ def test_an_unquoted_no_is_the_strategy_no(write):
         ("global_tokens: all", r"global_tokens is 'all'; it must be one of question, none"),
         ("task: translation", r"task is 'translation'; it must be one of question_answering"),
         ("attention_window: 256", r"attention_window is of no effect without max_tokens"),
+        ("lora_rank: 2\nlora_targets: []", r"lora_targets is \[\]; it should have at least 1 item"),
         ("separator: ' '", r"separator is of no effect without n_concat"),
         ("lora_alpha: 3", r"lora_alpha is of no effect without lora_rank"),
         ("lora_targets: {a: 1}", r"lora_targets is .*; it must be a list"),

