@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from longspan.errors import InputError
-from longspan.files import replace_directory, replace_file, require_writable_directory
+from longspan.files import replace_directory, replace_file, require_writable_directory, require_writable_file
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -122,8 +122,14 @@ def test_an_empty_folder_may_be_used_and_a_protected_one_not(tmp_path, monkeypat
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="not writable"):
         require_writable_directory(tmp_path / "a")
+    with pytest.raises(InputError, match="not writable"):
+        require_writable_file(tmp_path / "a" / "x.json")
     monkeypatch.undo()
     (tmp_path / "file").write_text("")
+    require_writable_file(tmp_path / "file")
+    for place, message in (("", "is a folder"), ("file/below", "is a file"), ("n" * 300, "cannot write")):
+        with pytest.raises(InputError, match=message):
+            require_writable_file(tmp_path / place)
     for place in ("file", "file/below"):
         with pytest.raises(InputError, match="is a file"):
             require_writable_directory(tmp_path / place)

@@ -60,6 +60,15 @@ def replace_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_writable_file(path: str | Path) -> None:
+    """Raise an InputError unless a file can be written at `path`: to be asked before the work, not after it."""
+    path = Path(path)
+    with _explain_os_errors(path):
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; choose a file for the output")
+        _require_writable(_existing(path.absolute().parent), path)
+
+
 def require_writable_directory(path: str | Path, *, overwrite: bool = False) -> None:
     """Raise an InputError unless a folder can be made at `path` (and is empty, unless `overwrite`)."""
     path = Path(path)
@@ -72,9 +81,17 @@ def _require_writable_directory(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path} is a file, not a folder; choose another output folder")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise InputError(f"{path} is not empty; choose another folder or allow overwriting (--overwrite)")
-    existing = path
-    while not existing.exists():
-        existing = existing.parent
+    _require_writable(_existing(path), path)
+
+
+def _existing(path: Path) -> Path:
+    """`path`, or the nearest above it that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _require_writable(existing: Path, path: Path) -> None:
     if not existing.is_dir():
         raise InputError(f"{existing} is a file, so {path} cannot be made; choose another output folder")
     if not os.access(existing, os.W_OK):

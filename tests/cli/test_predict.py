@@ -67,6 +67,12 @@ def test_a_document_from_standard_input(model, capsys, monkeypatch):
     assert lines(capsys.readouterr().out)[0]["text"] in "Bees fly."
 
 
+def test_standard_input_that_is_not_utf8(model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Z\xfcrich"), encoding="utf-8"))
+    assert main(["predict", model, "--document", "-", "--question", "Who?"]) == 2
+    assert "not UTF-8 text (byte 1)" in capsys.readouterr().err
+
+
 def test_a_short_model_reads_windows_and_says_so(tiny_qa_folder, document, capsys):
     words = ["--document", document, "--question", "Where?", "--max_length", "48", "--overlap", "8"]
     assert main(["predict", str(tiny_qa_folder("bert")), *words]) == 0
@@ -88,8 +94,11 @@ def test_a_short_model_reads_windows_and_says_so(tiny_qa_folder, document, capsy
         (["--question", "Why?", "--top_k", "0"], "--top_k is 0"),
         (["--question", "Why?", "--max_length", "5000"], "max_length is 5000 but the model takes 192"),
         (["--question", "Why?", "--overlap", "192"], "overlap is 192"),
-        (["--question", "Why?", "--output", "/dev/null/x.jsonl"], "cannot write /dev/null/x.jsonl"),
-        (["--question", "Why?", "--output", "/"], "cannot write /"),
+        (["--question", "Why?", "--output", "/dev/null/x.jsonl"], "/dev/null is a file, so /dev/null/x.jsonl cannot"),
+        (["--question", "Why?", "--output", "/"], "/ is a folder"),
+        (["--questions", "/"], "/ is a folder"),
+        (["--question", "Why?", "--device", "gpu"], "there is no device 'gpu'"),
+        (["--question", "Why?", "--device", "cuda:99"], "device 'cuda:99' is not there"),
     ],
 )
 def test_mistakes(model, document, capsys, words, message):

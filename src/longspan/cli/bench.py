@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.attention import explain
     from longspan.evaluation.benchmark.attention import AttentionSetting, benchmark_attention, check_setting
     from longspan.evaluation.benchmark.table import as_table
+    from longspan.files import require_writable_file
     from longspan.records import write_record
 
     setting = AttentionSetting(
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             print(explain(setting.request(n_tokens, setting.backward), setting.backend))
         return 0
+    require_writable_file(arguments.output)
     with tqdm(desc="bench attention", unit=" cell", leave=False) as bar:
         record = benchmark_attention(setting, lambda step: (bar.set_postfix_str(step), bar.update()))
     path = write_record(record, arguments.output)

@@ -10,13 +10,12 @@ the model is read in overlapping windows. Offsets count characters of the docume
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longspan.errors import InputError
+from longspan.files import replace_file, require_writable_file
 
 if TYPE_CHECKING:
     from longspan.tasks.question_answering import QaPrediction
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top_k < 1:
         raise InputError(f"--top_k is {arguments.top_k}; it must be at least 1")
     if arguments.output is not None:
-        _require_writable(Path(arguments.output))
+        require_writable_file(arguments.output)
     document = _read_document(arguments.document)
     questions = [*((None, text) for text in arguments.question), *_read_questions(arguments.questions)]
     if not questions:
@@ -93,8 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         sys.stdout.write(text)
     else:
-        from longspan.files import replace_file
-
         with replace_file(arguments.output) as temporary:
             temporary.write_text(text, encoding="utf-8")
     n_windows = max(prediction.n_windows for prediction in predictions)
@@ -107,21 +104,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_writable(path: Path) -> None:
-    """Raise an InputError now rather than after the work, where `path` cannot be written."""
-    existing = path.absolute().parent
-    while not existing.exists():
-        existing = existing.parent
-    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(f"cannot write {path}; choose a file in a folder that is writable")
-
-
 def _read_document(path: str) -> str:
     from longspan.data import load_text
 
     if path != "-":
         return load_text(path)
-    text = sys.stdin.read()
+    try:
+        text = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8 text (byte {error.start}); convert the document first") from None
     if not text.strip():
         raise InputError("standard input is empty; pass a document with text in it")
     return text
@@ -131,12 +122,9 @@ def _read_questions(path: str | None) -> Iterator[tuple[str | None, str]]:
     """Id (None where the file gives none) and text of each question of a file."""
     if path is None:
         return
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of questions") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    from longspan.data.opening import read_text
+
+    lines = read_text(path).splitlines()
     if not any(line.strip() for line in lines):
         raise InputError(f"{path} holds no question; write one a line")
     for number, line in enumerate(lines, 1):

@@ -77,7 +77,7 @@ class QaPredictor:
 
     Raises:
         InputError: `max_length` is beyond the model, the model's own limit is unknown and none is given, the
-            tokenizer is not a fast one, or another option is out of range.
+            tokenizer is not a fast one, `device` is not there, or another option is out of range.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class QaPredictor:
         for name, value in (("batch_size", batch_size), ("max_answer_tokens", max_answer_tokens), ("n_best", n_best)):
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
-        self.model = model if device is None else model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
+        self.model = model if device is None else model.to(_require_device(device))  # pyright: ignore[reportArgumentType]
         self.tokenizer = tokenizer
         self.max_length = check_max_length(model, max_length)
         self.overlap = default_overlap(self.max_length) if overlap is None else overlap
@@ -267,6 +267,19 @@ def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
 def default_overlap(max_length: int) -> int:
     """Tokens that neighbouring windows of `max_length` share unless said otherwise."""
     return min(128, max_length // 4)
+
+
+def _require_device(device: str | torch.device) -> torch.device:
+    """`device`, which must be one that this torch sees."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"there is no device {str(device)!r}; choose cpu, or cuda where there is a GPU") from None
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    seen = [] if accelerator is None else [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
+    if found.type in {"cuda", "mps", "xpu"} and f"{found.type}:{found.index or 0}" not in seen:
+        raise InputError(f"device {str(device)!r} is not there; this torch sees {', '.join(['cpu', *seen])}")
+    return found
 
 
 def _chunks(examples: Sequence[QaExample]) -> Iterator[Sequence[QaExample]]:
