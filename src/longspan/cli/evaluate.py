@@ -27,7 +27,7 @@ HELP = "compare a model with its baselines, every question counted"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("model", help="a folder with a question answering model, or a name on the hub")
-    parser.add_argument("--data", nargs="+", required=True, metavar="NAME_OR_FILE", help="see `longspan ls data`")
+    parser.add_argument("--data", nargs="+", required=True, metavar="NAME_OR_FILE", help="see `longspan ls datasets`")
     parser.add_argument("--languages", nargs="+", metavar="CODE", help="of the data, where its name takes a language")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="all that the model has where not given")
     parser.add_argument("--compare", metavar="SYSTEM", help="tested against the others; the last where not given")
@@ -55,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, ask, write, print."""
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit is {arguments.limit}; it must be at least 1")
+    for name in ("separator", "all_questions", "gold_slot", "shuffle_seed"):
+        if arguments.n_concat is None and _is_given(getattr(arguments, name)):
+            raise InputError(f"--{name} is of no effect without --n_concat; set --n_concat or leave it out")
     destination = arguments.output / "evaluation.json"
     if destination.exists() and not arguments.overwrite:
         raise InputError(f"{destination} exists; choose another --output, or replace it with --overwrite")
@@ -185,7 +188,12 @@ def _settings(arguments: argparse.Namespace) -> dict[str, object]:
         "limit",
         "batch_size",
     )
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) not in (None, "", False)}
+    return {name: getattr(arguments, name) for name in names if _is_given(getattr(arguments, name))}
+
+
+def _is_given(value: object) -> bool:
+    """Whether an option says something; 0 does."""
+    return value is not None and value is not False and value != ""
 
 
 def _hashes(arguments: argparse.Namespace) -> dict[str, str]:

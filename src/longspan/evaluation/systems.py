@@ -25,7 +25,6 @@ from longspan.tasks.question_answering import QaPredictor, check_max_length, max
 SYSTEM_NAMES = ("truncate 512", "windows of 512", "full attention", "window only", "window + global question")
 
 _SHORT_TOKENS = 512
-_DEFAULT_OVERLAP = 128
 
 
 def systems_for(
@@ -77,6 +76,7 @@ def systems_for(
         if not is_longformer:
             names = names[:3] if check_max_length(model, max_length) > length else names[:2]
     shared: dict[str, Any] = {
+        "overlap": overlap,
         "batch_size": batch_size,
         "max_answer_tokens": max_answer_tokens,
         "device": device,
@@ -86,9 +86,13 @@ def systems_for(
     def build(name: str) -> QaPredictor:
         kind, tokens = _parse(name)
         if kind in {"truncate", "windows of"}:
-            options = _lengths(tokens, overlap)
             return QaPredictor(
-                short, short_words, truncate=kind == "truncate", **_without_global(short), **options, **shared
+                short,
+                short_words,
+                max_length=tokens,
+                truncate=kind == "truncate",
+                **_without_global(short),
+                **shared,
             )
         if kind != "full attention" and not is_longformer:
             raise InputError(
@@ -100,7 +104,7 @@ def systems_for(
             model,
             tokenizer,
             global_tokens="none" if kind == "window only" else "question",
-            **_lengths(length, overlap),
+            max_length=length,
             **shared,
         )
         if kind == "full attention" and is_longformer:
@@ -120,13 +124,6 @@ def _parse(name: str) -> tuple[str, int]:
     if kind not in known or (number is not None and kind not in {"truncate", "windows of"}):
         raise InputError(f"there is no system {name!r}; choose from {', '.join(repr(n) for n in SYSTEM_NAMES)}")
     return kind, _SHORT_TOKENS if number is None else int(number)
-
-
-def _lengths(max_length: int, overlap: int | None) -> dict[str, int]:
-    return {
-        "max_length": max_length,
-        "overlap": min(_DEFAULT_OVERLAP, max_length // 4) if overlap is None else overlap,
-    }
 
 
 def _without_global(short: PreTrainedModel) -> dict[str, Any]:
