@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from longspan.cli.main import main
@@ -17,6 +19,16 @@ def test_a_recipe_says_what_would_run_and_writes_nothing(tmp_path, tiny_squad, t
 def test_a_data_file(tiny_squad, capsys):
     assert main(["check", str(tiny_squad)]) == 0
     assert "24 questions" in capsys.readouterr().out
+
+
+def test_every_answer_that_is_nowhere_is_named(tiny_squad, tmp_path, capsys):
+    path = tmp_path / "lost.json"
+    content = json.loads(tiny_squad.read_text())
+    for paragraph in content["data"][0]["paragraphs"]:
+        paragraph["qas"][0]["answers"] = [{"text": "nowhere", "answer_start": 0}]
+    path.write_text(json.dumps(content))
+    assert main(["check", str(path)]) == 0
+    assert ", ".join(f"{i}-0" for i in range(12)) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("bert", "64 tokens"), ("longformer", "192 tokens")])

@@ -60,6 +60,7 @@ def test_a_gold_answer_that_is_nowhere_is_counted_and_asked(people, scripted):
     record = evaluate_question_answering({"some": scripted(wrong=[lost.id])}, [data], **ABOUT)
     assert record.scores[0].n_questions == 24
     assert record.scores[0].counts["gold_not_in_document"] == 1
+    assert record.settings["gold_not_in_document"] == {people.name: [lost.id]}
     assert record.answers[0].metrics["f1"] == 0 and record.answers[0].depth is None
 
 

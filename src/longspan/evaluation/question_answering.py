@@ -101,6 +101,9 @@ def evaluate_question_answering(
                 scores.append(cell.score)
                 answers += cell.answers
     hashes = {key: value for dataset in datasets for key, value in dataset.sha256.items()} | dict(data or {})
+    lost = {
+        dataset.name: ids for dataset in datasets if (ids := [e.id for e in dataset.examples if _has_lost_its_gold(e)])
+    }
     gpu = _gpu_of(systems)
     return EvaluationRecord(
         made=made_now(seed=seed, data=hashes, command=command, gpu=gpu),
@@ -111,6 +114,7 @@ def evaluate_question_answering(
             **(settings or {}),
             "systems": {system: describe(predictor) for system, predictor in systems.items()},
             "data_counts": {dataset.name: dataset.counts for dataset in datasets},
+            **({"gold_not_in_document": lost} if lost else {}),
         },
         scores=scores,
         answers=answers,
@@ -283,14 +287,16 @@ def _counts(
             bool(example.answers) and not _is_read(example, reading.spans)
             for example, reading in zip(dataset.examples, read, strict=False)
         ),
-        "gold_not_in_document": sum(
-            bool(example.answers) and all(answer.start is None for answer in example.answers)
-            for example in dataset.examples
-        ),
+        "gold_not_in_document": sum(map(_has_lost_its_gold, dataset.examples)),
         "no_prediction": sum(prediction is None for prediction in predictions),
         "empty_answers": sum(not answer.prediction for answer in answers),
     }
     return {key: n for key, n in counts.items() if n or (key == "gold_not_read" and read)}
+
+
+def _has_lost_its_gold(example: QaExample) -> bool:
+    """Whether it has gold answers, and none of them stands in its document."""
+    return bool(example.answers) and all(answer.start is None for answer in example.answers)
 
 
 def _is_read(example: QaExample, spans: Sequence[tuple[int, int]]) -> bool:

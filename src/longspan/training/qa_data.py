@@ -1,5 +1,6 @@
 """recipe -> questions -> windows to train and evaluate on, with a count of everything left out."""
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from longspan.data import CATALOGUE, QaDataset, QaExample, QaFeatures, concatena
 from longspan.errors import InputError
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.trainer import WindowSet
+
+logger = logging.getLogger(__name__)
 
 
 class Questions(NamedTuple):
@@ -40,6 +43,12 @@ def read_questions(recipe: FinetuneRecipe, *, for_evaluation: bool) -> Questions
     for name in names:
         dataset = _load(name, recipe, for_evaluation=for_evaluation)
         counts.update(dataset.counts)
+        if dataset.unlocatable_ids:
+            logger.warning(
+                "%s: answers that are not in their document, of the questions %s",
+                dataset.name,
+                ", ".join(dataset.unlocatable_ids),
+            )
         sha256.update(dataset.sha256)
         rows += [(example, dataset.language) for example in dataset.examples]
     if names and not rows:
