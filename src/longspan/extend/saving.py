@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from longspan.errors import InputError
 from longspan.extend.extension import Extended
-from longspan.extend.sources import find_facts
+from longspan.extend.sources import find_facts, public_name
 from longspan.extend.verify import format_proof
 from longspan.files import replace_directory
 from longspan.models.model_card import stock_warning
@@ -92,7 +92,7 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         *([warning] if warning else []),
         "## How it was made",
         "",
-        f"- source: `{_public_name(proof.source)}` ({proof.family}, {proof.old_max_tokens:,} tokens)",
+        f"- source: `{public_name(proof.source)}` ({proof.family}, {proof.old_max_tokens:,} tokens)",
         f"- longest input: {proof.max_tokens:,} tokens",
         f"- attention window, both sides together: {', '.join(map(str, windows))}"
         + ("" if len(windows) == 1 else f" (layer by layer {proof.attention_window})"),
@@ -122,12 +122,6 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         *([] if warning else [f"Stock transformers loads it as `transformers.{class_name}`.", ""]),
     ]
     return "\n".join(lines)
-
-
-def _public_name(source: str) -> str:
-    """A folder's own name: a card does not tell where on somebody's disk it lay."""
-    path = Path(source)
-    return path.name if path.is_absolute() or path.is_dir() else source
 
 
 def _versions(proof: ProofRecord) -> str:

@@ -134,6 +134,12 @@ def find_facts(source: str) -> SourceFacts:
     )
 
 
+def public_name(source: str) -> str:
+    """A folder's own name: a card does not tell where on somebody's disk it lay."""
+    path = Path(source)
+    return path.name if path.is_absolute() or path.is_dir() else source
+
+
 def _read_card_tags(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")

@@ -37,8 +37,6 @@ _CHARACTER_WORDS = {"zh": re.compile("[\u4e00-\u9fa5]")} | {
     language: re.compile(script) for language, script in _MARKS_FOLLOW.items()
 }
 
-LANGUAGES_OF_MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
-
 
 def normalize_mlqa(text: str, language: str) -> str:
     """Lower case, without Unicode punctuation and `language`'s articles, words between single blanks."""

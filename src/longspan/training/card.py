@@ -1,13 +1,12 @@
 """The model card of a fine-tuned model."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 from transformers import LongformerConfig as StockLongformerConfig
 from transformers import PreTrainedModel
 
-from longspan.extend.sources import find_facts
+from longspan.extend.sources import find_facts, public_name
 from longspan.models.model_card import stock_warning
 from longspan.records import ProofRecord, TrainingRecord
 
@@ -39,7 +38,7 @@ def write_card(
         "",
         f"# {title}",
         "",
-        f"`{_public_name(source)}` fine-tuned with longspan to answer questions with a span of the document.",
+        f"`{public_name(source)}` fine-tuned with longspan to answer questions with a span of the document.",
         "",
     ]
     if is_long:
@@ -84,12 +83,7 @@ def write_card(
 _PRIVATE = {"hub_token", "output_dir", "resume_from_checkpoint", "overwrite_output_dir"}
 
 
-def _public_name(source: str) -> str:
-    path = Path(source)
-    return path.name if path.is_absolute() or path.is_dir() else source
-
-
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_cell(one) for one in value)
-    return _public_name(value) if isinstance(value, str) else str(value)
+    return public_name(value) if isinstance(value, str) else str(value)
