@@ -51,3 +51,9 @@ def test_a_folder_in_use_is_refused(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["quickstart", "--output", str(tmp_path)]) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_an_unknown_language_is_refused_before_anything_is_trained(tmp_path, capsys):
+    assert main(["quickstart", "--output", str(tmp_path / "new"), "--languages", "en", "xx"]) == 2
+    assert "xx: the packaged questions are in" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from longspan.attention.global_rows import at_slots, place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import FLASH_CPU, MATMUL, Product, dropped_factors, merge
+from longspan.attention.products import FLASH_CPU, MATMUL, Product, cpu_computes_bf16, dropped_factors, merge
 from longspan.attention.slots import GlobalSlots
 
 # Added to the score of a key that is not seen. Finite: of a row that sees no key in one part (its window, the global
@@ -295,7 +295,7 @@ def _how(q_BHTD: Tensor, plan: _Plan) -> tuple[Product, int, torch.dtype]:
     window = plan.pattern.left + 1 + plan.pattern.right
     if q_BHTD.device.type != "cpu":
         return MATMUL, 256, dtype
-    if dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported():
+    if dtype == torch.bfloat16 and cpu_computes_bf16():
         return MATMUL, 128, dtype
     if dtype in (torch.bfloat16, torch.float16):
         # Without instructions for it, a CPU's product in half precision is many times slower than one in float32.

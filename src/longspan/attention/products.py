@@ -27,6 +27,13 @@ class Product(NamedTuple):
     backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
+def cpu_computes_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16; one without emulates it, many times slower than float32."""
+    # torch asks the processor under private names; where it has none, float32 is never wrong.
+    asks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(ask is not None and ask() for ask in asks)
+
+
 def _flash_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, _: None):
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias, scale=scale)
 

@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.minutes <= 0 or arguments.questions < 1:
         raise InputError("--minutes and --questions must be above 0")
+    _require_languages(arguments.languages)
     require_writable_directory(arguments.output, overwrite=arguments.overwrite)
     began = time.perf_counter()
     document, question, gold = _long_document()
@@ -72,6 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
         f"every question.\nRecords: {arguments.output}/*/*.json\nReport:  {arguments.output}/report/report.html"
     )
     return 0
+
+
+def _require_languages(languages: Sequence[str]) -> None:
+    from longspan.data import CATALOGUE
+
+    known = CATALOGUE["packaged/xquad"].choices
+    if unknown := [code for code in languages if code not in known]:
+        raise InputError(f"--languages {unknown[0]}: the packaged questions are in {', '.join(known)}")
 
 
 def _steps(arguments: argparse.Namespace, question: str) -> list[_Step]:

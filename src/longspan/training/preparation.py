@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import TrainingArguments
 
+from longspan.attention.products import cpu_computes_bf16
 from longspan.errors import InputError
 from longspan.tasks.question_answering import check_max_length, default_overlap
 from longspan.training.model import BuiltModel, build_model
@@ -147,17 +148,12 @@ def precision_of(arguments: TrainingArguments) -> str:
 
 
 def resolve_precision(precision: str, *, use_cpu: bool) -> str:
-    """What "auto" means on this machine: bf16 on a GPU or processor with instructions for it, else float32.
-
-    A processor without them emulates bf16, several times slower than float32.
-    """
+    """What "auto" means on this machine: bf16 on a GPU or processor with instructions for it, else float32."""
     if precision != "auto":
         return precision
     if not use_cpu:
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "float32"
-    # torch asks the processor under private names; where it has none, float32 is never wrong.
-    asks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return "bf16" if any(ask is not None and ask() for ask in asks) else "float32"
+    return "bf16" if cpu_computes_bf16() else "float32"
 
 
 def reports(recipe: FinetuneRecipe) -> list[str]:
