@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from longspan.errors import InputError
 
@@ -110,7 +110,7 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     config = ConfigDict(arbitrary_types_allowed=True)
     try:
         return TypeAdapter(annotation, config=config)
-    except Exception:  # a type that has its own pydantic configuration
+    except PydanticUserError:  # a type that has its own pydantic configuration
         return TypeAdapter(annotation)
 
 
