@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend, attention_weights
+from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights
 from longspan.errors import InputError
 
 B, H, T, D = 2, 3, 10, 4
@@ -39,6 +39,13 @@ WRONG = [
     ({"document_BT": [0]}, "document_BT must be a torch tensor, not list"),
     ({"document_BT": IDS.to("meta")}, "document_BT is on meta"),
     ({"document_BT": torch.tensor([[0] * 10, [0, 1, 2, 1, 3, 3, 3, 3, 3, 3]])}, "backwards in row 1 at token 3"),
+    ({"documents": IDS}, r"documents must be Documents \(Documents.find makes them\), not Tensor"),
+    ({"documents": Documents(IDS[:, :3], ())}, r"documents.id_BT must have shape \(2, 10\)"),
+    ({"documents": Documents(IDS, ((0, 0, 11),))}, r"documents.bounds .* within 2 rows of 10 tokens; \(0, 0, 11\) is"),
+    ({"documents": Documents(IDS, ((1, 0, 4), (0, 0, 4)))}, r"documents.bounds .*; \(0, 0, 4\) is not"),
+    ({"documents": Documents(IDS, ((0, 0, 4), (0, 3, 6)))}, r"documents.bounds .*; \(0, 3, 6\) is not"),
+    ({"documents": Documents(IDS, ((2, 0, 4),))}, r"documents.bounds .*; \(2, 0, 4\) is not"),
+    ({"documents": Documents(IDS, ()), "document_BT": IDS}, "document_BT and documents say the same"),
     ({"dropout_p": 1.0}, "dropout_p is a probability from 0 to below 1, not 1.0"),
     ({"dropout_p": -0.1}, "dropout_p"),
     ({"dropout_p": True}, "dropout_p"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from longspan.attention.dispatch import attend
+    from longspan.attention.documents import Documents
     from longspan.attention.pattern import AttentionPattern
     from longspan.attention.selection import Choice, Request, explain, select
     from longspan.attention.slots import GlobalRows, GlobalSlots
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _FILE_OF_NAME = {
     "AttentionPattern": "pattern",
     "Choice": "selection",
+    "Documents": "documents",
     "GlobalRows": "slots",
     "GlobalSlots": "slots",
     "Request": "selection",
@@ -28,6 +30,7 @@ _FILE_OF_NAME = {
 __all__ = [
     "AttentionPattern",
     "Choice",
+    "Documents",
     "GlobalRows",
     "GlobalSlots",
     "Request",

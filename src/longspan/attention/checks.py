@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from longspan.attention.documents import Documents
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
 from longspan.attention.slots import GlobalRows, GlobalSlots
@@ -26,8 +27,13 @@ def check_inputs(
     global_rows: GlobalRows | None,
     scale: float | None,
     dropout_p: float,
+    documents: Documents | None = None,
 ) -> AttentionInputs:
     """The arguments of one call as a value, once nothing is wrong with them.
+
+    What came raw from the caller is looked at (`document_BT`; `is_global_BT` beside `global_rows`), which waits for an
+    accelerator. What this package made (`GlobalSlots`, `Documents`) is looked at on the CPU only, where that costs
+    little. While a compiler traces nothing is.
 
     Raises:
         InputError: names the argument, says what is wrong with it and what was expected.
@@ -43,8 +49,14 @@ def check_inputs(
     for name, mask_BT in (("is_token_BT", is_token_BT), ("is_global_BT", is_global_BT)):
         if mask_BT is not None:
             _check_mask(name, mask_BT, q_BHTD)
-    if document_BT is not None:
-        _check_documents(document_BT, is_token_BT, q_BHTD)
+    if documents is not None:
+        if document_BT is not None:
+            raise InputError("document_BT and documents say the same thing; give one of them")
+        document_BT = _check_documents(documents, q_BHTD)
+    elif document_BT is not None:
+        _check_document_ids("document_BT", document_BT, q_BHTD)
+        if not torch.compiler.is_compiling():
+            documents = Documents.find(document_BT, is_token_BT)
     if global_rows is not None:
         _check_global_rows(global_rows, pattern, is_token_BT, q_BHTD)
         _check_same_set(global_rows.slots, is_global_BT, is_token_BT)
@@ -59,6 +71,7 @@ def check_inputs(
         is_token_BT,
         is_global_BT,
         document_BT,
+        documents,
         global_rows,
         scale=q_BHTD.shape[3] ** -0.5 if scale is None else scale,
         dropout_p=dropout_p,
@@ -113,31 +126,33 @@ def _check_mask(name: str, mask_BT: Tensor, q_BHTD: Tensor) -> None:
         raise InputError(f"{name} is on {mask_BT.device} but q_BHTD is on {q_BHTD.device}; move one of them")
 
 
-def _check_documents(document_BT: Tensor, is_token_BT: Tensor | None, q_BHTD: Tensor) -> None:
-    if not isinstance(document_BT, Tensor):
-        raise InputError(f"document_BT must be a torch tensor, not {type(document_BT).__name__}")
+def _check_document_ids(name: str, id_BT: Tensor, q_BHTD: Tensor) -> None:
+    if not isinstance(id_BT, Tensor):
+        raise InputError(f"{name} must be a torch tensor, not {type(id_BT).__name__}")
     expected = (q_BHTD.shape[0], q_BHTD.shape[2])
-    if tuple(document_BT.shape) != expected:
-        raise InputError(f"document_BT must have shape {expected} (rows, tokens), not {tuple(document_BT.shape)}")
-    if document_BT.dtype not in (torch.int64, torch.int32):
-        raise InputError(f"document_BT must hold whole numbers (int64 or int32), not {document_BT.dtype}")
-    if document_BT.device != q_BHTD.device:
-        raise InputError(f"document_BT is on {document_BT.device} but q_BHTD is on {q_BHTD.device}; move one of them")
-    if torch.compiler.is_compiling():
-        return
-    ids_BT = document_BT
-    if is_token_BT is not None:
-        # Whatever stands at padding counts for nothing.
-        ids_BT = document_BT.masked_fill(~is_token_BT, torch.iinfo(document_BT.dtype).min)
-    backwards_BT = ids_BT < ids_BT.cummax(dim=1).values
-    if is_token_BT is not None:
-        backwards_BT = backwards_BT & is_token_BT
-    if bool(backwards_BT.any()):
-        row, token = (int(n) for n in backwards_BT.nonzero()[0])
-        raise InputError(
-            f"document_BT goes backwards in row {row} at token {token}; ids must not decrease along a row"
-            " (documents lie one after another, each in one piece)"
-        )
+    if tuple(id_BT.shape) != expected:
+        raise InputError(f"{name} must have shape {expected} (rows, tokens), not {tuple(id_BT.shape)}")
+    if id_BT.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"{name} must hold whole numbers (int64 or int32), not {id_BT.dtype}")
+    if id_BT.device != q_BHTD.device:
+        raise InputError(f"{name} is on {id_BT.device} but q_BHTD is on {q_BHTD.device}; move one of them")
+
+
+def _check_documents(documents: Documents, q_BHTD: Tensor) -> Tensor:
+    if not isinstance(documents, Documents):
+        raise InputError(f"documents must be Documents (Documents.find makes them), not {type(documents).__name__}")
+    _check_document_ids("documents.id_BT", documents.id_BT, q_BHTD)
+    if not torch.compiler.is_compiling():
+        n_rows, n_tokens = documents.id_BT.shape
+        end = (0, 0)
+        for row, start, stop in documents.bounds:
+            if (row, start) < end or row >= n_rows or not 0 <= start < stop <= n_tokens:
+                raise InputError(
+                    f"documents.bounds must be (row, start, stop) in order and apart, within {n_rows} rows of"
+                    f" {n_tokens} tokens; ({row}, {start}, {stop}) is not"
+                )
+            end = (row, stop)
+    return documents.id_BT
 
 
 def _check_global_rows(
@@ -162,7 +177,7 @@ def _check_global_rows(
         if tuple(x.shape) != expected:
             raise InputError(f"global_rows.{name} must have shape {expected}, not {tuple(x.shape)}")
         _check_alike(f"global_rows.{name}", x, q_BHTD)
-    if torch.compiler.is_compiling():
+    if not _may_look(index_BG):
         return
     if bool(((index_BG < 0) | (index_BG >= T)).any()):
         raise InputError(f"global_rows.slots has a position outside 0 to {T - 1}")

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from longspan.attention.checks import check_inputs
+from longspan.attention.documents import Documents
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
 from longspan.attention.selection import BACKENDS, Request, select
@@ -23,6 +24,7 @@ def attend(
     is_token_BT: Bool[Tensor, "B T"] | None = None,
     is_global_BT: Bool[Tensor, "B T"] | None = None,
     document_BT: Int[Tensor, "B T"] | None = None,
+    documents: Documents | None = None,
     global_rows: GlobalRows | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
@@ -40,6 +42,8 @@ def attend(
         is_token_BT: bool, False at padding; all are tokens where None.
         is_global_BT: bool, the global tokens beside the pattern's first ones.
         document_BT: whole numbers that do not decrease along a row; tokens of different numbers don't see each other.
+        documents: the same, found before (`Documents.find`, `Documents.of_lengths`) so that no layer looks at the ids
+            again; in place of `document_BT`.
         global_rows: the global tokens' own projections; its slots are then the whole global set.
         scale: factor on every score; D**-0.5 where None.
         dropout_p: probability to drop an attention probability; pass 0 outside training.
@@ -59,6 +63,7 @@ def attend(
         is_token_BT=is_token_BT,
         is_global_BT=is_global_BT,
         document_BT=document_BT,
+        documents=documents,
         global_rows=global_rows,
         scale=scale,
         dropout_p=dropout_p,

@@ -8,12 +8,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from longspan.attention.documents import Documents
 from longspan.attention.pattern import AttentionPattern
 from longspan.attention.slots import GlobalRows, GlobalSlots
 
 
 class AttentionInputs(NamedTuple):
-    """Checked arguments of one call (`checks.check_inputs`); the masks that would change nothing may be None."""
+    """Checked arguments of one call (`checks.check_inputs`); the masks that would change nothing may be None.
+
+    `documents` goes with `document_BT` (its `id_BT`), except while a compiler traces: nobody looks at the ids then, and
+    `documents` may be None.
+    """
 
     q_BHTD: Tensor
     k_BHTD: Tensor
@@ -22,6 +27,7 @@ class AttentionInputs(NamedTuple):
     is_token_BT: Tensor | None
     is_global_BT: Tensor | None  # the dynamic set; the static first ones are the pattern's
     document_BT: Tensor | None
+    documents: Documents | None
     global_rows: GlobalRows | None
     scale: float
     dropout_p: float

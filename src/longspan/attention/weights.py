@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from longspan.attention.checks import check_inputs
+from longspan.attention.documents import Documents
 from longspan.attention.global_rows import at_slots, visible_from_slots
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
@@ -25,6 +26,7 @@ def attention_weights(
     is_token_BT: Bool[Tensor, "B T"] | None = None,
     is_global_BT: Bool[Tensor, "B T"] | None = None,
     document_BT: Int[Tensor, "B T"] | None = None,
+    documents: Documents | None = None,
     global_rows: GlobalRows | None = None,
     scale: float | None = None,
 ) -> tuple[Float[Tensor, "B H T S"], Float[Tensor, "B H G T"] | None]:
@@ -50,6 +52,7 @@ def attention_weights(
         is_token_BT=is_token_BT,
         is_global_BT=is_global_BT,
         document_BT=document_BT,
+        documents=documents,
         global_rows=global_rows,
         scale=scale,
         dropout_p=0.0,
