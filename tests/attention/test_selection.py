@@ -39,9 +39,17 @@ def test_a_backend_that_cannot_is_passed_over_but_never_replaced(monkeypatch):
         select(REQUEST, "fancy")
 
 
+def test_while_exporting_only_one_graph_for_any_length_is_chosen():
+    choice = select(REQUEST._replace(is_exporting=True))
+    assert choice.backend == "chunked"
+    assert choice.reasons["blocked"].startswith("no: what is exported is to hold for any length")
+    # Whoever names one knows what for: it is not replaced.
+    assert select(REQUEST._replace(is_exporting=True), "blocked").backend == "blocked"
+
+
 def test_explain_is_one_line_a_backend():
     lines = explain(REQUEST).split("\n")
-    assert [line.split()[0] for line in lines] == ["blocked", "reference"]
+    assert [line.split()[0] for line in lines] == list(selection.BACKENDS)
 
 
 def test_attend_asks_select(monkeypatch):

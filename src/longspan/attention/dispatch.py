@@ -93,4 +93,5 @@ def request_of(inputs: AttentionInputs) -> Request:
         has_dynamic_global=inputs.is_global_BT is not None or inputs.global_rows is not None,
         has_documents=inputs.document_BT is not None,
         dropout_p=inputs.dropout_p,
+        is_exporting=torch.compiler.is_exporting(),
     )

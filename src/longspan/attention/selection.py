@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from longspan.attention.blocked import attend_blocked
+from longspan.attention.chunked import attend_chunked
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
 from longspan.attention.reference import attend_reference
@@ -31,6 +32,7 @@ class Request(NamedTuple):
     has_dynamic_global: bool = False
     has_documents: bool = False
     dropout_p: float = 0.0
+    is_exporting: bool = False  # traced by torch.export, into a graph for other lengths as well
 
 
 class Backend(NamedTuple):
@@ -40,11 +42,14 @@ class Backend(NamedTuple):
         attend: computes a call.
         reason_against: why it cannot serve a request, or None where it can.
         reason_for: why it is worth choosing.
+        is_one_graph: it is made of torch's own operations, as many of them whatever the length; only such a one is
+            chosen while exporting.
     """
 
     attend: Callable[[AttentionInputs], Tensor]
     reason_against: Callable[[Request], str | None]
     reason_for: str
+    is_one_graph: bool = False
 
 
 class Choice(NamedTuple):
@@ -57,8 +62,12 @@ class Choice(NamedTuple):
 # In order of preference: the first that can serve a request is taken.
 BACKENDS: dict[str, Backend] = {
     "blocked": Backend(attend_blocked, lambda request: None, "work and memory linear in the number of tokens"),
-    "reference": Backend(attend_reference, lambda request: None, "dense oracle: always right, quadratic"),
+    "chunked": Backend(attend_chunked, lambda request: None, "one graph for any length, for export", is_one_graph=True),
+    "reference": Backend(
+        attend_reference, lambda request: None, "dense oracle: always right, quadratic", is_one_graph=True
+    ),
 }
+_NOT_ONE_GRAPH = "what is exported is to hold for any length, and runs without longspan"
 
 
 def select(request: Request, backend: str = "auto") -> Choice:
@@ -73,6 +82,8 @@ def select(request: Request, backend: str = "auto") -> Choice:
     chosen = None
     for name, line in BACKENDS.items():
         against = line.reason_against(request)
+        if request.is_exporting and not line.is_one_graph and backend != name:
+            against = against or _NOT_ONE_GRAPH
         if against is not None:
             reasons[name] = f"no: {against}"
         elif chosen is None and backend in ("auto", name):

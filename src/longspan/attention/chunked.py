@@ -1,0 +1,158 @@
+"""Plain tensor operations, as many for one token as for a million: what torch.export and ONNX can take.
+
+Tokens are padded to whole chunks of K. The keys that a chunk of queries may see are its own chunk and its neighbours
+on both sides: slices of one padded tensor, side by side. So no loop and no shape depends on the data, or on the
+length otherwise than by arithmetic; autograd does the backward. The price is memory: keys, values and probabilities of
+whole neighbouring chunks are kept, where `blocked` keeps views and recomputes.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots
+K tokens of a chunk  N chunks  R keys of its range  r residue classes of a dilation
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from longspan.attention.global_rows import at_slots, place_global_rows
+from longspan.attention.inputs import AttentionInputs
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.slots import GlobalSlots
+
+# The score of a key that is not seen. Finite, so that a row without any key (padding, or a global token in its window)
+# gets an average that is thrown away rather than NaN, which would reach the gradients.
+_UNSEEN = -1e30
+
+
+def attend_chunked(inputs: AttentionInputs) -> Tensor:
+    """Attention over chunks of queries at once; output [B, H, T, D] of q's dtype, zero at padding."""
+    slots = inputs.global_slots()
+    dilations = inputs.pattern.dilations(inputs.q_BHTD.shape[1])
+    heads_of = {d: [head for head, its in enumerate(dilations) if its == d] for d in sorted(set(dilations))}
+    if len(heads_of) == 1:
+        out_BHTD = _attend_heads(inputs, slots, dilations[0], None)
+    else:
+        parts = [_attend_heads(inputs, slots, d, heads) for d, heads in heads_of.items()]
+        order = [head for heads in heads_of.values() for head in heads]
+        out_BHTD = torch.cat(parts, dim=1)[:, sorted(range(len(order)), key=order.__getitem__)]
+    if inputs.is_token_BT is not None:
+        out_BHTD = out_BHTD.masked_fill(~inputs.is_token_BT[:, None, :, None], 0)
+    return out_BHTD if slots is None else place_global_rows(out_BHTD, inputs, slots)
+
+
+def chunk_length(pattern: AttentionPattern) -> int:
+    """Tokens of a chunk, by the window alone: about half its longer side, so that little is padded or unseen."""
+    reach = max(pattern.left, pattern.right)
+    return next((length for length in (16, 32, 64, 128) if 2 * length >= reach), 256)
+
+
+def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: int, heads: list[int] | None) -> Tensor:
+    """The local rows of the heads that share one dilation (`heads`, or all)."""
+    pattern = inputs.pattern
+    q_BHTD, k_BHTD, v_BHTD = inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD
+    if heads is not None:
+        q_BHTD, k_BHTD, v_BHTD = q_BHTD[:, heads], k_BHTD[:, heads], v_BHTD[:, heads]
+    B, H, T, D = q_BHTD.shape
+    chunks = _Chunks(pattern, dilation, T)
+
+    q_BHNKD = chunks.of_queries(q_BHTD * inputs.scale)
+    k_BHNRD, v_BHNRD = chunks.of_keys(k_BHTD), chunks.of_keys(v_BHTD)
+    score_BHNKR = (q_BHNKD @ k_BHNRD.mT).to(torch.promote_types(q_BHTD.dtype, torch.float32))
+    seen_BHNKR = _seen_in_window(inputs, slots, chunks)
+    score_BHNKR = score_BHNKR.masked_fill(~seen_BHNKR, _UNSEEN)
+    if slots is None:
+        prob_BHNKR = F.dropout(score_BHNKR.softmax(dim=-1), inputs.dropout_p).to(v_BHNRD.dtype)
+        return chunks.back(prob_BHNKR @ v_BHNRD)
+
+    # Global columns stand before the window's, in one softmax with them.
+    G = slots.index_BG.shape[1]
+    k_BHGD, v_BHGD = at_slots(k_BHTD, slots), at_slots(v_BHTD, slots)
+    k_BH1GD, v_BH1GD = (x.repeat_interleave(dilation, dim=0)[:, :, None] for x in (k_BHGD, v_BHGD))
+    score_BHNKG = (q_BHNKD @ k_BH1GD.mT).to(score_BHNKR.dtype)
+    score_BHNKG = score_BHNKG.masked_fill(~_seen_columns(inputs, slots, chunks), _UNSEEN)
+    prob_BHNKS = torch.cat([score_BHNKG, score_BHNKR], dim=-1).softmax(dim=-1)
+    prob_BHNKS = F.dropout(prob_BHNKS, inputs.dropout_p).to(v_BHNRD.dtype)
+    return chunks.back(prob_BHNKS[..., :G] @ v_BH1GD + prob_BHNKS[..., G:] @ v_BHNRD)
+
+
+def _seen_in_window(inputs: AttentionInputs, slots: GlobalSlots | None, chunks: "_Chunks") -> Tensor:
+    """Which keys of its range each query sees in its window, global ones left out; bool [B r, 1, N, K, R]."""
+    q_BHTD = inputs.q_BHTD
+    T, device = q_BHTD.shape[2], q_BHTD.device
+    is_key_BT = torch.ones(1, T, dtype=torch.bool, device=device)
+    if inputs.is_token_BT is not None:
+        is_key_BT = inputs.is_token_BT
+    if slots is not None:
+        is_key_BT = is_key_BT & ~slots.mask(T)
+    query_K1 = torch.arange(chunks.length, device=device)[:, None] + chunks.n_before * chunks.length
+    key_R = torch.arange((chunks.n_before + 1 + chunks.n_after) * chunks.length, device=device)
+    band_KR = inputs.pattern.in_window(query_K1, key_R)
+    # What is padded to whole chunks is False here: no key.
+    seen_BHNKR = band_KR & chunks.of_keys(is_key_BT[:, None, :, None])[..., None, :, 0]
+    if inputs.document_BT is not None:
+        document_B1T1 = inputs.document_BT[:, None, :, None]
+        of_key_BHN1R = chunks.of_keys(document_B1T1)[..., None, :, 0]
+        seen_BHNKR = seen_BHNKR & (chunks.of_queries(document_B1T1) == of_key_BHN1R)
+    return seen_BHNKR
+
+
+def _seen_columns(inputs: AttentionInputs, slots: GlobalSlots, chunks: "_Chunks") -> Tensor:
+    """Which global columns each query sees, bool [B r, 1, N, K, G] or fewer by broadcasting."""
+    seen_B1TG = slots.is_used_BG[:, None, None, :]
+    if inputs.pattern.causal:
+        position_T1 = torch.arange(inputs.q_BHTD.shape[2], device=inputs.q_BHTD.device)[:, None]
+        seen_B1TG = seen_B1TG & inputs.pattern.visible(
+            position_T1, slots.index_BG[:, None, None, :], key_is_global=True
+        )
+    if inputs.document_BT is not None:
+        of_slot_BG = inputs.document_BT.gather(1, slots.index_BG)
+        seen_B1TG = seen_B1TG & (inputs.document_BT[:, None, :, None] == of_slot_BG[:, None, None, :])
+    if not inputs.pattern.causal and inputs.document_BT is None:
+        return seen_B1TG.repeat_interleave(chunks.dilation, dim=0)[:, :, None]
+    return chunks.of_queries(seen_B1TG)
+
+
+class _Chunks:
+    """Cutting [B, H, T, D] into chunks and ranges, residue classes of a dilation as rows of their own, and back.
+
+    The number of chunks is the only symbol that tracing leaves; everything else is known from the pattern.
+    """
+
+    def __init__(self, pattern: AttentionPattern, dilation: int, n_tokens: int) -> None:
+        self.dilation, self.n_tokens = dilation, n_tokens
+        self.length = chunk_length(pattern)
+        self.n_before = -(-pattern.left // self.length)
+        self.n_after = -(-pattern.right // self.length)
+        # Written so that a symbolic length stays one expression, of which the padded length is a multiple.
+        self.n_chunks = (n_tokens + self.length * dilation - 1) // (self.length * dilation)
+
+    def of_queries(self, x_BHTD: Tensor) -> Tensor:
+        """[B, H, T, D] to [B r, H, N, K, D]; zeros behind the last token."""
+        x_BHND = self._residues(x_BHTD)
+        return x_BHND.reshape(*x_BHND.shape[:2], self.n_chunks, self.length, x_BHND.shape[3])
+
+    def of_keys(self, x_BHTD: Tensor) -> Tensor:
+        """[B, H, T, D] to [B r, H, N, R, D]: for each chunk the range that its queries may see."""
+        x_BHND = self._residues(x_BHTD)
+        x_BHND = F.pad(x_BHND, (0, 0, self.n_before * self.length, self.n_after * self.length))
+        n_in_all = self.n_before + self.n_chunks + self.n_after
+        x_BHNKD = x_BHND.reshape(*x_BHND.shape[:2], n_in_all, self.length, x_BHND.shape[3])
+        neighbours = range(self.n_before + 1 + self.n_after)
+        return torch.cat([x_BHNKD[:, :, i : i + self.n_chunks] for i in neighbours], dim=3)
+
+    def back(self, x_BHNKD: Tensor) -> Tensor:
+        """[B r, H, N, K, D] to [B, H, T, D]."""
+        Br, H, _, _, D = x_BHNKD.shape
+        d, n_steps = self.dilation, self.n_chunks * self.length
+        x_BHND = x_BHNKD.reshape(Br, H, n_steps, D)
+        if d > 1:
+            x_BHND = x_BHND.reshape(Br // d, d, H, n_steps, D).permute(0, 2, 3, 1, 4).reshape(Br // d, H, -1, D)
+        return x_BHND[:, :, : self.n_tokens]
+
+    def _residues(self, x_BHTD: Tensor) -> Tensor:
+        """Padded to whole chunks; residue class c of row b becomes row b * r + c."""
+        B, H, T, D = x_BHTD.shape
+        d, n_steps = self.dilation, self.n_chunks * self.length
+        x_BHTD = F.pad(x_BHTD, (0, 0, 0, n_steps * d - T))
+        if d == 1:
+            return x_BHTD
+        return x_BHTD.reshape(B, H, n_steps, d, D).permute(0, 3, 1, 2, 4).reshape(B * d, H, n_steps, D)
