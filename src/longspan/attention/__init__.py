@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from longspan.attention.documents import Documents
     from longspan.attention.pattern import AttentionPattern
     from longspan.attention.selection import Choice, Request, explain, select
-    from longspan.attention.slots import GlobalRows, GlobalSlots
+    from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
     from longspan.attention.weights import attention_weights
 
 _FILE_OF_NAME = {
     "AttentionPattern": "pattern",
     "Choice": "selection",
     "Documents": "documents",
+    "FoldedGlobalRows": "slots",
     "GlobalRows": "slots",
     "GlobalSlots": "slots",
     "Request": "selection",
@@ -31,6 +32,7 @@ __all__ = [
     "AttentionPattern",
     "Choice",
     "Documents",
+    "FoldedGlobalRows",
     "GlobalRows",
     "GlobalSlots",
     "Request",

@@ -11,7 +11,7 @@ from torch import Tensor
 from longspan.attention.documents import Documents
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.slots import GlobalRows, GlobalSlots
+from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
 from longspan.errors import InputError
 
 
@@ -24,7 +24,7 @@ def check_inputs(
     is_token_BT: Tensor | None,
     is_global_BT: Tensor | None,
     document_BT: Tensor | None,
-    global_rows: GlobalRows | None,
+    global_rows: GlobalRows | FoldedGlobalRows | None,
     scale: float | None,
     dropout_p: float,
     documents: Documents | None = None,
@@ -156,10 +156,10 @@ def _check_documents(documents: Documents, q_BHTD: Tensor) -> Tensor:
 
 
 def _check_global_rows(
-    global_rows: GlobalRows, pattern: AttentionPattern, is_token_BT: Tensor | None, q_BHTD: Tensor
+    global_rows: GlobalRows | FoldedGlobalRows, pattern: AttentionPattern, is_token_BT: Tensor | None, q_BHTD: Tensor
 ) -> None:
     B, H, T, D = q_BHTD.shape
-    slots, q_BHGD, k_BHTD, v_BHTD = global_rows
+    slots = global_rows.slots
     index_BG, is_used_BG = slots.index_BG, slots.is_used_BG
     if index_BG.dim() != 2 or index_BG.shape[0] != B or is_used_BG.shape != index_BG.shape:
         raise InputError(
@@ -169,11 +169,14 @@ def _check_global_rows(
     if index_BG.dtype != torch.int64 or is_used_BG.dtype != torch.bool:
         raise InputError(f"global_rows.slots must be int64 and bool, not {index_BG.dtype} and {is_used_BG.dtype}")
     G = index_BG.shape[1]
-    for name, x, expected in (
-        ("q_BHGD", q_BHGD, (B, H, G, D)),
-        ("k_BHTD", k_BHTD, (B, H, T, D)),
-        ("v_BHTD", v_BHTD, (B, H, T, D)),
-    ):
+    expected_shapes: dict[str, tuple[int, ...]] = {"k_BHTD": (B, H, T, D), "v_BHTD": (B, H, T, D)}
+    if isinstance(global_rows, FoldedGlobalRows):
+        C = global_rows.hidden_BTC.shape[-1]
+        weight = (H * D, C)
+        expected_shapes = {"hidden_BTC": (B, T, C), "key_weight_EC": weight, "value_weight_EC": weight}
+        expected_shapes["value_bias_E"] = weight[:1]
+    for name, expected in {"q_BHGD": (B, H, G, D), **expected_shapes}.items():
+        x = getattr(global_rows, name)
         if tuple(x.shape) != expected:
             raise InputError(f"global_rows.{name} must have shape {expected}, not {tuple(x.shape)}")
         _check_alike(f"global_rows.{name}", x, q_BHTD)

@@ -12,7 +12,7 @@ from longspan.attention.documents import Documents
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
 from longspan.attention.selection import BACKENDS, Request, select
-from longspan.attention.slots import GlobalRows
+from longspan.attention.slots import FoldedGlobalRows, GlobalRows
 
 
 def attend(
@@ -25,7 +25,7 @@ def attend(
     is_global_BT: Bool[Tensor, "B T"] | None = None,
     document_BT: Int[Tensor, "B T"] | None = None,
     documents: Documents | None = None,
-    global_rows: GlobalRows | None = None,
+    global_rows: GlobalRows | FoldedGlobalRows | None = None,
     scale: float | None = None,
     dropout_p: float = 0.0,
     backend: str = "auto",

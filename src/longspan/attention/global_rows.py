@@ -1,16 +1,24 @@
 """The rows of global tokens, which see every key: one dense [G x T] attention, only where there are global tokens.
 
-B batch rows  T tokens  H attention heads  D width per head  G global slots
+With documents each slot sees its own one's tokens, and only those are computed: no mask over all tokens of a packed
+row. While a compiler traces, where no shape may depend on the data, a mask does it.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots  C model width  E = H*D
+N = B*T tokens of all rows  S = B*G slots of all rows  g slots and t tokens of one document
 """
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from longspan.attention.documents import Documents
 from longspan.attention.inputs import AttentionInputs
-from longspan.attention.slots import GlobalRows, GlobalSlots
+from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
 
-__all__ = ["GlobalRows", "GlobalSlots", "at_slots", "place_global_rows"]
+__all__ = ["FoldedGlobalRows", "GlobalRows", "GlobalSlots", "at_slots", "place_global_rows"]
 
 
 def at_slots(x_BHTD: Tensor, slots: GlobalSlots) -> Tensor:
@@ -40,25 +48,163 @@ def visible_from_slots(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor | 
 
 def place_global_rows(out_BHTD: Tensor, inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
     """`out_BHTD` with the rows of the global tokens replaced by their attention over every key."""
+    row_BHGD = attend_from_slots(inputs, slots)
     used_B1G1 = slots.is_used_BG[:, None, :, None]
-    if inputs.global_rows is not None:
-        _, q_BHGD, k_BHTD, v_BHTD = inputs.global_rows
-    else:
-        q_BHGD, k_BHTD, v_BHTD = at_slots(inputs.q_BHTD, slots), inputs.k_BHTD, inputs.v_BHTD
-    # What stands in an unused slot is nobody's: not even its NaN may reach a gradient.
-    row_BHGD = F.scaled_dot_product_attention(
-        q_BHGD.masked_fill(~used_B1G1, 0),
-        k_BHTD,
-        v_BHTD,
-        attn_mask=visible_from_slots(inputs, slots),
-        dropout_p=inputs.dropout_p,
-        scale=inputs.scale,
-    )
     if slots.are_first:
         n_slots = slots.index_BG.shape[1]
         first_BHGD = torch.where(used_B1G1, row_BHGD, out_BHTD[:, :, :n_slots])
-        return torch.cat([first_BHGD, out_BHTD[:, :, n_slots:]], dim=2)
+        return out_BHTD.slice_scatter(first_BHGD, dim=2, end=n_slots)
     # Unused slots all point at position 0: adding zeros there is harmless, where overwriting would not be.
     index_BHGD = slots.index_BG[:, None, :, None].expand_as(row_BHGD)
     out_BHTD = out_BHTD.masked_fill(slots.mask(out_BHTD.shape[2])[:, None, :, None], 0)
     return out_BHTD.scatter_add(2, index_BHGD, row_BHGD.masked_fill(~used_B1G1, 0))
+
+
+def attend_from_slots(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
+    """The attention of the slots over the keys that they see, [B, H, G, D]; of unused slots anything finite."""
+    rows = inputs.global_rows
+    if rows is None:
+        rows = GlobalRows(slots, at_slots(inputs.q_BHTD, slots), inputs.k_BHTD, inputs.v_BHTD)
+    # What stands in an unused slot is nobody's: not even its NaN may reach a gradient.
+    q_BHGD = rows.q_BHGD.masked_fill(~slots.is_used_BG[:, None, :, None], 0)
+    if isinstance(rows, FoldedGlobalRows):
+        return _attend_folded(q_BHGD, rows, inputs, slots)
+    if inputs.documents is None or torch.compiler.is_compiling():
+        return F.scaled_dot_product_attention(
+            q_BHGD,
+            rows.k_BHTD,
+            rows.v_BHTD,
+            attn_mask=visible_from_slots(inputs, slots),
+            dropout_p=inputs.dropout_p,
+            scale=inputs.scale,
+        )
+    own = _Own.of(inputs, slots, inputs.documents)
+    if not own.of_slots:
+        return torch.zeros_like(q_BHGD)
+    q_gHD = own.split_slots(q_BHGD.transpose(1, 2))
+    k_tHD, v_tHD = (own.split_tokens(x.transpose(1, 2)) for x in (rows.k_BHTD, rows.v_BHTD))
+    row_gHD = [
+        F.scaled_dot_product_attention(
+            *(x.transpose(0, 1)[None] for x in (q, k, v)),
+            attn_mask=visible,
+            dropout_p=inputs.dropout_p,
+            scale=inputs.scale,
+        )[0].transpose(0, 1)
+        for q, k, v, visible in zip(q_gHD, k_tHD, v_tHD, own.visible(), strict=True)
+    ]
+    return own.join_slots(row_gHD).transpose(1, 2)
+
+
+def _attend_folded(q_BHGD: Tensor, rows: FoldedGlobalRows, inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
+    """As `FoldedGlobalRows` says. The two sums over tokens are products of [H*G x C] and [C x T], and back."""
+    H, D = q_BHGD.shape[1], q_BHGD.shape[3]
+    key_HDC, value_HDC = (x.unflatten(0, (H, D)) for x in (rows.key_weight_EC, rows.value_weight_EC))
+    query_BHGC = torch.einsum("bhgd,hdc->bhgc", q_BHGD * inputs.scale, key_HDC)
+    if inputs.documents is None or torch.compiler.is_compiling():
+        visible = visible_from_slots(inputs, slots)
+        mean_BHGC, sum_BHG1 = _weigh(query_BHGC, rows.hidden_BTC, visible, inputs.dropout_p)
+    else:
+        own = _Own.of(inputs, slots, inputs.documents)
+        if not own.of_slots:
+            return torch.zeros_like(q_BHGD)
+        query_gHC, hidden_tC = own.split_slots(query_BHGC.transpose(1, 2)), own.split_tokens(rows.hidden_BTC)
+        parts = [
+            _weigh(query.transpose(0, 1)[None], hidden[None], visible, inputs.dropout_p)
+            for query, hidden, visible in zip(query_gHC, hidden_tC, own.visible(), strict=True)
+        ]
+        mean_BHGC, sum_BHG1 = (
+            own.join_slots([x[0].transpose(0, 1) for x in xs]).transpose(1, 2) for xs in zip(*parts, strict=True)
+        )
+    row_BHGD = torch.einsum("bhgc,hdc->bhgd", mean_BHGC, value_HDC)
+    return row_BHGD + sum_BHG1 * rows.value_bias_E.view(H, 1, D)
+
+
+def _weigh(query_BHGC: Tensor, hidden_BTC: Tensor, visible: Tensor | None, dropout_p: float) -> tuple[Tensor, Tensor]:
+    """Each slot's and head's weighted mean of the vectors, [B, H, G, C], and the sum of the weights, [B, H, G, 1].
+
+    That sum is 1 but for dropout.
+    """
+    heads_and_slots = query_BHGC.shape[1:3]
+    score_BHGT = (query_BHGC.flatten(1, 2) @ hidden_BTC.mT).unflatten(1, heads_and_slots)
+    score_BHGT = score_BHGT.to(torch.promote_types(score_BHGT.dtype, torch.float32))
+    if visible is not None:
+        score_BHGT = score_BHGT.masked_fill(~visible, -torch.inf)
+    prob_BHGT = F.dropout(score_BHGT.softmax(dim=-1), dropout_p)
+    prob_BHGT = prob_BHGT.to(hidden_BTC.dtype)
+    mean_BHGC = (prob_BHGT.flatten(1, 2) @ hidden_BTC).unflatten(1, heads_and_slots)
+    return mean_BHGC, prob_BHGT.sum(dim=-1, keepdim=True)
+
+
+def _pieces(x: Tensor, ranges: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """x[start:stop] of ascending ranges."""
+    sizes, is_piece, end = [], [], 0
+    for start, stop in [*ranges, (x.shape[0], x.shape[0])]:
+        sizes += [start - end, stop - start]
+        is_piece += [False, True]
+        end = stop
+    return (part for part, wanted in zip(x.split(sizes), is_piece[:-1], strict=False) if wanted)
+
+
+class _Own(NamedTuple):
+    """Which slots and which tokens go together: those of one document, for each document that has a slot.
+
+    Rows are laid one after the other, so that a document is a piece of one axis, and the pieces come from one split:
+    the gradient of a slice would be as large as the whole, once for each document.
+    """
+
+    inputs: AttentionInputs
+    slots: GlobalSlots
+    of_slots: tuple[tuple[int, int], ...]  # from and to, among the S slots
+    of_tokens: tuple[tuple[int, int], ...]  # the same among the N tokens
+
+    @staticmethod
+    def of(inputs: AttentionInputs, slots: GlobalSlots, documents: Documents) -> "_Own":
+        if slots.of_documents is None:
+            slots = slots.by_document(documents)
+        assert slots.of_documents is not None
+        G, T = slots.index_BG.shape[1], documents.id_BT.shape[1]
+        pairs = [
+            ((row * G + first, row * G + last), (row * T + start, row * T + stop))
+            for (row, start, stop), (first, last) in zip(documents.bounds, slots.of_documents, strict=True)
+            if first < last
+        ]
+        return _Own(inputs, slots, tuple(slot for slot, _ in pairs), tuple(token for _, token in pairs))
+
+    def split_slots(self, x_BG: Tensor) -> list[Tensor]:
+        """The pieces of [B, G, ...] that belong to documents."""
+        return list(_pieces(x_BG.flatten(0, 1), self.of_slots))
+
+    def split_tokens(self, x_BT: Tensor) -> list[Tensor]:
+        """The pieces of [B, T, ...] that documents are."""
+        return list(_pieces(x_BT.flatten(0, 1), self.of_tokens))
+
+    def join_slots(self, pieces: Sequence[Tensor]) -> Tensor:
+        """The inverse of `split_slots`; zero at slots of no document."""
+        B, G = self.slots.index_BG.shape
+        rest = pieces[0].shape[1:]
+        parts, end = [], 0
+        for piece, (first, last) in zip(pieces, self.of_slots, strict=True):
+            parts += [piece.new_zeros(first - end, *rest), piece] if first > end else [piece]
+            end = last
+        if end < B * G:
+            parts.append(pieces[0].new_zeros(B * G - end, *rest))
+        return torch.cat(parts).unflatten(0, (B, G))
+
+    def visible(self) -> list[Tensor | None]:
+        """Which of its tokens each slot sees, for each document, [g, t] by broadcasting; None where all are seen."""
+        if self.inputs.is_token_BT is None and not self.inputs.pattern.causal:
+            return [None] * len(self.of_slots)
+        T = self.inputs.q_BHTD.shape[2]
+        position_T = torch.arange(T, device=self.slots.index_BG.device)
+        is_token_BT = self.inputs.is_token_BT
+        seen: list[Tensor | None] = []
+        for (first, last), (start, stop) in zip(self.of_slots, self.of_tokens, strict=True):
+            row = start // T
+            tokens = slice(start - row * T, stop - row * T)
+            index_g1 = self.slots.index_BG.flatten()[first:last, None]
+            seen_gt = self.inputs.pattern.visible(index_g1, position_T[tokens], query_is_global=True)
+            if is_token_BT is not None:
+                seen_gt = seen_gt & is_token_BT[row, tokens]
+            # An unused slot sees everything, as in `visible_from_slots`.
+            seen.append(seen_gt | ~self.slots.is_used_BG.flatten()[first:last, None])
+        return seen

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from longspan.attention.documents import Documents
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.slots import GlobalRows, GlobalSlots
+from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
 
 
 class AttentionInputs(NamedTuple):
@@ -28,7 +28,7 @@ class AttentionInputs(NamedTuple):
     is_global_BT: Tensor | None  # the dynamic set; the static first ones are the pattern's
     document_BT: Tensor | None
     documents: Documents | None
-    global_rows: GlobalRows | None
+    global_rows: GlobalRows | FoldedGlobalRows | None
     scale: float
     dropout_p: float
 

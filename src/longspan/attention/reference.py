@@ -30,7 +30,7 @@ def attend_reference(inputs: AttentionInputs) -> Tensor:
     out_BHTD = prob_BHTT @ inputs.v_BHTD.to(prob_BHTT.dtype)
     if inputs.global_rows is not None:
         is_row_BT = inputs.global_rows.slots.mask(inputs.q_BHTD.shape[2])
-        from_rows_BHTD = prob_BHTT @ inputs.global_rows.v_BHTD.to(prob_BHTT.dtype)
+        from_rows_BHTD = prob_BHTT @ inputs.global_rows.unfold().v_BHTD.to(prob_BHTT.dtype)
         out_BHTD = torch.where(is_row_BT[:, None, :, None], from_rows_BHTD, out_BHTD)
     return out_BHTD.to(inputs.q_BHTD.dtype)
 
@@ -40,7 +40,7 @@ def reference_probabilities(inputs: AttentionInputs) -> Tensor:
     dtype = torch.promote_types(inputs.q_BHTD.dtype, torch.float32)
     score_BHTT = inputs.q_BHTD.to(dtype) @ inputs.k_BHTD.to(dtype).mT * inputs.scale
     if inputs.global_rows is not None:
-        slots, q_BHGD, k_BHTD, _ = inputs.global_rows
+        slots, q_BHGD, k_BHTD, _ = inputs.global_rows.unfold()
         row_BHGT = q_BHGD.to(dtype) @ k_BHTD.to(dtype).mT * inputs.scale
         for slot in range(q_BHGD.shape[2]):
             is_row_BT = torch.arange(score_BHTT.shape[2], device=score_BHTT.device) == slots.index_BG[:, slot, None]

@@ -1,13 +1,17 @@
-"""Global tokens: where they are (`GlobalSlots`), and projections of their own (`GlobalRows`).
+"""Global tokens: where they are (`GlobalSlots`), and projections of their own (`GlobalRows`, `FoldedGlobalRows`).
 
-B batch rows  T tokens  H attention heads  D width per head  G global slots
+B batch rows  T tokens  H attention heads  D width per head  G global slots  C model width  E = H*D
 """
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor
+
+from longspan.attention.documents import Documents
 
 
 class GlobalSlots(NamedTuple):
@@ -17,11 +21,14 @@ class GlobalSlots(NamedTuple):
         index_BG: int64 position of each slot, ascending, 0 where unused.
         is_used_BG: bool, whether the slot holds a global token.
         are_first: slot g, where used, is position g in every row, so that slices do and nothing needs gathering.
+        of_documents: for each of `Documents.bounds`, its first slot and the one after its last, on the host; None where
+            nobody looked (`by_document` does) or there are no documents.
     """
 
     index_BG: Tensor
     is_used_BG: Tensor
     are_first: bool = False
+    of_documents: tuple[tuple[int, int], ...] | None = None
 
     @staticmethod
     def find(is_global_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
@@ -39,12 +46,33 @@ class GlobalSlots(NamedTuple):
         return GlobalSlots(index_BG.masked_fill(~is_used_BG, 0), is_used_BG)
 
     @staticmethod
+    def first_of_documents(n_global: int, documents: Documents) -> "GlobalSlots | None":
+        """Slots of the first `n_global` positions of each document (fewer in shorter ones); None for none.
+
+        Made from the bounds on the host: nothing waits for the device.
+        """
+        n_rows = documents.id_BT.shape[0]
+        index_of_rows: list[list[int]] = [[] for _ in range(n_rows)]
+        of_documents = []
+        for row, start, stop in documents.bounds:
+            first = len(index_of_rows[row])
+            index_of_rows[row] += range(start, min(start + n_global, stop))
+            of_documents.append((first, len(index_of_rows[row])))
+        n_slots = max(map(len, index_of_rows), default=0)
+        if n_slots == 0:
+            return None
+        index_BG = torch.tensor([[*index, *[-1] * (n_slots - len(index))] for index in index_of_rows])
+        index_BG = index_BG.to(documents.id_BT.device, non_blocking=True)
+        return GlobalSlots(index_BG.clamp(min=0), index_BG >= 0, of_documents=tuple(of_documents))
+
+    @staticmethod
     def first(n_global: int, is_token_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
         """Slots of the first `n_global` positions (fewer in shorter rows), padding unused; None for none.
 
         Never looks at the data: shapes are static, nothing waits for the device.
         """
-        n_slots = min(n_global, is_token_BT.shape[1])
+        # An exported graph has as many slots whatever the length, and lengths from there on.
+        n_slots = n_global if torch.compiler.is_exporting() else min(n_global, is_token_BT.shape[1])
         if n_slots == 0:
             return None
         is_used_BG = is_token_BT[:, :n_slots]
@@ -54,7 +82,21 @@ class GlobalSlots(NamedTuple):
     def without_padding(self, is_token_BT: Tensor) -> "GlobalSlots":
         """The same slots, those at padding unused."""
         is_used_BG = self.is_used_BG & is_token_BT.gather(1, self.index_BG)
-        return GlobalSlots(self.index_BG.masked_fill(~is_used_BG, 0), is_used_BG, self.are_first)
+        return self._replace(index_BG=self.index_BG.masked_fill(~is_used_BG, 0), is_used_BG=is_used_BG)
+
+    def by_document(self, documents: Documents) -> "GlobalSlots":
+        """The same slots, knowing which of them are whose (`of_documents`). Waits for the device once."""
+        index_of_rows, is_used_of_rows = torch.stack([self.index_BG, self.is_used_BG.to(torch.int64)]).tolist()
+        used_of_rows = [
+            [(position, slot) for slot, position in enumerate(index) if is_used[slot]]
+            for index, is_used in zip(index_of_rows, is_used_of_rows, strict=True)
+        ]
+        of_documents = []
+        for row, start, stop in documents.bounds:
+            used = used_of_rows[row]
+            first, last = bisect_left(used, (start, 0)), bisect_left(used, (stop, 0)) - 1
+            of_documents.append((used[first][1], used[last][1] + 1) if first <= last else (0, 0))
+        return self._replace(of_documents=tuple(of_documents))
 
     def mask(self, n_tokens: int) -> Tensor:
         """The set as a bool mask [B, T]: the inverse of `find`."""
@@ -77,3 +119,40 @@ class GlobalRows(NamedTuple):
     q_BHGD: Tensor
     k_BHTD: Tensor
     v_BHTD: Tensor
+
+    def unfold(self) -> "GlobalRows":
+        """Itself: nothing is folded."""
+        return self
+
+
+class FoldedGlobalRows(NamedTuple):
+    """The same, without `key_global` and `value_global` of all tokens: for few global tokens, a fraction of the work.
+
+    The score of a global row is q . (W_k h + b_k) for each token's vector h. It is computed as (q W_k) . h; q . b_k is
+    the same for every token, so that softmax does not see it. The row's values p_1 (W_v h_1 + b_v) + p_2 ... are
+    computed as W_v (p_1 h_1 + p_2 h_2 ...) + (p_1 + p_2 ...) b_v. Each way costs about 4 H G T C operations where the
+    projections of all tokens cost 4 T C E.
+
+    Attributes:
+        slots: where the global tokens are.
+        q_BHGD: `query_global` at the slots (anything finite or not where a slot is unused).
+        hidden_BTC: what `key_global` and `value_global` would project, of q's dtype like all that follows.
+        key_weight_EC: the weight of `key_global`.
+        value_weight_EC: the weight of `value_global`.
+        value_bias_E: the bias of `value_global`.
+    """
+
+    slots: GlobalSlots
+    q_BHGD: Tensor
+    hidden_BTC: Tensor
+    key_weight_EC: Tensor
+    value_weight_EC: Tensor
+    value_bias_E: Tensor
+
+    def unfold(self) -> GlobalRows:
+        """Keys and values of all tokens, projected after all."""
+        heads = (self.q_BHGD.shape[1], self.q_BHGD.shape[3])
+        k_BTE = F.linear(self.hidden_BTC, self.key_weight_EC)
+        v_BTE = F.linear(self.hidden_BTC, self.value_weight_EC, self.value_bias_E)
+        k_BHTD, v_BHTD = (x.unflatten(-1, heads).transpose(1, 2) for x in (k_BTE, v_BTE))
+        return GlobalRows(self.slots, self.q_BHGD, k_BHTD, v_BHTD)

@@ -13,7 +13,7 @@ from longspan.attention.documents import Documents
 from longspan.attention.global_rows import at_slots, visible_from_slots
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.slots import GlobalRows, GlobalSlots
+from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
 
 _BLOCK = 64
 
@@ -27,7 +27,7 @@ def attention_weights(
     is_global_BT: Bool[Tensor, "B T"] | None = None,
     document_BT: Int[Tensor, "B T"] | None = None,
     documents: Documents | None = None,
-    global_rows: GlobalRows | None = None,
+    global_rows: GlobalRows | FoldedGlobalRows | None = None,
     scale: float | None = None,
 ) -> tuple[Float[Tensor, "B H T S"], Float[Tensor, "B H G T"] | None]:
     """The probabilities that `attend` weighs values by, without dropout; arguments as in `attend`.
@@ -123,7 +123,7 @@ def _global_probabilities(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor
     """Probabilities [B, H, G, T] of the global rows."""
     dtype = torch.promote_types(inputs.q_BHTD.dtype, torch.float32)
     if inputs.global_rows is not None:
-        q_BHGD, k_BHTD = inputs.global_rows.q_BHGD, inputs.global_rows.k_BHTD
+        _, q_BHGD, k_BHTD, _ = inputs.global_rows.unfold()
     else:
         q_BHGD, k_BHTD = at_slots(inputs.q_BHTD, slots), inputs.k_BHTD
     score_BHGT = q_BHGD.to(dtype) @ k_BHTD.to(dtype).mT * inputs.scale
