@@ -33,6 +33,8 @@ class LongformerConfig(transformers.LongformerConfig):
         attention_backend: "auto", or the name of one of `longspan.attention`'s backends.
         classifier_activation: between the two layers of the sequence classification head: "tanh", "relu" (DistilBERT)
             or "gelu" (ELECTRA).
+        sparse_prediction: the masked language modelling head scores, in training with labels, only the tokens that are
+            asked for, and gives no logits (ModernBERT's key, on by default here).
 
     Raises:
         InputError: an odd, zero or negative window, a list of the wrong length, a dilation below 1, a negative number
@@ -45,6 +47,7 @@ class LongformerConfig(transformers.LongformerConfig):
     global_attention_size: Any = 0
     attention_backend: Any = "auto"
     classifier_activation: Any = "tanh"
+    sparse_prediction: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

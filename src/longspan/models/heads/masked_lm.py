@@ -12,7 +12,7 @@ from transformers import initialization as init
 from transformers.models.longformer.modeling_longformer import LongformerMaskedLMOutput
 
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.losses import cross_entropy
+from longspan.models.heads.losses import cross_entropy, linear_cross_entropy, linear_log_probabilities
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
@@ -29,11 +29,44 @@ class LongformerLMHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, T, C] to [B, T, V]."""
-        return self.decoder(self.layer_norm(gelu(self.dense(features))))
+        return self.decoder(self.transform(features))
+
+    def transform(self, features: Tensor) -> Tensor:
+        """[..., C] to [..., C]: what is compared with the word embeddings."""
+        return self.layer_norm(gelu(self.dense(features)))
+
+    def loss(self, features_NC: Tensor, labels_N: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+        """Mean cross-entropy of `labels_N` at `features_NC`, without all their scores at a time."""
+        decoder = self.decoder
+        if _is_plain(decoder):
+            hidden_NC = self.transform(features_NC)
+            return linear_cross_entropy(hidden_NC, decoder.weight, decoder.bias, labels_N, num_items_in_batch)
+        # Somebody put another layer in place (adapters, a quantised one, hooks): only it knows its scores.
+        return cross_entropy(self(features_NC), labels_N, num_items_in_batch)
+
+    def log_probabilities(self, features_NC: Tensor, labels_N: Tensor) -> Tensor:
+        """Log-probability (nats, float32 [N]) of each label, without gradient and without all scores at a time."""
+        decoder = self.decoder
+        if _is_plain(decoder):
+            hidden_NC = self.transform(features_NC)
+            return linear_log_probabilities(hidden_NC, decoder.weight, decoder.bias, labels_N)
+        log_p_NV = self(features_NC).float().log_softmax(dim=-1)
+        return log_p_NV.gather(1, labels_N.unsqueeze(1)).squeeze(1)
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether `layer` is a linear layer that nobody listens to or has changed."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return type(layer) is nn.Linear and not any(hooks) and "forward" not in vars(layer)
 
 
 class LongformerForMaskedLM(LongformerPreTrainedModel):
-    """Longformer with transformers' masked language modelling head; no token is global unless the caller says so."""
+    """Longformer with transformers' masked language modelling head; no token is global unless the caller says so.
+
+    In training mode, with `labels`, only tokens that are asked for (a label other than -100) are scored, some at a
+    time: scores of all tokens would take more memory than the rest of the model. There are then no `logits`.
+    `config.sparse_prediction = False` brings them back; in evaluation mode they are always there.
+    """
 
     _tied_weights_keys = {  # noqa: RUF012 -- PreTrainedModel declares it
         "lm_head.decoder.weight": "longformer.embeddings.word_embeddings.weight",
@@ -61,6 +94,10 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
         self.lm_head.decoder = new_embeddings
         self.lm_head.bias = new_embeddings.bias
 
+    def _is_sparse(self) -> bool:
+        """Whether only the tokens that are asked for are scored; a compiled graph cannot: their number is data."""
+        return self.training and getattr(self.config, "sparse_prediction", True) and not torch.compiler.is_compiling()
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -78,8 +115,10 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
         """Inputs as `LongformerModel.forward`; `labels`, int64 [B, T]: the piece at each token, -100 where not asked.
 
         Returns:
-            `loss`, the mean cross-entropy over what is asked for, and `logits` [B, T, V].
+            `loss`, the mean cross-entropy over what is asked for (0 where nothing is), and `logits` [B, T, V]; the
+            class says when there are none.
         """
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.longformer(
             input_ids,
             attention_mask=attention_mask,
@@ -90,11 +129,18 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            **kwargs,
         )
-        logits = self.lm_head(outputs.last_hidden_state)
-        loss = None
-        if labels is not None:
-            loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), kwargs.get("num_items_in_batch"))
+        hidden_BTC = outputs.last_hidden_state
+        logits = loss = None
+        if labels is not None and self._is_sparse():
+            labels = labels.to(hidden_BTC.device)
+            is_asked_BT = labels != -100
+            loss = self.lm_head.loss(hidden_BTC[is_asked_BT], labels[is_asked_BT], num_items_in_batch)
+        else:
+            logits = self.lm_head(hidden_BTC)
+            if labels is not None:
+                loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), num_items_in_batch)
         return with_encoder_outputs(
             LongformerMaskedLMOutput(loss=loss, logits=logits), outputs, return_dict, self.config
         )
