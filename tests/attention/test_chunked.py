@@ -1,12 +1,10 @@
 """`chunked` against the oracle, and one graph of it for every length."""
 
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longspan.attention import AttentionPattern, attend
-from longspan.attention.chunked import chunk_length
 
 
 @st.composite

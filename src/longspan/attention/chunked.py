@@ -51,8 +51,7 @@ def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: 
     q_BHTD, k_BHTD, v_BHTD = inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD
     if heads is not None:
         q_BHTD, k_BHTD, v_BHTD = q_BHTD[:, heads], k_BHTD[:, heads], v_BHTD[:, heads]
-    B, H, T, D = q_BHTD.shape
-    chunks = _Chunks(pattern, dilation, T)
+    chunks = _Chunks(pattern, dilation, q_BHTD.shape[2])
 
     q_BHNKD = chunks.of_queries(q_BHTD * inputs.scale)
     k_BHNRD, v_BHNRD = chunks.of_keys(k_BHTD), chunks.of_keys(v_BHTD)
@@ -122,37 +121,36 @@ class _Chunks:
         self.length = chunk_length(pattern)
         self.n_before = -(-pattern.left // self.length)
         self.n_after = -(-pattern.right // self.length)
-        # Written so that a symbolic length stays one expression, of which the padded length is a multiple.
-        self.n_chunks = (n_tokens + self.length * dilation - 1) // (self.length * dilation)
+        span = self.length * dilation
+        if torch.compiler.is_exporting():
+            # Two chunks at least: of a number that may be 1 torch.export would make a condition on the length.
+            torch._check(n_tokens > 2)
+            self.n_chunks = (n_tokens + 2 * span - 2) // span
+        else:
+            self.n_chunks = (n_tokens + span - 1) // span
 
     def of_queries(self, x_BHTD: Tensor) -> Tensor:
         """[B, H, T, D] to [B r, H, N, K, D]; zeros behind the last token."""
-        x_BHND = self._residues(x_BHTD)
-        return x_BHND.reshape(*x_BHND.shape[:2], self.n_chunks, self.length, x_BHND.shape[3])
+        n_padded = self.n_chunks * self.length * self.dilation
+        x_BHTD = F.pad(x_BHTD, (0, 0, 0, n_padded - self.n_tokens))
+        if self.dilation == 1:
+            return x_BHTD.unflatten(2, (self.n_chunks, self.length))
+        x_BHNKrD = x_BHTD.unflatten(2, (self.n_chunks, self.length, self.dilation))
+        return x_BHNKrD.permute(0, 4, 1, 2, 3, 5).flatten(0, 1)
 
     def of_keys(self, x_BHTD: Tensor) -> Tensor:
         """[B, H, T, D] to [B r, H, N, R, D]: for each chunk the range that its queries may see."""
-        x_BHND = self._residues(x_BHTD)
-        x_BHND = F.pad(x_BHND, (0, 0, self.n_before * self.length, self.n_after * self.length))
-        n_in_all = self.n_before + self.n_chunks + self.n_after
-        x_BHNKD = x_BHND.reshape(*x_BHND.shape[:2], n_in_all, self.length, x_BHND.shape[3])
+        x_BHNKD = F.pad(self.of_queries(x_BHTD), (0, 0, 0, 0, self.n_before, self.n_after))
         neighbours = range(self.n_before + 1 + self.n_after)
         return torch.cat([x_BHNKD[:, :, i : i + self.n_chunks] for i in neighbours], dim=3)
 
     def back(self, x_BHNKD: Tensor) -> Tensor:
         """[B r, H, N, K, D] to [B, H, T, D]."""
-        Br, H, _, _, D = x_BHNKD.shape
-        d, n_steps = self.dilation, self.n_chunks * self.length
-        x_BHND = x_BHNKD.reshape(Br, H, n_steps, D)
-        if d > 1:
-            x_BHND = x_BHND.reshape(Br // d, d, H, n_steps, D).permute(0, 2, 3, 1, 4).reshape(Br // d, H, -1, D)
-        return x_BHND[:, :, : self.n_tokens]
-
-    def _residues(self, x_BHTD: Tensor) -> Tensor:
-        """Padded to whole chunks; residue class c of row b becomes row b * r + c."""
-        B, H, T, D = x_BHTD.shape
-        d, n_steps = self.dilation, self.n_chunks * self.length
-        x_BHTD = F.pad(x_BHTD, (0, 0, 0, n_steps * d - T))
-        if d == 1:
-            return x_BHTD
-        return x_BHTD.reshape(B, H, n_steps, d, D).permute(0, 3, 1, 2, 4).reshape(B * d, H, n_steps, D)
+        if self.dilation > 1:
+            x_BHNKrD = x_BHNKD.unflatten(0, (-1, self.dilation)).permute(0, 2, 3, 4, 1, 5)
+            x_BHNKD = x_BHNKrD.flatten(3, 4)
+        x_BHTD = x_BHNKD.flatten(2, 3)
+        if torch.compiler.is_exporting():
+            # A view's strides differ from a whole tensor's except at some lengths: another condition.
+            return x_BHTD.index_select(2, torch.arange(self.n_tokens, device=x_BHTD.device))
+        return x_BHTD[:, :, : self.n_tokens]
