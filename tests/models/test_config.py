@@ -69,6 +69,7 @@ def test_defaults_are_those_of_transformers():
         "global_attention_size": 0,
         "attention_backend": "auto",
         "classifier_activation": "tanh",
+        "sparse_prediction": True,
     }
 
 
