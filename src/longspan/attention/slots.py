@@ -23,12 +23,14 @@ class GlobalSlots(NamedTuple):
         are_first: slot g, where used, is position g in every row, so that slices do and nothing needs gathering.
         of_documents: for each of `Documents.bounds`, its first slot and the one after its last, on the host; None where
             nobody looked (`by_document` does) or there are no documents.
+        start_documents: it is known that each document's slots, if it has any, are its first positions.
     """
 
     index_BG: Tensor
     is_used_BG: Tensor
     are_first: bool = False
     of_documents: tuple[tuple[int, int], ...] | None = None
+    start_documents: bool = False
 
     @staticmethod
     def find(is_global_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
@@ -63,7 +65,9 @@ class GlobalSlots(NamedTuple):
             return None
         index_BG = torch.tensor([[*index, *[-1] * (n_slots - len(index))] for index in index_of_rows])
         index_BG = index_BG.to(documents.id_BT.device, non_blocking=True)
-        return GlobalSlots(index_BG.clamp(min=0), index_BG >= 0, of_documents=tuple(of_documents))
+        return GlobalSlots(
+            index_BG.clamp(min=0), index_BG >= 0, of_documents=tuple(of_documents), start_documents=True
+        )
 
     @staticmethod
     def first(n_global: int, is_token_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
@@ -92,11 +96,13 @@ class GlobalSlots(NamedTuple):
             for index, is_used in zip(index_of_rows, is_used_of_rows, strict=True)
         ]
         of_documents = []
+        start_documents = True
         for row, start, stop in documents.bounds:
             used = used_of_rows[row]
             first, last = bisect_left(used, (start, 0)), bisect_left(used, (stop, 0)) - 1
             of_documents.append((used[first][1], used[last][1] + 1) if first <= last else (0, 0))
-        return self._replace(of_documents=tuple(of_documents))
+            start_documents &= first > last or used[last][0] == start + last - first
+        return self._replace(of_documents=tuple(of_documents), start_documents=start_documents)
 
     def mask(self, n_tokens: int) -> Tensor:
         """The set as a bool mask [B, T]: the inverse of `find`."""
