@@ -6,33 +6,14 @@ To add a backend: one file with a function from `AttentionInputs` to the output,
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from longspan.attention.blocked import attend_blocked
 from longspan.attention.chunked import attend_chunked
 from longspan.attention.inputs import AttentionInputs
-from longspan.attention.pattern import AttentionPattern
 from longspan.attention.reference import attend_reference
+from longspan.attention.request import Request
 from longspan.errors import InputError
-
-
-class Request(NamedTuple):
-    """What a backend is asked for, without the tensors."""
-
-    n_rows: int
-    n_heads: int
-    n_tokens: int
-    width: int
-    device: str
-    dtype: torch.dtype
-    needs_grad: bool
-    pattern: AttentionPattern
-    has_padding: bool = False
-    has_dynamic_global: bool = False
-    has_documents: bool = False
-    dropout_p: float = 0.0
-    is_exporting: bool = False  # traced by torch.export, into a graph for other lengths as well
 
 
 class Backend(NamedTuple):
