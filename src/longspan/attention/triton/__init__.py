@@ -1,0 +1,8 @@
+"""Our own GPU kernels: window, dilation and global columns in one pass over an online softmax; `docs/attention.md`.
+
+Nothing here imports triton until a kernel is launched.
+"""
+
+from longspan.attention.triton.backend import attend_triton, reason_against
+
+__all__ = ["attend_triton", "reason_against"]

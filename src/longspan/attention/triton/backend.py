@@ -1,0 +1,71 @@
+"""The backend `triton`: what it can do, and a call of it.
+
+B batch rows  T tokens  H attention heads  D width per head
+"""
+
+import functools
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from longspan.attention.global_rows import place_global_rows
+from longspan.attention.inputs import AttentionInputs
+from longspan.attention.triton.operators import window_attention
+from longspan.attention.triton.visibility import visibility_of
+
+if TYPE_CHECKING:
+    from longspan.attention.selection import Request
+
+MAX_WIDTH = 256
+
+
+def reason_against(request: "Request") -> str | None:
+    """Why the kernels cannot serve a request, or None where they can. Imports nothing."""
+    if not _is_installed():
+        return "triton is not installed (pip install 'longspan[gpu]')"
+    if request.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"computes float32, float16 and bfloat16, not {str(request.dtype).removeprefix('torch.')}"
+    if request.width > MAX_WIDTH:
+        return f"heads are at most {MAX_WIDTH} wide, not {request.width}"
+    if _interprets():
+        return None if request.device == "cpu" else "TRITON_INTERPRET=1 computes on the CPU"
+    if request.device != "cuda":
+        return f"runs on a GPU, not on {request.device} (TRITON_INTERPRET=1 for Triton's interpreter)"
+    capability = torch.cuda.get_device_capability()
+    if capability < (8, 0):
+        return f"needs a GPU of capability 8.0, not {capability[0]}.{capability[1]}"
+    return None
+
+
+@functools.cache
+def _is_installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _interprets() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def attend_triton(inputs: AttentionInputs) -> Tensor:
+    """Attention by our kernels; output [B, H, T, D] of q's dtype, zero at padding."""
+    slots = inputs.global_slots()
+    seed = None
+    if inputs.dropout_p:
+        # Drawn on the device: nothing waits, and torch.manual_seed decides it.
+        seed = torch.randint(2**62, (1,), device=inputs.q_BHTD.device)
+    out_BHTD, _ = window_attention(
+        inputs.q_BHTD,
+        inputs.k_BHTD,
+        inputs.v_BHTD,
+        *visibility_of(inputs, slots),
+        seed,
+        list(inputs.pattern.dilations(inputs.q_BHTD.shape[1])),
+        inputs.pattern.left,
+        inputs.pattern.right,
+        inputs.scale,
+        inputs.dropout_p,
+    )
+    return out_BHTD if slots is None else place_global_rows(out_BHTD, inputs, slots)

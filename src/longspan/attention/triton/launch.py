@@ -1,0 +1,237 @@
+"""From tensors to launches: grids, strides, and which variant of a kernel.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots
+"""
+
+import contextlib
+import functools
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from longspan.attention.triton import backward as backward_file
+from longspan.attention.triton import forward as forward_file
+from longspan.attention.triton.configurations import Configuration, configuration_for
+from longspan.attention.triton.visibility import Visibility
+
+# So many programs of `slot_kernel` keep a GPU busy: a few for each multiprocessor of the largest.
+N_SLOT_PROGRAMS = 512
+
+
+class Call(NamedTuple):
+    """What all launches of one call share."""
+
+    q_BHTD: Tensor
+    k_BHTD: Tensor
+    v_BHTD: Tensor
+    visibility: Visibility
+    seed: Tensor | None
+    dilations: tuple[int, ...]
+    left: int
+    right: int
+    scale: float
+    dropout_p: float
+    configuration: Configuration
+
+    @staticmethod
+    def of(
+        q_BHTD: Tensor,
+        k_BHTD: Tensor,
+        v_BHTD: Tensor,
+        visibility: tuple[Tensor | None, ...],
+        seed: Tensor | None,
+        dilations: list[int],
+        left: int,
+        right: int,
+        scale: float,
+        dropout_p: float,
+    ) -> "Call":
+        """The arguments of the operator, with vectors whose last axis is contiguous."""
+        T, D = q_BHTD.shape[2:]
+        return Call(
+            _rows(q_BHTD), _rows(k_BHTD), _rows(v_BHTD),
+            Visibility(*visibility), seed, tuple(dilations), min(left, T), min(right, T), scale, dropout_p,
+            configuration_for(_capability(q_BHTD.device), q_BHTD.dtype, padded(D)),
+        )  # fmt: skip
+
+    def masks(self) -> dict[str, Any]:
+        """Pointers to what narrows the window, and the flags that say which are there."""
+        narrowed = self.visibility
+        return {
+            "first_ptr": narrowed.first_BT,
+            "last_ptr": narrowed.last_BT,
+            "seed_ptr": self.seed,
+            "BOUNDED": narrowed.first_BT is not None,
+            "DROPOUT": self.seed is not None,
+        }
+
+    def numbers(self) -> dict[str, Any]:
+        """Sizes and factors."""
+        _, H, T, D = self.q_BHTD.shape
+        slot_BG = self.visibility.slot_BG
+        n_dropped = round(self.dropout_p * 2**31)
+        return {
+            **_strides(q=self.q_BHTD, k=self.k_BHTD, v=self.v_BHTD),
+            "q_ptr": self.q_BHTD,
+            "k_ptr": self.k_BHTD,
+            "v_ptr": self.v_BHTD,
+            "n_heads": H,
+            "n_tokens": T,
+            "n_slots": 0 if slot_BG is None else slot_BG.shape[1],
+            "scale": self.scale,
+            "n_dropped": n_dropped,
+            "factor": 2**31 / (2**31 - n_dropped),
+            "WIDTH": D,
+            "PADDED": padded(D),
+            "PRECISION": _precision(self.q_BHTD),
+        }
+
+    def window(self) -> dict[str, Any]:
+        """What kernels need that walk along windows."""
+        narrowed = self.visibility
+        is_dilated = any(d > 1 for d in self.dilations)
+        return {
+            **self.masks(),
+            **self.numbers(),
+            "kind_ptr": narrowed.kind_BT,
+            "dilation_ptr": _on_device(self.dilations, self.q_BHTD.device) if is_dilated else None,
+            "left": self.left,
+            "right": self.right,
+            "DILATED": is_dilated,
+            "KEYED": narrowed.kind_BT is not None,
+            "SLOTTED": narrowed.slot_BG is not None,
+        }
+
+    def slots(self) -> dict[str, Any]:
+        """What kernels need that read global columns."""
+        narrowed = self.visibility
+        return {
+            "slot_ptr": narrowed.slot_BG,
+            "first_slot_ptr": narrowed.first_slot_BT,
+            "last_slot_ptr": narrowed.last_slot_BT,
+            "RANGED": narrowed.first_slot_BT is not None,
+        }
+
+    def slots_of_tile(self) -> int:
+        """Slots of a tile: few where there are few, since a tile is computed whole."""
+        slot_BG = self.visibility.slot_BG
+        return 16 if slot_BG is None else min(64, max(16, triton.next_power_of_2(slot_BG.shape[1])))
+
+    def n_blocks(self, block: int) -> int:
+        """Blocks of one row and head, of all residue classes; of the head that needs most."""
+        T = self.q_BHTD.shape[2]
+        return max(d * -(-(-(-T // d)) // block) for d in set(self.dilations))
+
+
+def forward(call: Call, out_BHTD: Tensor, lse_BHT: Tensor) -> None:
+    """Fill the output and the log-sum-exp."""
+    B, H = call.q_BHTD.shape[:2]
+    tiles = call.configuration.forward
+    n_blocks = call.n_blocks(tiles.queries)
+    with _on(call.q_BHTD.device):
+        forward_file.forward_kernel[(n_blocks * B * H,)](
+            **call.window(), **call.slots(), out_ptr=out_BHTD, lse_ptr=lse_BHT, n_blocks=n_blocks,
+            Q=tiles.queries, K=tiles.keys, G=call.slots_of_tile(),
+            num_warps=tiles.n_warps, num_stages=tiles.n_stages,
+        )  # fmt: skip
+
+
+def backward(
+    call: Call,
+    grad_BHTD: Tensor,
+    out_BHTD: Tensor,
+    lse_BHT: Tensor,
+    grad_q_BHTD: Tensor,
+    grad_k_BHTD: Tensor,
+    grad_v_BHTD: Tensor,
+) -> None:
+    """Fill the gradients of q, k and v."""
+    B, H, _, D = call.q_BHTD.shape
+    grad_BHTD = _rows(grad_BHTD)
+    # The kernels rely on the layout that `operators` gave the output.
+    out_BHTD = out_BHTD.transpose(1, 2).contiguous().transpose(1, 2)
+    lse_BHT = lse_BHT.contiguous()
+    delta_BHT = torch.empty_like(lse_BHT)
+    of_grad = {**_strides(grad=grad_BHTD), "grad_ptr": grad_BHTD, "lse_ptr": lse_BHT, "delta_ptr": delta_BHT}
+    slot_BG = call.visibility.slot_BG
+    with _on(call.q_BHTD.device):
+        tiles = call.configuration.query
+        n_blocks = call.n_blocks(tiles.queries)
+        backward_file.query_kernel[(n_blocks * B * H,)](
+            **call.window(), **call.slots(), **of_grad, out_ptr=out_BHTD, grad_q_ptr=grad_q_BHTD, n_blocks=n_blocks,
+            Q=tiles.queries, K=tiles.keys, G=call.slots_of_tile(),
+            num_warps=tiles.n_warps, num_stages=tiles.n_stages,
+        )  # fmt: skip
+        of_slots_2BHGD = None if slot_BG is None else _slot_gradients(call, of_grad)
+        tiles = call.configuration.key
+        n_blocks = call.n_blocks(tiles.keys)
+        backward_file.key_kernel[(n_blocks * B * H,)](
+            **call.window(), **of_grad, grad_k_ptr=grad_k_BHTD, grad_v_ptr=grad_v_BHTD,
+            grad_k_slot_ptr=None if of_slots_2BHGD is None else of_slots_2BHGD[0],
+            grad_v_slot_ptr=None if of_slots_2BHGD is None else of_slots_2BHGD[1],
+            n_blocks=n_blocks, Q=tiles.queries, K=tiles.keys, num_warps=tiles.n_warps, num_stages=tiles.n_stages,
+        )  # fmt: skip
+
+
+def _slot_gradients(call: Call, of_grad: dict[str, Any]) -> Tensor:
+    """Gradients of the global columns' k (but for the scale) and v, float32 [2, B, H, G, D].
+
+    Every query adds to them: parts of the queries are summed by as many programs, and the parts by torch, in an order
+    that does not change. Adding atomically would move as many bytes and give other bits every time.
+    """
+    B, H, T, D = call.q_BHTD.shape
+    assert call.visibility.slot_BG is not None
+    G = call.visibility.slot_BG.shape[1]
+    tiles = call.configuration.slot
+    n_slot_blocks = -(-G // tiles.keys)
+    n_tiles = -(-T // tiles.queries)
+    n_parts = min(n_tiles, max(1, N_SLOT_PROGRAMS // (B * H * n_slot_blocks)))
+    n_queries = -(-n_tiles // n_parts) * tiles.queries
+    n_parts = -(-T // n_queries)
+    part_P2BHGD = torch.empty(n_parts, 2, B, H, G, D, dtype=torch.float32, device=call.q_BHTD.device)
+    backward_file.slot_kernel[(n_parts * n_slot_blocks * B * H,)](
+        **call.masks(), **call.numbers(), **call.slots(), **of_grad, part_ptr=part_P2BHGD, n_rows=B, n_parts=n_parts,
+        n_queries=n_queries, Q=tiles.queries, G=tiles.keys, num_warps=tiles.n_warps, num_stages=tiles.n_stages,
+    )  # fmt: skip
+    return part_P2BHGD[0] if n_parts == 1 else part_P2BHGD.sum(dim=0)
+
+
+def padded(width: int) -> int:
+    """The next power of two, at least what a product of tiles needs."""
+    return max(16, triton.next_power_of_2(width))
+
+
+def _rows(x_BHTD: Tensor) -> Tensor:
+    """`x_BHTD` with its last axis contiguous; other axes as they are."""
+    return x_BHTD if x_BHTD.stride(-1) == 1 else x_BHTD.contiguous()
+
+
+def _strides(**tensors: Tensor) -> dict[str, int]:
+    return {
+        f"{name}_{axis}": x.stride(i)
+        for name, x in tensors.items()
+        for i, axis in enumerate(("row", "head", "token"))
+    }  # fmt: skip
+
+
+def _precision(x: Tensor) -> str:
+    """TF32 only where the user allows it for torch's own products."""
+    return "tf32" if x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest" else "ieee"
+
+
+def _on(device: torch.device) -> Any:
+    """Triton launches on the current device."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@functools.lru_cache(maxsize=64)
+def _on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int32, device=device)
+
+
+@functools.cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    # In the interpreter there is no device: the smallest tiles do.
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)

@@ -1,0 +1,119 @@
+"""The kernels as operators of torch, which torch.compile takes as they are: no graph break, no look inside.
+
+B batch rows  T tokens  H attention heads  D width per head  G global slots
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Float arguments of operators are float64; masks as in `Visibility`.
+
+
+def _like(x_BHTD: Tensor) -> Tensor:
+    """Memory for an output: heads side by side, so that models join them without a copy."""
+    B, H, T, D = x_BHTD.shape
+    return torch.empty(B, T, H, D, dtype=x_BHTD.dtype, device=x_BHTD.device).transpose(1, 2)
+
+
+@torch.library.custom_op("longspan::window_attention", mutates_args=())
+def window_attention(
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    kind_BT: Tensor | None,
+    first_BT: Tensor | None,
+    last_BT: Tensor | None,
+    slot_BG: Tensor | None,
+    first_slot_BT: Tensor | None,
+    last_slot_BT: Tensor | None,
+    seed: Tensor | None,
+    dilations: list[int],
+    left: int,
+    right: int,
+    scale: float,
+    dropout_p: float,
+) -> tuple[Tensor, Tensor]:
+    """Local rows: their output in q's dtype, and the logarithm to base 2 of their sum of exponentials, float32."""
+    from longspan.attention.triton.launch import Call, forward
+
+    call = Call.of(
+        q_BHTD, k_BHTD, v_BHTD,
+        (kind_BT, first_BT, last_BT, slot_BG, first_slot_BT, last_slot_BT), seed, dilations, left, right, scale,
+        dropout_p,
+    )  # fmt: skip
+    out_BHTD = _like(q_BHTD)
+    lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=torch.float32, device=q_BHTD.device)
+    forward(call, out_BHTD, lse_BHT)
+    return out_BHTD, lse_BHT
+
+
+@window_attention.register_fake
+def _(q_BHTD: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+    return _like(q_BHTD), q_BHTD.new_empty(q_BHTD.shape[:3], dtype=torch.float32)
+
+
+@torch.library.custom_op("longspan::window_attention_backward", mutates_args=())
+def window_attention_backward(
+    grad_BHTD: Tensor,
+    out_BHTD: Tensor,
+    lse_BHT: Tensor,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    kind_BT: Tensor | None,
+    first_BT: Tensor | None,
+    last_BT: Tensor | None,
+    slot_BG: Tensor | None,
+    first_slot_BT: Tensor | None,
+    last_slot_BT: Tensor | None,
+    seed: Tensor | None,
+    dilations: list[int],
+    left: int,
+    right: int,
+    scale: float,
+    dropout_p: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of q, k and v."""
+    from longspan.attention.triton.launch import Call, backward
+
+    call = Call.of(
+        q_BHTD, k_BHTD, v_BHTD,
+        (kind_BT, first_BT, last_BT, slot_BG, first_slot_BT, last_slot_BT), seed, dilations, left, right, scale,
+        dropout_p,
+    )  # fmt: skip
+    grads = (_like(q_BHTD), _like(k_BHTD), _like(v_BHTD))
+    backward(call, grad_BHTD, out_BHTD, lse_BHT, *grads)
+    return grads
+
+
+@window_attention_backward.register_fake
+def _(
+    grad_BHTD: Tensor,
+    out_BHTD: Tensor,
+    lse_BHT: Tensor,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    *arguments: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _like(q_BHTD), _like(k_BHTD), _like(v_BHTD)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    out_BHTD, lse_BHT = output
+    ctx.save_for_backward(out_BHTD, lse_BHT, *inputs[:10])
+    ctx.options = inputs[10:]
+    ctx.mark_non_differentiable(lse_BHT)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad_BHTD: Tensor | None, _: None) -> tuple[Any, ...]:
+    if grad_BHTD is None:
+        return (None,) * 15
+    grads = window_attention_backward(grad_BHTD, *ctx.saved_tensors, *ctx.options)
+    return *grads, *[None] * 12
+
+
+window_attention.register_autograd(_backward, setup_context=_setup_context)
