@@ -13,6 +13,7 @@ from longspan.attention.chunked import attend_chunked
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.reference import attend_reference
 from longspan.attention.request import Request
+from longspan.attention.triton import attend_triton, reason_against_triton
 from longspan.errors import InputError
 
 
@@ -42,6 +43,9 @@ class Choice(NamedTuple):
 
 # In order of preference: the first that can serve a request is taken.
 BACKENDS: dict[str, Backend] = {
+    "triton": Backend(
+        attend_triton, reason_against_triton, "window, gaps and global columns in one kernel; nothing else in memory"
+    ),
     "blocked": Backend(attend_blocked, lambda request: None, "work and memory linear in the number of tokens"),
     "chunked": Backend(attend_chunked, lambda request: None, "one graph for any length, for export", is_one_graph=True),
     "reference": Backend(

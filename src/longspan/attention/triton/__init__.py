@@ -3,6 +3,6 @@
 Nothing here imports triton until a kernel is launched.
 """
 
-from longspan.attention.triton.backend import attend_triton, reason_against
+from longspan.attention.triton.backend import attend_triton, reason_against_triton
 
-__all__ = ["attend_triton", "reason_against"]
+__all__ = ["attend_triton", "reason_against_triton"]

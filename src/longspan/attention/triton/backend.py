@@ -6,23 +6,20 @@ B batch rows  T tokens  H attention heads  D width per head
 import functools
 import importlib.util
 import os
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from longspan.attention.global_rows import place_global_rows
 from longspan.attention.inputs import AttentionInputs
+from longspan.attention.request import Request
 from longspan.attention.triton.operators import window_attention
-from longspan.attention.triton.visibility import visibility_of
-
-if TYPE_CHECKING:
-    from longspan.attention.selection import Request
+from longspan.attention.triton.visibility import remembered_visibility
 
 MAX_WIDTH = 256
 
 
-def reason_against(request: "Request") -> str | None:
+def reason_against_triton(request: Request) -> str | None:
     """Why the kernels cannot serve a request, or None where they can. Imports nothing."""
     if not _is_installed():
         return "triton is not installed (pip install 'longspan[gpu]')"
@@ -60,7 +57,7 @@ def attend_triton(inputs: AttentionInputs) -> Tensor:
         inputs.q_BHTD,
         inputs.k_BHTD,
         inputs.v_BHTD,
-        *visibility_of(inputs, slots),
+        *remembered_visibility(inputs, slots),
         seed,
         list(inputs.pattern.dilations(inputs.q_BHTD.shape[1])),
         inputs.pattern.left,

@@ -49,4 +49,4 @@ def configuration_for(capability: tuple[int, int], dtype: torch.dtype, padded_wi
     for least, n_bytes, width, configuration in TABLE:
         if capability >= least and dtype.itemsize == n_bytes and padded_width <= width:
             return configuration
-    raise AssertionError(f"no line for {dtype} and width {padded_width}; reason_against should have said so")
+    raise AssertionError(f"no line for {dtype} and width {padded_width}; reason_against_triton should have said so")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from longspan.attention.inputs import AttentionInputs
+from longspan.attention.remembered import Remembered
 from longspan.attention.slots import GlobalSlots
 
 
@@ -29,6 +30,21 @@ class Visibility(NamedTuple):
     slot_BG: Tensor | None = None
     first_slot_BT: Tensor | None = None
     last_slot_BT: Tensor | None = None
+
+
+_REMEMBERED: Remembered[Visibility] = Remembered(size=4)
+
+
+def remembered_visibility(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibility:
+    """`visibility_of`, worked out once for all layers that are handed the same masks."""
+    B, _, T, _ = inputs.q_BHTD.shape
+    # `slots` may have been made for this layer alone: what they were made from decides.
+    given = () if inputs.global_rows is None else inputs.global_rows.slots[:2]
+    return _REMEMBERED.get(
+        [inputs.is_token_BT, inputs.is_global_BT, inputs.document_BT, *given],
+        (B, T, inputs.q_BHTD.device, inputs.pattern.n_global, inputs.pattern.causal),
+        lambda: visibility_of(inputs, slots),
+    )
 
 
 def visibility_of(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibility:
