@@ -162,6 +162,9 @@ class EvaluationRecord(_Row):
     model: str
     protocol: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    attention_backend: dict[str, str] = Field(
+        default_factory=dict, description="system -> what `select` chose for it, and why; older records do not say"
+    )
     scores: list[Score]
     answers: list[Answer] = Field(default_factory=list)
     differences: list[Difference] = Field(default_factory=list)
@@ -180,6 +183,7 @@ class Timing(_Row):
     repeats: int
     peak_memory_bytes: int | None = None
     ratio_to: dict[str, float] = Field(default_factory=dict, description="other system -> our time / its time")
+    is_chosen: bool = Field(False, description="longspan would take this system by itself; older records do not say")
     left_out: str | None = Field(None, description="why there is no measurement, where there is none")
 
 

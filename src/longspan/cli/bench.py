@@ -1,37 +1,74 @@
-"""Measure attention beside its peers in one run, or explain which backend would be chosen.
+"""Measure beside the peers, all in one run, or explain which attention backend would be chosen.
 
-longspan bench attention                     time and memory of ours, transformers' Longformer, SDPA full attention
-longspan bench --explain --dtype bfloat16    each backend, and why or why not
+longspan bench attention                     ours, transformers' Longformer, SDPA full attention, FlexAttention, ...
+longspan bench encoder --lengths 40 4096     whole encoders of XLM-R base size, random weights
+longspan bench training-step --lengths 2048  forward, backward and optimizer of masked language modelling
+longspan bench --explain --device cuda --dtype bfloat16
+                                             each backend, and why or why not; the device need not be there
 
-Machines are noisy: read the ratios. Peers are measured in turns with ours, in the same process.
+Machines are noisy: read the ratios. Peers are measured in turns with ours, in the same process; what would not fit or
+would take too long is left out, with the reason.
 """
 
 import argparse
+from typing import Any
 
-HELP = "measure attention beside its peers, or explain the choice of a backend"
+HELP = "measure beside the peers, or explain the choice of an attention backend"
+
+_WHATS = ("attention", "encoder", "training-step")
+_LENGTHS = {"attention": [512, 1024, 4096, 8192], "encoder": [512, 4096], "training-step": [2048]}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("what", nargs="?", default="attention", choices=["attention"], help="what to measure")
+    parser.add_argument("what", nargs="?", default="attention", choices=_WHATS, help="what to measure")
     parser.add_argument(
         "--explain", action="store_true", help="print why each backend would be chosen or not, and stop"
     )
-    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 4096, 8192], help="tokens in a row")
-    parser.add_argument("--window", type=int, default=512, help="attention window, both sides together")
-    parser.add_argument("--heads", type=int, default=12, help="attention heads")
-    parser.add_argument("--width", type=int, default=64, help="width per head")
-    parser.add_argument("--rows", type=int, default=1, help="rows in the batch")
-    parser.add_argument("--n-global", type=int, default=0, help="the first so many tokens are global")
-    parser.add_argument("--dilation", type=int, default=1, help="positions per step of the window")
-    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--backend", default="auto", help="a backend's name, or auto")
-    parser.add_argument("--forward-only", action="store_true", help="leave the backward out")
-    parser.add_argument("--repeats", type=int, default=5, help="measured calls of each system")
-    parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: as many as torch takes")
-    parser.add_argument("--limit-seconds", type=float, default=60.0, help="leave out what would take longer a call")
-    parser.add_argument("--output", default="runs/bench-attention.json", help="record to write")
+    shape = parser.add_argument_group("shape")
+    shape.add_argument("--lengths", type=int, nargs="+", help="tokens in a row (default: by what is measured)")
+    shape.add_argument("--batch", type=int, default=1, help="rows")
+    shape.add_argument("--window", type=int, default=512, help="attention window, both sides together")
+    shape.add_argument("--global_tokens", type=int, default=0, help="the first so many tokens are global")
+    shape.add_argument("--heads", type=int, default=12, help="attention heads (attention only)")
+    shape.add_argument("--width", type=int, default=64, help="width per head (attention only)")
+    shape.add_argument(
+        "--dilation", nargs="+", default=["1"], metavar="D",
+        help="positions per step of the window; 1,2,4 gives the heads these in turn; several are measured side by side"
+        " (attention only)",
+    )  # fmt: skip
+    shape.add_argument("--size", default="base", help="tiny, small, base, or a config.json (models only)")
+    shape.add_argument(
+        "--padded", metavar="ROWS", help="rows such as 4096,512x7 in one batch, beside the same tokens as full rows"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--dtype", nargs="+", default=["float32"], help="float32, bfloat16, float16: one or more")
+    how.add_argument("--device", default="cpu", help="cpu or cuda")
+    how.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: as many as torch takes")
+    how.add_argument("--backend", default="auto", help="longspan's attention backend, or auto")
+    how.add_argument(
+        "--backward", action=argparse.BooleanOptionalAction,
+        help="measure forward and backward together as well (default: for attention yes, for an encoder no)",
+    )  # fmt: skip
+    how.add_argument("--dropout", type=float, default=0.1, help="of hidden states and attention (training-step only)")
+    how.add_argument(
+        "--gradient_checkpointing", action="store_true", help="compute activations again in the backward (models only)"
+    )
+    how.add_argument("--optimizer", default="none", help="none, sgd or adamw (training-step only)")
+    spent = parser.add_argument_group("what is spent")
+    spent.add_argument(
+        "--systems", nargs="+", default=[], metavar="NAME",
+        help="measure only systems whose names begin so; chosen: what longspan takes by itself",
+    )  # fmt: skip
+    spent.add_argument("--repeats", type=int, default=5, help="measured calls of each system at each length, at most")
+    spent.add_argument(
+        "--seconds", type=float, default=30.0, help="for each system at each length; what takes longer is left out"
+    )
+    spent.add_argument(
+        "--memory", action=argparse.BooleanOptionalAction, default=True, help="measure memory, in processes apart"
+    )
+    spent.add_argument("--memory_gib", type=float, help="leave out what needs more (default: what is free)")
+    parser.add_argument("--output", help="record to write (default: runs/bench-WHAT.json)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,41 +77,87 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from longspan.attention import explain
-    from longspan.evaluation.benchmark.attention import AttentionSetting, benchmark_attention, check_setting
+    from longspan.evaluation.benchmark.attention import AttentionSetting, benchmark_attention
+    from longspan.evaluation.benchmark.models import benchmark_models
     from longspan.evaluation.benchmark.table import as_table
     from longspan.files import require_writable_file
     from longspan.records import write_record
 
-    setting = AttentionSetting(
-        lengths=tuple(arguments.lengths),
-        window=arguments.window,
-        heads=arguments.heads,
-        width=arguments.width,
-        rows=arguments.rows,
-        n_global=arguments.n_global,
-        dilation=arguments.dilation,
-        dtype=arguments.dtype,
-        device=arguments.device,
-        backend=arguments.backend,
-        backward=not arguments.forward_only,
-        repeats=arguments.repeats,
-        limit_seconds=arguments.limit_seconds,
-    )
-    check_setting(setting)
+    setting = _setting(arguments)
+    setting.check()
+    if arguments.explain:
+        for words, request in setting.requests():
+            print(f"{words}:")
+            print(explain(request, setting.backend))
+        return 0
+    setting.check_device()
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
-    if arguments.explain:
-        for n_tokens in setting.lengths:
-            print(
-                f"{setting.rows} x {setting.heads} x {n_tokens} x {setting.width}, window {setting.window},"
-                f" {setting.dtype} on {setting.device}, {'with' if setting.backward else 'without'} gradients:"
-            )
-            print(explain(setting.request(n_tokens, setting.backward), setting.backend))
-        return 0
-    require_writable_file(arguments.output)
-    with tqdm(desc="bench attention", unit=" cell", leave=False) as bar:
-        record = benchmark_attention(setting, lambda step: (bar.set_postfix_str(step), bar.update()))
-    path = write_record(record, arguments.output)
+    output = arguments.output or f"runs/bench-{arguments.what}.json"
+    require_writable_file(output)
+    with tqdm(desc=f"bench {arguments.what}", unit=" step", leave=False) as bar:
+
+        def show(step: str) -> None:
+            bar.set_postfix_str(step)
+            bar.update()
+
+        if isinstance(setting, AttentionSetting):
+            record = benchmark_attention(setting, show)
+        else:
+            record = benchmark_models(setting, show)
+    path = write_record(record, output)
     print(as_table(record))
     print(f"\nrecord: {path}")
     return 0
+
+
+def _setting(arguments: argparse.Namespace) -> Any:
+    """The benchmark's setting from the command line."""
+    from longspan.evaluation.benchmark.attention import AttentionSetting
+    from longspan.evaluation.benchmark.models import ModelSetting, parse_padded
+
+    common = {
+        "lengths": tuple(arguments.lengths or _LENGTHS[arguments.what]),
+        "batch": arguments.batch,
+        "window": arguments.window,
+        "n_global": arguments.global_tokens,
+        "dtypes": tuple(arguments.dtype),
+        "device": arguments.device,
+        "backend": arguments.backend,
+        "systems": tuple(arguments.systems),
+        "repeats": arguments.repeats,
+        "seconds": arguments.seconds,
+        "with_memory": arguments.memory,
+        "memory_gib": arguments.memory_gib,
+    }
+    if arguments.what == "attention":
+        return AttentionSetting(
+            **common,
+            heads=arguments.heads,
+            width=arguments.width,
+            dilations=tuple(_dilation(text, arguments.heads) for text in arguments.dilation),
+            backward=arguments.backward is not False,
+        )
+    return ModelSetting(
+        **common,
+        task=arguments.what,
+        size=arguments.size,
+        padded=parse_padded(arguments.padded) if arguments.padded else (),
+        backward=bool(arguments.backward),
+        dropout=arguments.dropout,
+        gradient_checkpointing=arguments.gradient_checkpointing,
+        optimizer=arguments.optimizer,
+    )
+
+
+def _dilation(text: str, n_heads: int) -> int | tuple[int, ...]:
+    """One number for all heads, or a few that the heads take in turn."""
+    from longspan.errors import InputError
+
+    parts = text.split(",")
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise InputError(f"--dilation takes whole numbers from 1, or some such as 1,2,4, not {text!r}")
+    if n_heads < 1 or n_heads % len(parts):
+        raise InputError(f"--dilation {text} names {len(parts)} heads, which does not divide {n_heads} heads")
+    dilations = tuple(map(int, parts)) * (n_heads // len(parts))
+    return dilations[0] if len(parts) == 1 else dilations

@@ -17,6 +17,7 @@ from longspan.errors import InputError
 from longspan.evaluation.cells import Cell, Cells, describe
 from longspan.evaluation.memory import PeakMemory
 from longspan.metrics import aggregate, paired_bootstrap, score_answer, squad_v2_scores
+from longspan.models.choice import attention_choice
 from longspan.records import Answer, Difference, EvaluationRecord, Score, made_now
 from longspan.tasks.question_answering import QaPrediction, QaPredictor
 
@@ -116,10 +117,28 @@ def evaluate_question_answering(
             "data_counts": {dataset.name: dataset.counts for dataset in datasets},
             **({"gold_not_in_document": lost} if lost else {}),
         },
+        attention_backend=_attention_of(systems),
         scores=scores,
         answers=answers,
         differences=_differences(answers, compare or list(systems)[-1], list(systems)),
     )
+
+
+def _attention_of(systems: Mapping[str, Predictor]) -> dict[str, str]:
+    """What computes each system's attention on its longest windows, and why."""
+    return {
+        name: attention_choice(
+            predictor.model.config,
+            n_rows=predictor.batch_size,
+            n_tokens=predictor.max_length,
+            device=predictor.model.device.type,
+            dtype=predictor.dtype or predictor.model.dtype,
+            needs_grad=False,
+            has_dynamic_global=predictor.global_tokens == "question",
+        )
+        for name, predictor in systems.items()
+        if isinstance(predictor, QaPredictor)
+    }
 
 
 def _check(systems: Mapping[str, Predictor], datasets: Sequence[QaDataset], compare: str | None) -> None:

@@ -1,65 +1,102 @@
-"""Attention beside its peers: ours, transformers' LongformerSelfAttention less its projections, SDPA full attention.
+"""Attention beside its peers, all in one run: every backend of ours, transformers', SDPA, FlexAttention, the libraries.
 
 B batch rows  T tokens  H attention heads  D width per head  C = H * D
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longspan.attention import AttentionPattern, attend, select
-from longspan.attention.selection import Request
+from longspan.attention import AttentionPattern, attend
+from longspan.attention.selection import BACKENDS, Request
 from longspan.errors import InputError
-from longspan.evaluation.benchmark.measure import matmul_rate, peak_memory, spread, time_in_turns
-from longspan.records import BenchmarkRecord, Timing, made_now
+from longspan.evaluation.benchmark.flex import BLOCK, block_mask
+from longspan.evaluation.benchmark.gate import disagreement, disagreement_of_flex
+from longspan.evaluation.benchmark.measure import Call
+from longspan.evaluation.benchmark.memory import Probe, Probeable, probe_apart
+from longspan.evaluation.benchmark.rounds import Point, measure_points, probe_here
+from longspan.evaluation.benchmark.setting import Dilation, Setting, backend_of, device_type
+from longspan.records import BenchmarkRecord, made_now
 
-OURS = "longspan"
 LONGFORMER = "transformers Longformer"
+WHOLE_LONGFORMER = "transformers Longformer, projections included"
 FULL = "SDPA full attention"
-FLOOR = "useful operations at the matmul rate"
+FLEX = "FlexAttention"
+FLASH = "flash-attn"
+NATTEN = "NATTEN"
 FORWARD, BOTH = "attention forward", "attention forward + backward"
-# 2 operations a multiply-add; forward: scores, output; backward: scores again, and the gradients of v, p, q, k.
-_PRODUCTS = {FORWARD: 2, BOTH: 7}
+# Operations a visible pair and unit of width, 2 a multiply-add. Forward: scores and output. Backward: scores again,
+# and the gradients of v, p, q, k.
+_OPERATIONS = {FORWARD: 4, BOTH: 4 + 10}
+# Tensors [B, H, T, D] that must be read or written. Forward: q, k, v, out. Backward: these and out's gradient, and
+# the gradients of q, k, v.
+_TENSORS = {FORWARD: 4, BOTH: 4 + 8}
 
 
-@dataclass(frozen=True)
-class AttentionSetting:
-    """What is measured: `window` as transformers counts it, both sides together."""
+@dataclass(frozen=True, kw_only=True)
+class AttentionSetting(Setting):
+    """What is measured.
 
-    lengths: tuple[int, ...] = (512, 1024, 4096, 8192)
-    window: int = 512
+    Attributes:
+        heads: attention heads.
+        width: per head.
+        dilations: positions per step of the window, each one for all heads or one for each; the peers are measured at
+            the first, ours at all of them.
+        backward: measure forward and backward together as well.
+    """
+
     heads: int = 12
     width: int = 64
-    rows: int = 1
-    n_global: int = 0
-    dilation: int = 1
-    dtype: str = "float32"
-    device: str = "cpu"
-    backend: str = "auto"
+    dilations: tuple[Dilation, ...] = (1,)
     backward: bool = True
-    repeats: int = 5
-    limit_seconds: float = 60.0
 
-    def pattern(self) -> AttentionPattern:
-        """The pattern that `attend` is given."""
-        return AttentionPattern.from_attention_window(self.window, n_global=self.n_global, dilation=self.dilation)
-
-    def request(self, n_tokens: int, needs_grad: bool) -> Request:
+    def request(self, n_tokens: int, needs_grad: bool, dtype: str, dilation: Dilation = 1) -> Request:
         """What `select` is asked."""
         return Request(
-            n_rows=self.rows,
+            n_rows=self.batch,
             n_heads=self.heads,
             n_tokens=n_tokens,
             width=self.width,
-            device=torch.device(self.device).type,
-            dtype=_dtype(self.dtype),
+            device=device_type(self.device),
+            dtype=getattr(torch, dtype),
             needs_grad=needs_grad,
-            pattern=self.pattern(),
+            pattern=self.pattern(dilation),
         )
+
+    def requests(self) -> Iterator[tuple[str, Request]]:
+        """Every request of this setting, and what it is in words."""
+        for n_tokens in self.lengths:
+            for dtype in self.dtypes:
+                for dilation in self.dilations:
+                    words = (
+                        f"{self.batch} x {self.heads} x {n_tokens} x {self.width}, window {self.window}"
+                        f"{_dilated(dilation)}, {dtype} on {self.device}, "
+                        f"{'with' if self.backward else 'without'} gradients"
+                    )
+                    yield words, self.request(n_tokens, self.backward, dtype, dilation)
+
+    def check(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            InputError: names the option.
+        """
+        super().check()
+        for name in ("heads", "width"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.dilations:
+            raise InputError("there is no dilation to measure; give at least one")
+        for dilation in self.dilations:
+            self.pattern(dilation).dilations(self.heads)
+        for _, request in self.requests():
+            backend_of(request, self.backend)
 
 
 def benchmark_attention(
@@ -67,161 +104,337 @@ def benchmark_attention(
 ) -> BenchmarkRecord:
     """Measure `setting`, all systems in turns in this process.
 
-    A backend that does not agree with the oracle on a small case is not timed, and its rows say so.
+    A system that does not agree with the oracle at a small size is not timed, and its rows say so.
 
     Raises:
         InputError: a setting makes no sense here.
     """
-    check_setting(setting)
-    on_step("matmul rate")
-    rate = matmul_rate(_dtype(setting.dtype), setting.device)
-    reasons: dict[str, str] = {}
-    timings: list[Timing] = []
-    for what in (FORWARD, BOTH) if setting.backward else (FORWARD,):
-        previous: dict[str, tuple[int, float]] = {}
-        for n_tokens in setting.lengths:
-            on_step(f"{what}, {n_tokens} tokens")
-            choice = select(setting.request(n_tokens, what == BOTH), setting.backend)
-            reasons |= choice.reasons
-            timings += _measure(setting, what, n_tokens, choice.backend, rate, previous)
-    gpu = None if setting.device == "cpu" else torch.cuda.get_device_name()
-    settings: dict[str, Any] = {
-        **asdict(setting),
-        "lengths": list(setting.lengths),
-        "threads": torch.get_num_threads(),
-        "matmul_gflops": round(rate / 1e9, 1),
-        "select": reasons,
+    setting.check()
+    setting.check_device()
+    on_step("comparing with the reference")
+    points = _gated(attention_points(setting), setting)
+    probe_of = None
+    if setting.with_memory:
+        on_gpu = device_type(setting.device) == "cuda"
+        probe_of = partial(probe_here, device=setting.device) if on_gpu else partial(_probe_apart, setting)
+    # One compilation for each length, rather than a slower one for all.
+    with torch._dynamo.config.patch(recompile_limit=100):
+        measured = measure_points(points, setting.limits(), probe_of, on_step)
+    settings = {
+        **setting.as_settings(),
+        "matmul_gflops": {dtype: round(rate / 1e9, 1) for dtype, rate in measured.matmul_rate.items()},
+        "copy_gbytes": round(measured.copy_rate / 1e9, 2),
+        "select": {words: backend_of(request, setting.backend)[1] for words, request in setting.requests()},
     }
-    return BenchmarkRecord(made=made_now(seed=0, gpu=gpu), name="attention", settings=settings, timings=timings)
+    made = made_now(seed=0, gpu=gpu_name(setting.device))
+    return BenchmarkRecord(made=made, name="attention", settings=settings, timings=measured.timings)
 
 
-def disagreement(setting: AttentionSetting, backend: str) -> str | None:
-    """Why `backend` must not be timed: how far it is from the oracle on a small case; None where it is right."""
-    pattern = AttentionPattern(9, 9, dilation=setting.dilation, n_global=min(setting.n_global, 3))
-    draw = torch.Generator().manual_seed(0)
-    vectors = [
-        torch.randn(2, 2, 111, setting.width, generator=draw).to(device=setting.device, dtype=_dtype(setting.dtype))
-        for _ in range(3)
-    ]
-    weight = torch.randn(2, 2, 111, setting.width, generator=draw).to(
-        device=setting.device, dtype=_dtype(setting.dtype)
-    )
-    found = []
-    for name, dtype in ((backend, _dtype(setting.dtype)), ("reference", torch.float64)):
-        leaves = [x.to(dtype).requires_grad_() for x in vectors]
-        out = attend(leaves[0], leaves[1], leaves[2], pattern, backend=name)
-        found.append([out.detach(), *torch.autograd.grad((out * weight.to(dtype)).sum(), leaves)])
-    mine, true = found
-    error = max(float((a.double() - b).abs().max() / (1 + b.abs().max())) for a, b in zip(mine, true, strict=True))
-    allowed = 1e-5 if setting.dtype == "float32" else 3e-2
-    return None if error <= allowed else f"disagrees with the reference by {error:.1e} (allowed {allowed:.0e})"
+def gpu_name(device: str) -> str | None:
+    """The GPU's name; None for the CPU."""
+    return None if device_type(device) == "cpu" else torch.cuda.get_device_name(device)
 
 
-def _measure(
-    setting: AttentionSetting,
-    what: str,
-    n_tokens: int,
-    backend: str,
-    rate: float,
-    previous: dict[str, tuple[int, float]],
-) -> Iterator[Timing]:
-    """One row of the table: every system at one length. `previous` holds the last length and median of each."""
-    systems = _systems(setting, what, n_tokens, backend)
-    left_out: dict[str, str] = {}
-    wrong = disagreement(setting, backend)
-    if wrong:
-        left_out[OURS] = wrong
-    if setting.dilation > 1:
-        left_out[LONGFORMER] = "has no dilation"
-    for name, (length, seconds) in previous.items():
-        power = 2 if name == FULL else 1
-        expected = seconds * (n_tokens / length) ** power
-        if expected > setting.limit_seconds:
-            left_out[name] = f"would take about {expected:.0f} s a call (limit {setting.limit_seconds:.0f} s)"
-    timed = {name: call for name, (call, _) in systems.items() if name not in left_out}
-    beside = {f"{name}/beside": less for name, (_, less) in systems.items() if less and name not in left_out}
-    raw = time_in_turns(timed | beside, setting.repeats)
-    seconds_of = {}
-    for name in timed:
-        less = raw.get(f"{name}/beside", [0.0] * setting.repeats)
-        seconds_of[name] = spread([a - b for a, b in zip(raw[name], less, strict=True)])
-        previous[name] = (n_tokens, seconds_of[name].median)
-    operations = (
-        2 * _PRODUCTS[what] * setting.width * setting.rows * setting.pattern().n_visible(n_tokens, setting.heads)
-    )
-    for name, (call, _) in systems.items():
-        row: dict[str, Any] = {"what": what, "system": name, "n_tokens": n_tokens, "dtype": setting.dtype}
-        if name in left_out:
-            yield Timing(**row, median_seconds=0, q20_seconds=0, q80_seconds=0, repeats=0, left_out=left_out[name])
-            continue
-        median, q20, q80 = seconds_of[name]
-        ratio_to = {other: median / its.median for other, its in seconds_of.items() if other != name}
-        if name != FULL:
-            ratio_to[FLOOR] = median / (operations / rate)
-        yield Timing(
-            **row,
-            median_seconds=median,
-            q20_seconds=q20,
-            q80_seconds=q80,
-            repeats=setting.repeats,
-            peak_memory_bytes=peak_memory(call, setting.device),
-            ratio_to=ratio_to,
+def attention_points(setting: AttentionSetting) -> list[Point]:
+    """Everything to measure, in order of length; nothing is allocated before it is made."""
+    pool = _Pool(setting)
+    points = []
+    for what in (FORWARD, BOTH) if setting.backward else (FORWARD,):
+        for dtype in setting.dtypes:
+            for n_tokens in sorted(setting.lengths):
+                cell = _Cell(setting, pool, what, dtype, n_tokens)
+                points += [*cell.ours(), *cell.peers()]
+    return points
+
+
+def _gated(points: list[Point], setting: AttentionSetting) -> list[Point]:
+    """The points, those of a system that is wrong at a small size with the reason."""
+    wrong: dict[tuple[str, str, bool], str | None] = {}
+    gated = []
+    for point in points:
+        key = (point.system, point.dtype, point.what == BOTH)
+        if key not in wrong and point.against is None:
+            wrong[key] = None
+            backend, dilation = _backend_in(point.system, setting)
+            if backend is not None:
+                wrong[key] = disagreement(setting.pattern(dilation), backend, point.dtype, setting.device,
+                                          setting.width, with_grad=key[2])  # fmt: skip
+            elif point.system == FLEX:
+                wrong[key] = disagreement_of_flex(setting.pattern(dilation), point.dtype, setting.device, setting.width)
+        gated.append(replace(point, against=point.against or wrong.get(key)))
+    return gated
+
+
+def _backend_in(system: str, setting: AttentionSetting) -> tuple[str | None, Dilation]:
+    """The backend a system's name stands for, None for a peer; and the dilation."""
+    for dilation in setting.dilations:
+        for backend in BACKENDS:
+            if system == ours(backend, dilation, setting):
+                return backend, dilation
+    return None, setting.dilations[0]
+
+
+def ours(backend: str, dilation: Dilation, setting: AttentionSetting) -> str:
+    """Name of a backend in records; its dilation is named where several are measured."""
+    return f"longspan {backend}{_dilated(dilation) if len(setting.dilations) > 1 else ''}"
+
+
+def _dilated(dilation: Dilation) -> str:
+    if dilation == 1:
+        return ""
+    return f", dilation {dilation if isinstance(dilation, int) else ' '.join(map(str, dilation))}"
+
+
+def _probe_apart(setting: AttentionSetting, point: Point) -> Probe:
+    return probe_apart(_probeable, (setting, point.key), 10 * setting.seconds + 120)
+
+
+def _probeable(setting: AttentionSetting, key: tuple[str, str, int, str]) -> Probeable:
+    return next(point for point in attention_points(setting) if point.key == key).probeable()
+
+
+class _Vectors(NamedTuple):
+    """q, k, v as a linear layer leaves them, and the gradient that comes back, each [B, H, T, D]."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    grad: Tensor
+
+
+class _Pool:
+    """Inputs that systems share, made when first asked for."""
+
+    def __init__(self, setting: AttentionSetting) -> None:
+        self._setting = setting
+        self._made: dict[tuple[str, str, int], Any] = {}
+
+    def vectors(self, dtype: str, n_tokens: int) -> _Vectors:
+        """For `attend`, SDPA and FlexAttention."""
+        s = self._setting
+        shape = (s.batch, n_tokens, s.heads, s.width)
+        return self._get(
+            ("vectors", dtype, n_tokens),
+            lambda: _Vectors(*(self._normal(shape, dtype, i).transpose(1, 2).requires_grad_(i < 3) for i in range(4))),
         )
 
+    def rows(self, dtype: str, n_tokens: int) -> tuple[Tensor, Tensor]:
+        """Hidden states [B, T, C], T a multiple of the window as transformers' layer needs it, and a gradient."""
+        s = self._setting
+        shape = (s.batch, -(-n_tokens // s.window) * s.window, s.heads * s.width)
+        return self._get(
+            ("rows", dtype, n_tokens),
+            lambda: (self._normal(shape, dtype, 4).requires_grad_(), self._normal(shape, dtype, 5)),
+        )
 
-def _systems(
-    setting: AttentionSetting, what: str, n_tokens: int, backend: str
-) -> dict[str, tuple[Callable[[], object], Callable[[], object] | None]]:
-    """Each system: the call, and what to subtract from it (transformers' projections), if anything."""
-    backward = what == BOTH
-    draw = torch.Generator().manual_seed(0)
-    like = {"device": setting.device, "dtype": _dtype(setting.dtype)}
+    def longformer(self, dtype: str) -> Any:
+        """Layer of transformers' Longformer, weights drawn from a seed."""
+        return self._get(("layer", dtype, 0), lambda: _longformer(self._setting, dtype))
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=draw).to(**like)
+    def _get(self, key: tuple[str, str, int], make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
-    # Laid out as a linear layer leaves them.
-    shape = (setting.rows, n_tokens, setting.heads, setting.width)
-    q, k, v = (normal(*shape).transpose(1, 2).requires_grad_(backward) for _ in range(3))
-    pattern = setting.pattern()
-
-    def run(make: Callable[[], Tensor], *leaves: Tensor) -> None:
-        with torch.set_grad_enabled(backward):
-            out = make()
-            if backward:
-                torch.autograd.grad(out.sum(), leaves)
-
-    # transformers' takes lengths that are multiples of the window.
-    layer, padded = _longformer(setting), -(-n_tokens // setting.window) * setting.window
-    hidden_BTC = normal(setting.rows, padded, setting.heads * setting.width).requires_grad_(backward)
-    nowhere_BT = torch.zeros(setting.rows, padded, dtype=torch.bool, device=setting.device)
-    is_global_BT = nowhere_BT.clone()
-    is_global_BT[:, : setting.n_global] = True
-
-    def theirs() -> Tensor:
-        return layer(
-            hidden_BTC,
-            attention_mask=is_global_BT * 10000.0,
-            is_index_masked=nowhere_BT,
-            is_index_global_attn=is_global_BT,
-            is_global_attn=setting.n_global > 0,
-        )[0]
-
-    projections = [layer.query, layer.key, layer.value]
-    if setting.n_global:
-        projections += [layer.key_global, layer.value_global]
-    leaves = [hidden_BTC, *(p for projection in projections for p in projection.parameters())]
-    return {
-        OURS: (lambda: run(lambda: attend(q, k, v, pattern, backend=backend), q, k, v), None),
-        LONGFORMER: (
-            lambda: run(theirs, *leaves),
-            lambda: run(lambda: torch.stack([p(hidden_BTC).sum() for p in projections]), *leaves),
-        ),
-        FULL: (lambda: run(lambda: F.scaled_dot_product_attention(q, k, v), q, k, v), None),
-    }
+    def _normal(self, shape: tuple[int, ...], dtype: str, seed: int) -> Tensor:
+        draw = torch.Generator(self._setting.device).manual_seed(seed)
+        return torch.randn(shape, generator=draw, device=self._setting.device).to(getattr(torch, dtype))
 
 
-def _longformer(setting: AttentionSetting) -> Any:
+class _Cell(NamedTuple):
+    """All systems for one line of the table."""
+
+    setting: AttentionSetting
+    pool: _Pool
+    what: str
+    dtype: str
+    n_tokens: int
+
+    def ours(self) -> Iterator[Point]:
+        """Every backend that can serve, at every dilation."""
+        s = self.setting
+        for dilation in s.dilations:
+            request = s.request(self.n_tokens, self.what == BOTH, self.dtype, dilation)
+            chosen, reasons = backend_of(request, s.backend)
+            for backend in BACKENDS:
+                is_chosen = backend == chosen
+                name = ours(backend, dilation, s)
+                if reasons[backend].startswith("no: ") or not s.wants(name, is_chosen=is_chosen):
+                    continue
+                call = partial(attend, pattern=s.pattern(dilation), backend=backend)
+                is_dense = backend == "reference"
+                yield self._point(
+                    name,
+                    lambda call=call: self._call(call),
+                    is_chosen=is_chosen and dilation == s.dilations[0],
+                    power=2 if is_dense else 1,
+                    n_bytes=self._dense_bytes() if is_dense else self._linear_bytes(),
+                    compiles=device_type(s.device) == "cuda",
+                    **self._floor(s.pattern(dilation)),
+                )
+
+    def peers(self) -> Iterator[Point]:
+        """What a user would take instead."""
+        s, backward = self.setting, self.what == BOTH
+        pattern = s.pattern(s.dilations[0])
+        is_dilated = any(dilation > 1 for dilation in pattern.dilations(s.heads))
+        on_gpu = device_type(s.device) == "cuda"
+        if s.wants(LONGFORMER):
+            yield self._point(
+                LONGFORMER,
+                self._longformer_call,
+                beside=self._projections_call,
+                whole=WHOLE_LONGFORMER,
+                against="has no dilation" if is_dilated else None,
+                n_bytes=s.batch * s.heads * self.n_tokens * 1.5 * s.window * 4 * (6 if backward else 4),
+                **self._floor(pattern),
+            )
+        if s.wants(FULL):
+            yield self._point(
+                FULL,
+                lambda: self._call(F.scaled_dot_product_attention),
+                power=2,
+                n_bytes=self._linear_bytes(),
+            )
+        if s.wants(FLEX):
+            yield self._point(
+                FLEX,
+                lambda: self._flex_call(pattern),
+                against="has no backward on the CPU" if backward and not on_gpu else None,
+                n_bytes=self._linear_bytes() + 24 * (self.n_tokens / BLOCK) ** 2,
+                compiles=True,
+                **self._floor(pattern),
+            )
+        for name, module, make in (
+            (FLASH, "flash_attn", self._flash_call),
+            (NATTEN, "natten", self._natten_call),
+        ):
+            if s.wants(name) and find_spec(module) is not None:
+                against = _library_reason(name, pattern, is_dilated, self.dtype, on_gpu)
+                yield self._point(
+                    name, partial(make, pattern), against=against, n_bytes=self._linear_bytes(), compiles=True
+                )
+
+    def _point(self, system: str, make: Callable[[], Call], **more: Any) -> Point:
+        return Point(what=self.what, system=system, n_tokens=self.n_tokens, dtype=self.dtype, make=make, **more)
+
+    def _call(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Call:
+        """`function(q, k, v)`, and its backward where that is measured."""
+        q, k, v, grad = self.pool.vectors(self.dtype, self.n_tokens)
+        return self._with_backward(lambda: function(q, k, v), (q, k, v), grad)
+
+    def _with_backward(self, make: Callable[[], Tensor], leaves: tuple[Tensor, ...], grad: Tensor) -> Call:
+        backward = self.what == BOTH
+
+        def run() -> None:
+            with torch.set_grad_enabled(backward):
+                out = make()
+                if backward:
+                    torch.autograd.grad(out, leaves, grad)
+
+        return run
+
+    def _longformer_call(self) -> Call:
+        layer = self.pool.longformer(self.dtype)
+        hidden_BTC, grad_BTC = self.pool.rows(self.dtype, self.n_tokens)
+        # transformers' pads to the window; what it pads is part of what it costs, and all of it are tokens here.
+        nowhere_BT = torch.zeros(hidden_BTC.shape[:2], dtype=torch.bool, device=hidden_BTC.device)
+        is_global_BT = nowhere_BT.clone()
+        is_global_BT[:, : self.setting.n_global] = True
+        mask_BT = is_global_BT.to(hidden_BTC.dtype) * 10000
+
+        def forward() -> Tensor:
+            return layer(
+                hidden_BTC,
+                attention_mask=mask_BT,
+                is_index_masked=nowhere_BT,
+                is_index_global_attn=is_global_BT,
+                is_global_attn=self.setting.n_global > 0,
+            )[0]
+
+        leaves = (hidden_BTC, *(p for projection in self._projections() for p in projection.parameters()))
+        return self._with_backward(forward, leaves, grad_BTC)
+
+    def _projections_call(self) -> Call:
+        hidden_BTC, grad_BTC = self.pool.rows(self.dtype, self.n_tokens)
+        projections = self._projections()
+        leaves = (hidden_BTC, *(p for projection in projections for p in projection.parameters()))
+        backward = self.what == BOTH
+
+        def run() -> None:
+            with torch.set_grad_enabled(backward):
+                out = [projection(hidden_BTC) for projection in projections]
+                if backward:
+                    torch.autograd.grad(out, leaves, [grad_BTC] * len(out))
+
+        return run
+
+    def _projections(self) -> list[Any]:
+        layer = self.pool.longformer(self.dtype)
+        found = [layer.query, layer.key, layer.value]
+        return [*found, layer.key_global, layer.value_global] if self.setting.n_global else found
+
+    def _flex_call(self, pattern: AttentionPattern) -> Call:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        s = self.setting
+        mask = block_mask(pattern, s.heads, self.n_tokens, s.device)
+        # On the CPU a compilation takes half a minute; the second one is for any length.
+        compiled = torch.compile(flex_attention, dynamic=False if device_type(s.device) == "cuda" else None)
+        return self._call(lambda q, k, v: compiled(q, k, v, block_mask=mask))
+
+    def _flash_call(self, pattern: AttentionPattern) -> Call:
+        from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
+
+        window = (pattern.left, pattern.right)
+        return self._rows_first(lambda q, k, v: flash_attn_func(q, k, v, window_size=window, causal=pattern.causal))
+
+    def _natten_call(self, pattern: AttentionPattern) -> Call:
+        from natten.functional import na1d  # pyright: ignore[reportMissingImports]
+
+        # Its windows keep their size at the ends of a row, where ours are cut: the same work, another function.
+        size = pattern.left + pattern.right + 1
+        dilation = pattern.dilation
+        return self._rows_first(lambda q, k, v: na1d(q, k, v, kernel_size=size, dilation=dilation))
+
+    def _rows_first(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Call:
+        """For libraries whose layout is [B, T, H, D], which is how a linear layer leaves them."""
+        return self._call(lambda q, k, v: function(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2))
+
+    def _floor(self, pattern: AttentionPattern) -> dict[str, int]:
+        """What cannot be done without: operations on visible pairs, and bytes."""
+        s = self.setting
+        n_visible = pattern.n_visible(self.n_tokens, s.heads)
+        return {"operations": _OPERATIONS[self.what] * s.width * s.batch * n_visible, "moved": self._moved()}
+
+    def _moved(self) -> int:
+        s = self.setting
+        n_bytes = s.batch * s.heads * self.n_tokens * s.width * getattr(torch, self.dtype).itemsize
+        return _TENSORS[self.what] * n_bytes
+
+    def _linear_bytes(self) -> float:
+        return 3.0 * self._moved()
+
+    def _dense_bytes(self) -> float:
+        s = self.setting
+        return s.batch * s.heads * self.n_tokens**2 * 4.0 * (5 if self.what == BOTH else 3)
+
+
+def _library_reason(name: str, pattern: AttentionPattern, is_dilated: bool, dtype: str, on_gpu: bool) -> str | None:
+    if not on_gpu:
+        return "is for GPUs"
+    if pattern.n_global:
+        return "has no global tokens"
+    if name == FLASH and is_dilated:
+        return "has no dilation"
+    if name == FLASH and dtype == "float32":
+        return "takes bfloat16 and float16 only"
+    if name == NATTEN and not isinstance(pattern.dilation, int):
+        return "has one dilation for all heads"
+    return None
+
+
+def _longformer(setting: AttentionSetting, dtype: str) -> Any:
     from transformers import LongformerConfig
     from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
 
@@ -231,24 +444,5 @@ def _longformer(setting: AttentionSetting) -> Any:
         attention_window=[setting.window],
         attention_probs_dropout_prob=0.0,
     )
-    return LongformerSelfAttention(config, 0).to(device=setting.device, dtype=_dtype(setting.dtype))
-
-
-def _dtype(name: str) -> torch.dtype:
-    return getattr(torch, name)
-
-
-def check_setting(setting: AttentionSetting) -> None:
-    """Raise an InputError where a setting makes no sense here."""
-    setting.pattern()
-    if not setting.lengths:
-        raise InputError("there is no length to measure; give at least one")
-    for name in ("heads", "width", "rows", "repeats", *(["lengths"] if min(setting.lengths) < 1 else [])):
-        value = getattr(setting, name)
-        if name == "lengths" or value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
-    if setting.dtype not in ("float32", "bfloat16", "float16"):
-        raise InputError(f"dtype must be float32, bfloat16 or float16, not {setting.dtype!r}")
-    if setting.device != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"device {setting.device!r} is not there; this torch sees the CPU only")
-    select(setting.request(max(setting.lengths), setting.backward), setting.backend)
+    torch.manual_seed(0)
+    return LongformerSelfAttention(config, 0).to(device=setting.device, dtype=getattr(torch, dtype))

@@ -1,14 +1,19 @@
-"""Timing several systems in turns, memory at its peak, and the rate that matrix products reach on this machine."""
+"""How long a call takes, on the CPU or a GPU, and the ceilings of this machine that floors are counted from."""
 
-import contextlib
-import ctypes
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
+
+Call = Callable[[], object]
+
+# A measurement shorter than this says more about the clock, and on a GPU about Python, than about the call.
+_SHORTEST_SECONDS = 5e-3
+_LONG_SECONDS = 0.5
 
 
 class Spread(NamedTuple):
@@ -27,65 +32,43 @@ def spread(seconds: list[float]) -> Spread:
     return Spread(statistics.median(seconds), fifths[0], fifths[3])
 
 
-def time_once(function: Callable[[], object]) -> float:
-    """Seconds one call takes, on whatever device it works."""
-    _wait()
-    start = time.perf_counter()
-    function()
-    _wait()
-    return time.perf_counter() - start
-
-
-def time_in_turns(systems: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of `repeats` calls of each, in turns, so that a slow minute of the machine falls on all alike.
-
-    One call of each goes before, unmeasured.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in systems}
-    for repeat in range(repeats + 1):
-        for name, function in systems.items():
-            taken = time_once(function)
-            if repeat:
-                seconds[name].append(taken)
-    return seconds
-
-
-def peak_memory(function: Callable[[], object], device: str) -> int | None:
-    """Bytes that a call needs at its peak beyond what is there before; None where the system does not tell.
-
-    On the CPU this is the resident memory of the process (Linux keeps its high-water mark and lets us reset it).
-    """
-    if device != "cpu":
+def time_call(call: Call, device: str, n_calls: int = 1) -> float:
+    """Seconds of one call, as the mean of `n_calls` without a pause; on a GPU between two of its own events."""
+    if torch.device(device).type == "cuda":
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        function()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = _status_bytes("VmRSS")
-        function()
-        return max(0, _status_bytes("VmHWM") - before)
-    except (OSError, KeyError):
-        return None
+        start.record()
+        for _ in range(n_calls):
+            call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3 / n_calls
+    begin = time.perf_counter()
+    for _ in range(n_calls):
+        call()
+    return (time.perf_counter() - begin) / n_calls
 
 
-def matmul_rate(dtype: torch.dtype, device: str, n: int = 2048, repeats: int = 5) -> float:
-    """Floating-point operations a second of an [n, n] x [n, n] product: the ceiling that floors are counted from."""
-    a = torch.randn(n, n, device=device).to(dtype)
-    seconds = time_in_turns({"matmul": lambda: a @ a}, repeats)["matmul"]
-    return 2 * n**3 / statistics.median(seconds)
+def calls_at_a_time(seconds: float) -> int:
+    """How many calls of so many seconds make a measurement that is long enough."""
+    return max(1, min(100, math.ceil(_SHORTEST_SECONDS / max(seconds, 1e-9))))
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def matmul_call(dtype: torch.dtype, device: str) -> tuple[Call, int]:
+    """An [n, n] x [n, n] product and its floating-point operations: the ceiling of arithmetic for this dtype."""
+    sizes = (256, 1024, 2048) if torch.device(device).type == "cpu" else (8192,)
+    for n in sizes:
+        a, b, out = (torch.randn(n, n, device=device).to(dtype) for _ in range(3))
+        call = partial(torch.mm, a, b, out=out)
+        call()
+        # Without instructions for this dtype a large product takes minutes.
+        if n == sizes[-1] or time_call(call, device) > _LONG_SECONDS / 64:
+            return call, 2 * n**3
+    raise AssertionError("the last size is always taken")
 
 
-def _status_bytes(field: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    values = dict(line.split(":", 1) for line in lines)
-    return int(values[field].split()[0]) * 1024
+def copy_call(device: str) -> tuple[Call, int]:
+    """A copy between two tensors too large for any cache, and the bytes it reads and writes."""
+    n_bytes = 2**28 if torch.device(device).type == "cpu" else 2**30
+    source, target = (torch.zeros(n_bytes // 4, device=device) for _ in range(2))
+    return lambda: target.copy_(source), 2 * n_bytes

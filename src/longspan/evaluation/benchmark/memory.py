@@ -1,0 +1,174 @@
+"""How much memory a call needs at its peak: on the CPU in a process of its own, on a GPU from its allocator."""
+
+import ctypes
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from longspan.evaluation.benchmark.measure import Call, time_call
+
+# What every child process needs: imported once, by the process that the children are copies of.
+_PRELOAD = [
+    "longspan.evaluation.benchmark.attention",
+    "longspan.evaluation.benchmark.models",
+    "transformers.models.longformer.modeling_longformer",
+    "transformers.models.modernbert.modeling_modernbert",
+    "transformers.models.xlm_roberta.modeling_xlm_roberta",
+]
+_M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+
+
+class Probe(NamedTuple):
+    """What one call in a process of its own showed."""
+
+    peak_bytes: int | None
+    seconds: float
+
+
+class ProbeError(Exception):
+    """The call could not be made; says why in a short sentence."""
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory that can be had now; None where the system does not tell."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    try:
+        return _bytes_in(Path("/proc/meminfo"), "MemAvailable")
+    except (OSError, KeyError):
+        return None
+
+
+def peak_of(call: Call, device: str, before: int | None = None) -> int | None:
+    """Bytes at the peak of a call beyond `before` (what is there when it begins, where None); None: cannot be told."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() if before is None else before
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        before = resident_bytes() if before is None else before
+        # Linux keeps the high-water mark of the process's resident memory and lets us reset it.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        call()
+        return max(0, _bytes_in(Path("/proc/self/status"), "VmHWM") - before)
+    except (OSError, KeyError):
+        return None
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, what the allocator could give back not counted.
+
+    Raises:
+        OSError, KeyError: the system does not tell.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    return _bytes_in(Path("/proc/self/status"), "VmRSS")
+
+
+def probe_apart(make: Callable[..., "Probeable"], arguments: Sequence[Any], seconds: float) -> Probe:
+    """Memory and time of one call in a process of its own, which has nothing else in it.
+
+    Args:
+        make: a module's function that gives what to probe; called in the new process.
+        arguments: for `make`; they are pickled.
+        seconds: when to give up.
+
+    Raises:
+        ProbeError: the call failed, took too long, or its process was killed for want of memory.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_in_child, args=(sender, make, arguments, torch.get_num_threads(), os.getcwd()), daemon=False
+    )
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(seconds):
+            raise ProbeError(f"took more than {seconds:.0f} s")
+        found = receiver.recv()
+    except EOFError:
+        process.join()
+        raise ProbeError(f"its process ended with code {process.exitcode}, for want of memory as it seems") from None
+    finally:
+        if process.is_alive():
+            process.join(timeout=1)
+        if process.is_alive():
+            process.terminate()
+        process.join()
+        receiver.close()
+    if isinstance(found, str):
+        raise ProbeError(found)
+    return found
+
+
+class Probeable(NamedTuple):
+    """A call to probe.
+
+    Attributes:
+        make: allocates what the call needs, and gives the call.
+        counts_all: whether what `make` allocates counts (a model's weights), or the call alone.
+        compiles: whether a first call is needed that does not count.
+    """
+
+    make: Callable[[], Call]
+    counts_all: bool
+    compiles: bool
+
+
+def probe(what: Probeable, device: str) -> Probe:
+    """Memory and time of one call, in this process."""
+    before = None
+    if what.counts_all:
+        before = torch.cuda.memory_allocated() if torch.device(device).type == "cuda" else resident_bytes()
+    call = what.make()
+    if what.compiles:
+        call()
+    seconds = 0.0
+
+    def timed() -> None:
+        nonlocal seconds
+        seconds = time_call(call, device)
+
+    return Probe(peak_of(timed, device, before), seconds)
+
+
+def _in_child(
+    sender: Connection, make: Callable[..., Probeable], arguments: Sequence[Any], threads: int, folder: str
+) -> None:
+    os.chdir(folder)
+    torch.set_num_threads(threads)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        # Every tensor of some size gets pages of its own and gives them back: the peak is what is in use.
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**16)
+    try:
+        sender.send(probe(make(*arguments), "cpu"))
+    except Exception as error:
+        sender.send(in_short(error))
+    finally:
+        sender.close()
+
+
+def in_short(error: BaseException) -> str:
+    """An error's type and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _bytes_in(path: Path, field: str) -> int:
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    raise KeyError(field)
