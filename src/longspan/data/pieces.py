@@ -1,7 +1,4 @@
-"""What the pieces of a vocabulary are in text: where words begin, how many characters each stands for."""
-
-import json
-from typing import Any
+"""What the pieces of a vocabulary are in text: which stand for none, and where words begin."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,35 +37,6 @@ def word_starts(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
     return np.array(begins)
 
 
-def character_counts(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
-    """Characters of text that each piece stands for, [V]; the space before a word counts, special pieces are 0.
-
-    A byte of a byte-level vocabulary counts where a character begins in it, so that the sum over a text is its length
-    (less what the tokenizer's normaliser drops). An unknown piece counts as one character.
-    """
-    pieces = _pieces(tokenizer)
-    is_special = special_pieces(tokenizer)
-    mark = _mark_of(pieces)
-    counts = np.zeros(len(pieces), dtype=np.int32)
-    byte_of = _byte_level_alphabet() if mark == _BYTE_LEVEL else {}
-    for place, piece in enumerate(pieces):
-        if piece is None or (is_special[place] and place != tokenizer.unk_token_id):
-            continue
-        if place == tokenizer.unk_token_id:
-            counts[place] = 1
-        elif mark == _BYTE_LEVEL:
-            # Bytes 10xxxxxx go on with a character.
-            counts[place] = sum((byte_of.get(character, 0) & 0xC0) != 0x80 for character in piece)
-        elif mark == _WORDPIECE:
-            # A word that begins follows a space.
-            counts[place] = len(piece) - 2 if piece.startswith(_WORDPIECE) else len(piece) + 1
-        elif len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-            counts[place] = (int(piece[3:5], 16) & 0xC0) != 0x80
-        else:
-            counts[place] = len(piece)
-    return counts
-
-
 def _pieces(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
     """The piece of every id, None where there is none."""
     vocabulary = tokenizer.get_vocab()
@@ -85,23 +53,3 @@ def _mark_of(pieces: list[str | None]) -> str | None:
     }
     mark = max(n_of_mark, key=n_of_mark.__getitem__)
     return mark if n_of_mark[mark] else None
-
-
-def _byte_level_alphabet() -> dict[str, int]:
-    """The character by which byte-level vocabularies write each byte (GPT-2's table) -> the byte."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A short hash of everything that decides which ids a text becomes."""
-    import hashlib
-
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    described = json.loads(backend.to_str()) if backend is not None else tokenizer.get_vocab()
-    if isinstance(described, dict):
-        # How much is cut or padded is not the tokenizer's matter here.
-        described = {name: part for name, part in described.items() if name not in ("truncation", "padding")}
-    text = json.dumps([described, sorted(tokenizer.all_special_ids)], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
