@@ -84,9 +84,7 @@ def as_question_answering(
         InputError: its family has no question answering head in transformers, or no such dropout.
     """
     config = copy.deepcopy(source.config)
-    for name, value in (("attention_dropout", attention_dropout), ("hidden_dropout", hidden_dropout)):
-        if value is not None:
-            setattr(config, _dropout_key(config, name), value)
+    set_dropout(config, attention_dropout=attention_dropout, hidden_dropout=hidden_dropout)
     cls: Any = _class_for(source)
     config.architectures = [cls.__name__]
     with torch.device("meta"):
@@ -148,6 +146,17 @@ def _class_for(source: PreTrainedModel) -> type[PreTrainedModel]:
         raise InputError(f"transformers has no question answering head for {source.config.model_type}")
     found: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(source.config)]
     return found[0] if isinstance(found, tuple) else found
+
+
+def set_dropout(config: Any, *, attention_dropout: float | None, hidden_dropout: float | None) -> None:
+    """Write the dropouts that are not None into `config`, under its family's names.
+
+    Raises:
+        InputError: the family has no such dropout.
+    """
+    for name, value in (("attention_dropout", attention_dropout), ("hidden_dropout", hidden_dropout)):
+        if value is not None:
+            setattr(config, _dropout_key(config, name), value)
 
 
 def _dropout_key(config: Any, name: str) -> str:

@@ -1,22 +1,17 @@
 """Everything of a run that comes before its first step: folder, arguments, data, model, windows."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from transformers import TrainingArguments
 
-from longspan.attention.products import cpu_computes_bf16
-from longspan.errors import InputError
 from longspan.tasks.question_answering import check_max_length, default_overlap
 from longspan.training.model import BuiltModel, build_model
 from longspan.training.qa_data import Questions, make_evaluation_windows, make_training_windows, read_questions
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.run_folder import RunFolder
 from longspan.training.trainer import WindowSet
-
-# What the Trainer must not decide here; everything else of TrainingArguments is the recipe's.
-_FIXED = {"remove_unused_columns": False}
+from longspan.training.trainer_arguments import make_arguments, precision_of
 
 
 class Prepared(NamedTuple):
@@ -48,7 +43,7 @@ def prepare(recipe: FinetuneRecipe) -> Prepared:
     """
     folder = RunFolder(recipe)
     resume_from = folder.check()
-    arguments = make_arguments(recipe, folder)
+    arguments = make_arguments(recipe, folder, evaluates=bool(recipe.eval_data), eval_strategy="epoch")
     train = read_questions(recipe, for_evaluation=False)
     evaluation = read_questions(recipe, for_evaluation=True)
     built = build_model(recipe)
@@ -107,57 +102,3 @@ def plan(recipe: FinetuneRecipe) -> dict[str, str]:
     if recipe.max_tokens is not None:
         lines["model"] += f", extended to {recipe.max_tokens:,} tokens, window {recipe.attention_window}"
     return lines
-
-
-def make_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArguments:
-    """The Trainer's arguments: the recipe's fields over transformers' defaults.
-
-    Raises:
-        InputError: transformers refuses a value, or the fields contradict each other.
-    """
-    has_device = torch.accelerator.is_available()
-    # transformers wants to be told that a run is on the processor; a recipe that says bf16 runs there too.
-    fields: dict[str, Any] = {"dataloader_pin_memory": has_device, "use_cpu": not has_device}
-    if recipe.eval_data:
-        fields["eval_strategy"] = "epoch"
-    fields |= recipe.training
-    if recipe.precision is not None:
-        if {"bf16", "fp16"} & recipe.training.keys():
-            raise InputError(f"{recipe.name}: precision and bf16 or fp16 say the same; remove one")
-        precision = resolve_precision(recipe.precision, use_cpu=bool(fields["use_cpu"]))
-        fields |= {"bf16": precision == "bf16", "fp16": precision == "fp16"}
-    for name, value in _FIXED.items():
-        if fields.get(name, value) != value:
-            raise InputError(f"{recipe.name}: {name} must be {value} for question answering; remove the field")
-    if fields.get("eval_strategy", "no") != "no" and not recipe.eval_data:
-        raise InputError(f"{recipe.name}: eval_strategy is {fields['eval_strategy']} but there is no eval_data; add it")
-    if fields.get("train_sampling_strategy") == "batch_rebalance":
-        raise InputError(f"{recipe.name}: train_sampling_strategy must be random, sequential or group_by_length")
-    # TensorBoard gets a callback of its own (`_tensorboard`), for a folder of its own.
-    others = [name for name in reports(recipe) if name != "tensorboard"]
-    fields |= _FIXED | {"output_dir": str(folder.checkpoints), "report_to": others or "none"}
-    try:
-        return TrainingArguments(**fields)
-    except (ValueError, ImportError, NotImplementedError) as error:
-        raise InputError(f"{recipe.name}: {error}") from error
-
-
-def precision_of(arguments: TrainingArguments) -> str:
-    """The arguments' precision by the name a recipe has for it."""
-    return "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
-
-
-def resolve_precision(precision: str, *, use_cpu: bool) -> str:
-    """What "auto" means on this machine: bf16 on a GPU or processor with instructions for it, else float32."""
-    if precision != "auto":
-        return precision
-    if not use_cpu:
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "float32"
-    return "bf16" if cpu_computes_bf16() else "float32"
-
-
-def reports(recipe: FinetuneRecipe) -> list[str]:
-    """Where the run is logged: TensorBoard unless the recipe says otherwise."""
-    wanted = recipe.training.get("report_to", "tensorboard")
-    names = wanted if isinstance(wanted, list) else [wanted]
-    return [name for name in names if name not in (None, "none")]

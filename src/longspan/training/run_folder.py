@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, replace_file, require_writable_directory
-from longspan.training.recipe import FinetuneRecipe
+from longspan.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ _FREE_ON_RESUME = {
 class RunFolder:
     """The output folder of one recipe."""
 
-    def __init__(self, recipe: FinetuneRecipe) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.root = Path(recipe.output_dir).expanduser()
         self.checkpoints = self.root / "checkpoints"
