@@ -89,6 +89,27 @@ class StepLog(_Row):
     values: dict[str, float]
 
 
+class LanguageModelScore(_Row):
+    """How well a masked language model fills in what is masked of one source, with contexts of one length.
+
+    The same tokens are asked for at every length, so that lengths, and before and after, can be compared.
+    """
+
+    when: Literal["initial", "final"] = Field(description="before the first step, or after the last")
+    dataset: str = Field(description="name of the source, or 'all' for all of them together")
+    language: str
+    n_tokens: int = Field(description="tokens that the model sees at once, special ones included")
+    n_predicted: int = Field(description="tokens asked for")
+    loss: float = Field(description="mean over them, in nats")
+    bits_per_token: float = Field(description='loss / ln 2: the "BPC" of the Longformer paper')
+    bits_per_character: float | None = Field(
+        None, description="bits of the tokens asked for, over the characters of text that these stand for"
+    )
+    loss_by_position: dict[str, float] = Field(
+        default_factory=dict, description="'first-last' position in the input -> mean loss there, in nats"
+    )
+
+
 class TrainingRecord(_Row):
     """One training run."""
 
@@ -103,6 +124,9 @@ class TrainingRecord(_Row):
     seconds: float
     peak_memory_gib: float
     counts: dict[str, int] = Field(default_factory=dict, description="repaired offsets, answers cut away, ...")
+    language_model: list[LanguageModelScore] = Field(
+        default_factory=list, description="of a pre-training run: before and after"
+    )
 
 
 class Score(_Row):
