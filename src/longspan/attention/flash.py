@@ -1,0 +1,382 @@
+"""Attention by the flash kernels that torch ships: the window of a whole batch is one call on sequences of any length.
+
+Global columns are a second call, merged by log-sum-exp. The backward hands each part the output and the log-sum-exp of
+the whole, as ring attention does, so that the gradients are those of one softmax over all keys. `flash_plan` has what
+the sequences are. Global tokens that do not start their sequences cannot be cut off: the window then sees those inside
+it, and plain products over blocks of queries add those outside.
+
+Padding in the midst of a sequence can be cut neither out (distances count positions) nor off. Vectors are then eight
+numbers wider: a number that is zero but at such padding, where it takes the score far below any other.
+
+The kernels are reached under the names that `torch.nn.attention.varlen` calls too, the same in torch 2.11 and 2.13, and
+overridden by `torch.nn.attention.activate_flash_attention_impl`; varlen itself offers no backward to call.
+
+N tokens of all rows, B*T  B batch rows  T tokens  H attention heads  D width per head  G global slots
+K queries of a block  M another number of tokens
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from longspan.attention.flash_plan import Block, Columns, Cuts, Group, Plan, make_plan, window_of
+from longspan.attention.global_rows import place_global_rows
+from longspan.attention.inputs import AttentionInputs
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.products import MATMUL, merge
+from longspan.attention.remembered import Remembered
+from longspan.attention.request import Request
+
+# As in `blocked`: finite, so that a query that sees no slot of a block gives it the weight 0 instead of NaN.
+_UNSEEN = -1e30
+# What queries and holes have in the additional columns; the product, times any sensible scale, is far below any score.
+_OF_QUERIES, _OF_HOLES = 2.0**7, -(2.0**15)
+_MORE_COLUMNS = 8
+_MAX_WIDTH = 256
+
+
+class Kernel(NamedTuple):
+    """One call of the library. Tests have another that runs on the CPU.
+
+    `forward(q_NHD, k_MHD, v_MHD, cuts, window, scale)` gives the output [N, H, D] and the log-sum-exp [H, N], float32.
+    `backward(grad_NHD, q_NHD, k_MHD, v_MHD, out_NHD, lse_HN, cuts, window, scale)` gives the gradients of q, k, v.
+    `window` is steps to the left and to the right, -1 for all.
+    """
+
+    forward: Callable[..., tuple[Tensor, Tensor]]
+    backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
+
+
+def _library_forward(
+    q: Tensor, k: Tensor, v: Tensor, cuts: Cuts, window: tuple[int, int], scale: float
+) -> tuple[Tensor, Tensor]:
+    out, lse, *_ = torch.ops.aten._flash_attention_forward(
+        q,
+        k,
+        v,
+        *cuts,
+        0.0,  # dropout
+        False,  # causal: the window says so
+        False,  # no debug mask
+        scale=scale,
+        window_size_left=window[0],
+        window_size_right=window[1],
+    )
+    return out, lse
+
+
+def _library_backward(
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    cuts: Cuts,
+    window: tuple[int, int],
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    # The state of random numbers, which only dropout reads.
+    state = torch.zeros(2, dtype=torch.uint64, device=q.device)
+    return torch.ops.aten._flash_attention_backward(
+        grad,
+        q,
+        k,
+        v,
+        out,
+        lse.contiguous(),
+        *cuts,
+        0.0,
+        False,
+        state,
+        state[:0],
+        scale=scale,
+        window_size_left=window[0],
+        window_size_right=window[1],
+    )
+
+
+_KERNEL = Kernel(_library_forward, _library_backward)
+_PLANS: Remembered[Plan] = Remembered(64)
+
+
+def reason_against_flash(request: Request) -> str | None:
+    """Why the library's kernels cannot serve a request, or None where they can."""
+    if request.device != "cuda" or torch.version.hip is not None:
+        return f"the kernels are CUDA's, and the tensors are on {'ROCm' if torch.version.hip else request.device}"
+    if request.dtype not in (torch.float16, torch.bfloat16):
+        return f"the kernels take float16 and bfloat16, not {str(request.dtype).removeprefix('torch.')}"
+    if request.width % 8 or request.width > _MAX_WIDTH:
+        return f"the kernels take a head width that is a multiple of 8, up to {_MAX_WIDTH}, not {request.width}"
+    if request.has_padding and request.width + _MORE_COLUMNS > _MAX_WIDTH:
+        return f"a head width of {request.width} leaves no room to mask padding in the midst of a row"
+    if request.is_exporting:
+        return "sequences are cut for one length, and what is exported takes others as well"
+    if request.dropout_p:
+        return "the kernels have no dropout on sequences of several lengths"
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    if not torch.backends.cuda.is_flash_attention_available():
+        return "this build of torch is without flash attention"
+    if torch.cuda.get_device_capability() < (8, 0):
+        return "the kernels need compute capability 8.0"
+    return None
+
+
+def attend_flash(inputs: AttentionInputs) -> Tensor:
+    """Attention through the library's flash kernels; output [B, H, T, D] of q's dtype, zero at padding."""
+    B, _, T, D = inputs.q_BHTD.shape
+    plan = plan_of(inputs)
+    q_NHD, k_NHD, v_NHD = (x.transpose(1, 2).flatten(0, 1) for x in (inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD))
+    scale = inputs.scale
+    if scale <= 0:
+        # The kernels take the largest score before they scale.
+        q_NHD, scale = q_NHD * scale, 1.0
+    if plan.has_holes:
+        assert inputs.is_token_BT is not None
+        q_NHD, k_NHD, v_NHD = _with_holes(q_NHD, k_NHD, v_NHD, ~inputs.is_token_BT.flatten()[:, None, None])
+    out_NHD = _Flash.apply(*(_aligned(x) for x in (q_NHD, k_NHD, v_NHD)), _Call(plan, inputs.pattern, (B, T), scale))
+    out_BHTD = out_NHD[..., :D].unflatten(0, (B, T)).transpose(1, 2)
+    if inputs.is_token_BT is not None:
+        out_BHTD = out_BHTD.masked_fill(~inputs.is_token_BT[:, None, :, None], 0)
+    return out_BHTD if plan.slots is None else place_global_rows(out_BHTD, inputs, plan.slots)
+
+
+def plan_of(inputs: AttentionInputs) -> Plan:
+    """The plan of a call, the one that an earlier layer made where it was given the same masks."""
+    B, H, T, _ = inputs.q_BHTD.shape
+    slots = None if inputs.global_rows is None else inputs.global_rows.slots
+    masks = [inputs.is_token_BT, inputs.is_global_BT, inputs.document_BT]
+    masks += [None, None] if slots is None else [slots.index_BG, slots.is_used_BG]
+    bounds = None if inputs.documents is None else inputs.documents.bounds
+    which = (inputs.pattern, B, H, T, inputs.q_BHTD.device, bounds, None if slots is None else slots[2:])
+    return _PLANS.get(masks, which, lambda: make_plan(inputs))
+
+
+def _with_holes(q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, is_hole_N11: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors with the additional columns that keep holes from being seen."""
+    more = (*q_NHD.shape[:2], _MORE_COLUMNS - 1)
+    of_queries = q_NHD.new_full((*more[:2], 1), _OF_QUERIES)
+    of_holes = torch.zeros_like(of_queries).masked_fill(is_hole_N11, _OF_HOLES)
+    zeros = q_NHD.new_zeros(more)
+    q_NHD = torch.cat([q_NHD, of_queries, zeros], dim=2)
+    k_NHD = torch.cat([k_NHD.masked_fill(is_hole_N11, 0), of_holes, zeros], dim=2)
+    return q_NHD, k_NHD, F.pad(v_NHD.masked_fill(is_hole_N11, 0), (0, _MORE_COLUMNS))
+
+
+def _aligned(x_NHD: Tensor) -> Tensor:
+    """`x_NHD` as the kernels load it: 16 bytes at a time, along the last axis."""
+    # A compiler's tensors begin where memory does, and it cannot trace the question.
+    starts_well = torch.compiler.is_compiling() or x_NHD.storage_offset() % 8 == 0
+    is_aligned = starts_well and all(step % 8 == 0 for step in x_NHD.stride()[:-1])
+    return x_NHD if is_aligned and x_NHD.stride(-1) == 1 else x_NHD.clone(memory_format=torch.contiguous_format)
+
+
+class _Call(NamedTuple):
+    plan: Plan
+    pattern: AttentionPattern
+    shape: tuple[int, int]  # B, T
+    scale: float
+
+
+class _Whole(NamedTuple):
+    """What a backward of any part is given."""
+
+    grad_NHD: Tensor
+    q_NHD: Tensor
+    k_NHD: Tensor
+    v_NHD: Tensor
+    out_NHD: Tensor
+    lse_HN: Tensor
+
+
+class _Flash(torch.autograd.Function):
+    """Local rows: windows, global columns, and the one softmax over both."""
+
+    @staticmethod
+    def forward(ctx: Any, q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, call: _Call) -> Tensor:
+        """Output [N, H, D]."""
+        out_NHD, lse_HN = _windows_forward(q_NHD, k_NHD, v_NHD, call)
+        if call.plan.columns is not None:
+            out_NHD, lse_HN = _columns_forward(q_NHD, k_NHD, v_NHD, out_NHD, lse_HN, call.plan.columns, call.scale)
+        for block in call.plan.blocks:
+            _block_forward(q_NHD, k_NHD, v_NHD, out_NHD, lse_HN, block, call)
+        ctx.save_for_backward(q_NHD, k_NHD, v_NHD, out_NHD, lse_HN)
+        ctx.call = call
+        return out_NHD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_NHD: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Gradients of q, k, v."""
+        whole, call = _Whole(grad_NHD.contiguous(), *ctx.saved_tensors), ctx.call
+        grads = _windows_backward(whole, call)
+        if call.plan.columns is not None:
+            _columns_backward(whole, grads, call.plan.columns, call.scale)
+        if call.plan.blocks:
+            _blocks_backward(whole, grads, call)
+        return *grads, None
+
+
+def _windows_forward(q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, call: _Call) -> tuple[Tensor, Tensor]:
+    groups = call.plan.groups
+    parts = [_group_forward(q_NHD, k_NHD, v_NHD, group, call) for group in groups]
+    if len(parts) == 1:
+        return parts[0]
+    out_NHD = q_NHD.new_empty(q_NHD.shape)
+    lse_HN = parts[0][1].new_empty(q_NHD.shape[1], q_NHD.shape[0])
+    for group, (out, lse) in zip(groups, parts, strict=True):
+        assert group.heads is not None
+        out_NHD.index_copy_(1, group.heads, out)
+        lse_HN.index_copy_(0, group.heads, lse)
+    return out_NHD, lse_HN
+
+
+def _group_forward(q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, group: Group, call: _Call) -> tuple[Tensor, Tensor]:
+    vectors = [_of_heads(x, group) for x in (q_NHD, k_NHD, v_NHD)]
+    n_heads = vectors[0].shape[1]
+    out, lse = _KERNEL.forward(
+        *(group.regroup(x) for x in vectors), group.cuts, window_of(call.pattern, group.cuts), call.scale
+    )
+    return group.ungroup(out, n_heads), group.ungroup_lse(lse, n_heads)
+
+
+def _of_heads(x_NHD: Tensor, group: Group) -> Tensor:
+    return x_NHD if group.heads is None else x_NHD.index_select(1, group.heads)
+
+
+def _windows_backward(whole: _Whole, call: _Call) -> list[Tensor]:
+    groups = call.plan.groups
+    grads = [] if len(groups) == 1 else [x.new_empty(x.shape) for x in whole[1:4]]
+    for group in groups:
+        grad, q, k, v, out = (group.regroup(_of_heads(x, group)) for x in whole[:5])
+        lse_HN = whole.lse_HN if group.heads is None else whole.lse_HN.index_select(0, group.heads)
+        lse, window = group.regroup_lse(lse_HN), window_of(call.pattern, group.cuts)
+        of_group = _KERNEL.backward(grad, q, k, v, out, lse, group.cuts, window, call.scale)
+        found = [group.ungroup(x, lse_HN.shape[0]) for x in of_group]
+        if group.heads is None:
+            return found
+        for total, part in zip(grads, found, strict=True):
+            total.index_copy_(1, group.heads, part)
+    return grads
+
+
+def _columns_forward(
+    q_NHD: Tensor,
+    k_NHD: Tensor,
+    v_NHD: Tensor,
+    out_NHD: Tensor,
+    lse_HN: Tensor,
+    columns: Columns,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """The output and log-sum-exp over the windows and the columns, from those over the windows."""
+    of_queries = columns.of_queries
+    k, v = (x.index_select(0, columns.of_keys) for x in (k_NHD, v_NHD))
+    if of_queries is None:
+        part = _KERNEL.forward(q_NHD, k, v, columns.cuts, (-1, -1), scale)
+        return _merge(out_NHD, lse_HN, *part)
+    part = _KERNEL.forward(q_NHD.index_select(0, of_queries), k, v, columns.cuts, (-1, -1), scale)
+    out, lse = _merge(out_NHD.index_select(0, of_queries), lse_HN.index_select(1, of_queries), *part)
+    return out_NHD.index_copy_(0, of_queries, out), lse_HN.index_copy_(1, of_queries, lse)
+
+
+def _merge(out_1: Tensor, lse_1: Tensor, out_2: Tensor, lse_2: Tensor) -> tuple[Tensor, Tensor]:
+    """One softmax over two sets of keys; outputs [N, H, D], log-sum-exps [H, N]. Nothing of float32's size is made."""
+    weight_NH1 = (lse_2 - lse_1).sigmoid_().mT[..., None].to(out_1.dtype)
+    return torch.lerp(out_1, out_2, weight_NH1), torch.logaddexp(lse_1, lse_2)
+
+
+def _columns_backward(whole: _Whole, grads: list[Tensor], columns: Columns, scale: float) -> None:
+    """Add the columns' part to the gradients of q, k, v."""
+    of_queries, of_keys = columns.of_queries, columns.of_keys
+    grad, q, k, v, out, lse = whole
+    k, v = (x.index_select(0, of_keys) for x in (k, v))
+    if of_queries is not None:
+        grad, q, out = (x.index_select(0, of_queries) for x in (grad, q, out))
+        lse = lse.index_select(1, of_queries)
+    grad_q, grad_k, grad_v = _KERNEL.backward(grad, q, k, v, out, lse, columns.cuts, (-1, -1), scale)
+    if of_queries is None:
+        grads[0] += grad_q
+    else:
+        grads[0].index_add_(0, of_queries, grad_q)
+    grads[1].index_add_(0, of_keys, grad_k)
+    grads[2].index_add_(0, of_keys, grad_v)
+
+
+class _Products(NamedTuple):
+    """Views of one block, [B, H, K, D] and [B, H, G, D], and what keeps its queries from seeing a slot twice."""
+
+    rows: slice
+    queries: slice
+    places_BG: Tensor  # of the slots, among the N
+    k_BHGD: Tensor
+    v_BHGD: Tensor
+    bias: Tensor
+
+    @staticmethod
+    def of(k_NHD: Tensor, v_NHD: Tensor, block: Block, call: _Call) -> "_Products":
+        assert call.plan.slots is not None
+        T = call.shape[1]
+        rows, queries, of_slots = block
+        device = k_NHD.device
+        index_BG, is_used_BG = (x[rows, of_slots] for x in call.plan.slots[:2])
+        places_BG = index_BG + T * torch.arange(rows.start, rows.stop, device=device)[:, None]
+        k_BHGD, v_BHGD = (x[places_BG].transpose(1, 2) for x in (k_NHD, v_NHD))
+        query_K1 = torch.arange(queries.start, queries.stop, device=device)[:, None]
+        index_B1G = index_BG[:, None]
+        is_seen = is_used_BG[:, None] & call.pattern.visible(query_K1, index_B1G, key_is_global=True)
+        dilations = call.pattern.dilations(k_NHD.shape[1])
+        is_seen_BHKG = torch.stack(
+            [
+                is_seen & ~call.pattern.in_window(query_K1, index_B1G, dilation=dilation)
+                for dilation in (dilations if len(set(dilations)) > 1 else dilations[:1])
+            ],
+            dim=1,
+        )
+        bias = torch.zeros(is_seen_BHKG.shape, dtype=torch.promote_types(k_NHD.dtype, torch.float32), device=device)
+        return _Products(rows, queries, places_BG, k_BHGD, v_BHGD, bias.masked_fill_(~is_seen_BHKG, _UNSEEN))
+
+    def of_queries(self, x_NHD: Tensor, call: _Call) -> Tensor:
+        return x_NHD.unflatten(0, call.shape)[self.rows, self.queries].transpose(1, 2)
+
+    def of_lse(self, lse_HN: Tensor, call: _Call) -> Tensor:
+        return lse_HN.unflatten(1, call.shape)[:, self.rows, self.queries].transpose(0, 1)
+
+
+def _block_forward(
+    q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, out_NHD: Tensor, lse_HN: Tensor, block: Block, call: _Call
+) -> None:
+    """Merge the slots outside of the windows into the output and the log-sum-exp of a block's queries, in place."""
+    its = _Products.of(k_NHD, v_NHD, block, call)
+    out_BHKD, lse_BHK = its.of_queries(out_NHD, call), its.of_lse(lse_HN, call)
+    q_BHKD = its.of_queries(q_NHD, call)
+    part = MATMUL.forward(q_BHKD, its.k_BHGD, its.v_BHGD, its.bias, call.scale, None)
+    out, lse = merge(out_BHKD, lse_BHK, *part)
+    out_BHKD.copy_(out)
+    lse_BHK.copy_(lse)
+
+
+def _blocks_backward(whole: _Whole, grads: list[Tensor], call: _Call) -> None:
+    """Add the blocks' part to the gradients of q, k, v."""
+    slots = call.plan.slots
+    assert slots is not None
+    n_tokens, n_heads, width = whole.k_NHD.shape
+    # Sums over blocks: in float32 at least.
+    sums_BGHD = [whole.lse_HN.new_zeros(*slots.index_BG.shape, n_heads, width) for _ in range(2)]
+    for block in call.plan.blocks:
+        its = _Products.of(whole.k_NHD, whole.v_NHD, block, call)
+        grad, q, out = (its.of_queries(x, call) for x in (whole.grad_NHD, whole.q_NHD, whole.out_NHD))
+        lse = its.of_lse(whole.lse_HN, call)
+        of_q, *of_slots = MATMUL.backward(grad, q, its.k_BHGD, its.v_BHGD, out, lse, its.bias, call.scale, None)
+        its.of_queries(grads[0], call).add_(of_q)
+        for total, part in zip(sums_BGHD, of_slots, strict=True):
+            total[block.rows, block.slots] += part.transpose(1, 2)
+    of_row_B1 = torch.arange(0, n_tokens, call.shape[1], device=slots.index_BG.device)[:, None]
+    for grad_NHD, total in zip(grads[1:], sums_BGHD, strict=True):
+        # Of a slot that is not used the sums are zero, wherever it points.
+        grad_NHD.index_add_(0, (slots.index_BG + of_row_B1).flatten(), total.flatten(0, 1).to(grad_NHD.dtype))
