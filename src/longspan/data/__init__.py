@@ -1,4 +1,4 @@
-"""files -> features: readers, concatenation, overlapping windows, packing, masking.
+"""files -> features: readers, concatenation, overlapping windows, corpora in blocks, masking.
 
 Names are loaded when first used: reading and concatenating need no torch.
 """
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from longspan.data.catalogue import CATALOGUE, load_qa_dataset
     from longspan.data.collate import QaCollator
     from longspan.data.concatenation import concatenate
+    from longspan.data.corpora import BlockDataset, Corpus, CorpusSource, load_corpus
     from longspan.data.examples import GoldAnswer, QaDataset, QaExample
     from longspan.data.qa_features import QaFeature, QaFeatures, make_qa_features
     from longspan.data.squad import read_squad
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _FILE_OF_NAME = {
     "CATALOGUE": "catalogue",
+    "BlockDataset": "corpora",
+    "Corpus": "corpora",
+    "CorpusSource": "corpora",
     "GoldAnswer": "examples",
     "QaCollator": "collate",
     "QaDataset": "examples",
@@ -24,6 +28,7 @@ _FILE_OF_NAME = {
     "QaFeature": "qa_features",
     "QaFeatures": "qa_features",
     "concatenate": "concatenation",
+    "load_corpus": "corpora",
     "load_qa_dataset": "catalogue",
     "load_text": "text",
     "make_qa_features": "qa_features",
@@ -32,6 +37,9 @@ _FILE_OF_NAME = {
 
 __all__ = [
     "CATALOGUE",
+    "BlockDataset",
+    "Corpus",
+    "CorpusSource",
     "GoldAnswer",
     "QaCollator",
     "QaDataset",
@@ -39,6 +47,7 @@ __all__ = [
     "QaFeature",
     "QaFeatures",
     "concatenate",
+    "load_corpus",
     "load_qa_dataset",
     "load_text",
     "make_qa_features",

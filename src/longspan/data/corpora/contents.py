@@ -1,0 +1,119 @@
+"""What a source holds at this moment: its files with their hashes, or a data set's fingerprint; and how to read it."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.readers import READERS
+from longspan.data.corpora.readers.hub import HubTexts, find_on_hub
+from longspan.data.corpora.sources import CorpusSource, SourceFile, find_files, is_hub
+from longspan.data.corpora.streams import Meter
+from longspan.errors import InputError
+from longspan.records import hash_file
+
+# A file whose time of change is this close to when it was hashed may have changed afterwards without another time.
+_UNSURE_NS = 2_000_000_000
+
+
+class FileState(BaseModel):
+    """A file as it was when it was hashed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    format: str
+    n_bytes: int
+    mtime_ns: int
+    hashed_at_ns: int
+    sha256: str
+
+
+class Contents(NamedTuple):
+    """A source that is ready to be read.
+
+    Attributes:
+        files: empty for a data set of the hub.
+        hub: None for files.
+        left_out: files of the source's folder that have no ending of a known format.
+    """
+
+    source: CorpusSource
+    files: list[FileState]
+    hub: HubTexts | None
+    left_out: list[Path]
+
+    @property
+    def sha256(self) -> str:
+        """Changes when the text does, or the order of the files. The file's own for a single one."""
+        if self.hub is not None:
+            return hashlib.sha256(self.hub.content.encode()).hexdigest()
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        return hashlib.sha256(json.dumps([[file.path, file.sha256] for file in self.files]).encode()).hexdigest()
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Size of all files; None for the hub."""
+        return None if self.hub is not None else sum(file.n_bytes for file in self.files)
+
+    def fragments(self, meter: Meter) -> Iterator[tuple[Reading, Iterator[Fragment]]]:
+        """For each file, how it is read and its fragments."""
+        text_field = self.source.text_field
+        if self.hub is not None:
+            reading = Reading(self.source.documents_of("hub"), text_field)
+            yield reading, self.hub.read(reading)
+        for file in self.files:
+            reading = Reading(self.source.documents_of(file.format), text_field)
+            yield reading, READERS[file.format](Path(file.path), reading, meter)
+
+    def require_unchanged(self) -> None:
+        """Raise an InputError if a file is not as it was when it was hashed."""
+        for file in self.files:
+            status = Path(file.path).stat()
+            if (status.st_size, status.st_mtime_ns) != (file.n_bytes, file.mtime_ns):
+                raise InputError(f"{file.path} changed while it was read; start again when it is complete")
+
+
+def look_at(source: CorpusSource, known: list[FileState]) -> Contents:
+    """Find the source's files and hash those that are not `known` with the same size and time of change.
+
+    Raises:
+        InputError: as `find_files` and `find_on_hub`; or a file may not be read.
+    """
+    if is_hub(source):
+        hub = find_on_hub(source.path, split=source.split, revision=source.revision, streaming=source.streaming)
+        return Contents(source, [], hub, [])
+    files, left_out = find_files(source)
+    states = {state.path: state for state in known}
+    return Contents(source, [_state_of(file, states.get(str(file.path.absolute()))) for file in files], None, left_out)
+
+
+def _state_of(file: SourceFile, known: FileState | None) -> FileState:
+    path = file.path.absolute()
+    now_ns = time.time_ns()
+    try:
+        status = path.stat()
+        is_known = (
+            known is not None
+            and (known.n_bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
+            and known.mtime_ns < known.hashed_at_ns - _UNSURE_NS
+        )
+        sha256 = known.sha256 if known is not None and is_known else hash_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: it was there a moment ago; leave the corpus alone while it is read") from None
+    except PermissionError:
+        raise InputError(f"{path} is not readable; change its permissions") from None
+    return FileState(
+        path=str(path),
+        format=file.format,
+        n_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        hashed_at_ns=known.hashed_at_ns if known is not None and is_known else now_ns,
+        sha256=sha256,
+    )

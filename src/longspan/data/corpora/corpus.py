@@ -1,0 +1,302 @@
+"""`load_corpus`: sources to tokens on the disk, and `Corpus`, the documents chosen of them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longspan.data.corpora.cache import Manifest, cache_source
+from longspan.data.corpora.encoder import Encoder, Frame, find_frame
+from longspan.data.corpora.shards import view_shard
+from longspan.data.corpora.sources import CorpusSource, parse_sources
+from longspan.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class TokenStore:
+    """The tokens of a cached source, memory-mapped: opened when first used, again in every process."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "manifest": self.manifest}
+
+    @cached_property
+    def document_starts(self) -> NDArray[np.int64]:
+        """int64 [documents + 1]: where each document's tokens start in the store, and where the last one's end."""
+        return np.load(self.folder / "document_starts.npy", mmap_mode="r")
+
+    @cached_property
+    def document_characters(self) -> NDArray[np.int64]:
+        """int64 [documents]: characters of each document's text."""
+        return np.load(self.folder / "document_characters.npy", mmap_mode="r")
+
+    @cached_property
+    def _batches(self) -> tuple[NDArray[np.int64], list[NDArray[np.int32]], list[NDArray[np.uint16]]]:
+        names = sorted(name for name in self.manifest.shards if name.endswith(".arrow"))
+        views = [view_shard(self.folder / name) for name in names]
+        ids = [batch for view in views for batch in view.ids]
+        n_characters = [batch for view in views for batch in view.n_characters]
+        return np.cumsum([0, *(len(batch) for batch in ids)]), ids, n_characters
+
+    def ids(self, start: int, stop: int) -> NDArray[np.int32]:
+        """int32 [stop - start]: tokens of the store."""
+        return self._slice(self._batches[1], np.int32, start, stop)
+
+    def n_characters(self, start: int, stop: int) -> NDArray[np.uint16]:
+        """uint16 [stop - start]: characters of the text that each of these tokens stands for."""
+        return self._slice(self._batches[2], np.uint16, start, stop)
+
+    def _slice(self, batches: list[Any], dtype: Any, start: int, stop: int) -> Any:
+        starts = self._batches[0]
+        out = np.empty(stop - start, dtype)
+        i = int(np.searchsorted(starts, start, side="right")) - 1
+        at = start
+        while at < stop:
+            end = min(stop, int(starts[i + 1]))
+            out[at - start : end - start] = batches[i][at - starts[i] : end - starts[i]]
+            at, i = end, i + 1
+        return out
+
+
+@dataclass(frozen=True)
+class SourceTokens:
+    """Some documents of a cached source.
+
+    Attributes:
+        source: as it was asked for.
+        store: all its tokens.
+        documents: int64, numbers of the documents chosen, ascending; each has a token at least.
+        left_out: why -> how many documents are not among them.
+    """
+
+    source: CorpusSource
+    store: TokenStore
+    documents: NDArray[np.int64]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """int64 [documents]: where each document's tokens start in the store."""
+        return self.store.document_starts[self.documents]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [documents]: tokens of each."""
+        return self.store.document_starts[self.documents + 1] - self.starts
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all documents chosen."""
+        return int(self.lengths.sum())
+
+    @property
+    def n_characters(self) -> int:
+        """Characters of all documents chosen."""
+        return int(self.store.document_characters[self.documents].sum())
+
+    @property
+    def sha256(self) -> str:
+        """Of the source's files, as they were tokenised."""
+        return self.store.manifest.sha256
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokens of several sources on the disk.
+
+    Attributes:
+        sources: in the order given.
+        frame: the special tokens of the tokenizer that made them.
+        tokenizer_fingerprint: SHA-256 of what decides its tokens.
+        notes: what was said while loading: caches made anew, files left out.
+    """
+
+    sources: tuple[SourceTokens, ...]
+    frame: Frame
+    tokenizer_fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all sources, without special tokens."""
+        return sum(source.n_tokens for source in self.sources)
+
+    @property
+    def n_characters(self) -> int:
+        """Characters of the text of all sources."""
+        return sum(source.n_characters for source in self.sources)
+
+    @property
+    def n_documents(self) -> int:
+        """Documents of all sources."""
+        return sum(len(source.documents) for source in self.sources)
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Name of each source -> SHA-256 of its text, for a record's `Made`."""
+        return {source.source.label: source.sha256 for source in self.sources}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for the same documents, tokenizer and weights: what a resumed run compares."""
+        told = [self.tokenizer_fingerprint]
+        for source in self.sources:
+            chosen = hashlib.sha256(np.ascontiguousarray(source.documents).tobytes()).hexdigest()
+            made_for = source.store.manifest.made_for | {"path": ""}  # the same files may lie elsewhere
+            told += [source.sha256, chosen, json.dumps(made_for, sort_keys=True), str(source.source.weight)]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+    def split(self, held_out: float | int, *, seed: int = 0) -> tuple["Corpus", "Corpus"]:
+        """The corpus without some of its documents, and those: for training and for validation.
+
+        Documents are drawn in each source by themselves. A document's place in the draw depends on the seed and its
+        number alone.
+
+        Args:
+            held_out: share of each source's documents (a float under 1), or their number (an int).
+            seed: draws others.
+
+        Raises:
+            InputError: nothing would be held out of a source, or nothing left of it.
+        """
+        train, validation = [], []
+        for i, source in enumerate(self.sources):
+            n = held_out if isinstance(held_out, int) else round(held_out * len(source.documents))
+            n = max(n, 1) if held_out > 0 else n
+            if not 0 < n < len(source.documents):
+                raise InputError(
+                    f"{source.source.label}: {n} of {len(source.documents)} documents cannot be held out; name other "
+                    "files for validation, or hold out another share"
+                )
+            order = np.argsort(_draw(source.documents, seed, i), kind="stable")
+            out = np.zeros(len(source.documents), bool)
+            out[order[:n]] = True
+            train.append(replace(source, documents=source.documents[~out]))
+            validation.append(replace(source, documents=source.documents[out]))
+        return replace(self, sources=tuple(train)), replace(self, sources=tuple(validation))
+
+    def summary(self) -> dict[str, Any]:
+        """Counts of the whole and of each source, as a record keeps them and `longspan ls` shows them."""
+        return {
+            "n_sources": len(self.sources),
+            "n_documents": self.n_documents,
+            "n_tokens": self.n_tokens,
+            "n_characters": self.n_characters,
+            "sources": [_summary(source) for source in self.sources],
+            "notes": list(self.notes),
+        }
+
+
+def load_corpus(
+    sources: Sequence[CorpusSource | dict[str, Any] | str],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    cache_dir: str | Path,
+    n_processes: int | None = None,
+    progress: bool = True,
+) -> Corpus:
+    """Tokenise sources, or find them tokenised in `cache_dir`.
+
+    A source is tokenised once for each tokenizer. Its cache is used again while its files hold the same bytes, made
+    anew when they don't (and that is said), and continued when a run that made it was killed. `weight`, `fraction`,
+    `min_tokens`, `min_characters`, `language` and `name` may change without tokenising again. Memory does not grow
+    with the corpus: tokens stay on the disk, memory-mapped.
+
+    Args:
+        sources: paths, mappings of `CorpusSource`'s fields, or `CorpusSource`s.
+        tokenizer: of transformers; a fast one tells where its tokens stand in the text, a slow one does not
+            (`longspan.data.corpora.encoder`).
+        cache_dir: folder of the caches; made if need be. Several processes may use it at once.
+        n_processes: that tokenise; as many as there are cores where None.
+        progress: show a bar.
+
+    Raises:
+        InputError: a source is wrong or cannot be read (the message has file and line, byte or field), it holds no
+            text, none of its documents is long enough, or the cache cannot be written.
+    """
+    parsed = parse_sources(sources)
+    if n_processes is None:
+        n_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if n_processes < 1:
+        raise InputError(f"n_processes is {n_processes}; it has to be 1 or more")
+    encoder = Encoder(tokenizer)
+    frame = find_frame(tokenizer)
+    found: list[SourceTokens] = []
+    notes: list[str] = []
+    for source in parsed:
+        folder, manifest, some = cache_source(
+            source, encoder, Path(cache_dir).absolute(), n_processes=n_processes, progress=progress
+        )
+        notes += some
+        found.append(_choose(source, TokenStore(folder, manifest)))
+    return Corpus(tuple(found), frame, encoder.fingerprint, tuple(notes))
+
+
+def _choose(source: CorpusSource, store: TokenStore) -> SourceTokens:
+    """The documents that are long enough, and of these the share asked for."""
+    counts = store.manifest.counts
+    lengths = np.diff(store.document_starts)
+    is_chosen = lengths > 0
+    left_out = {"empty": counts.n_empty + int((~is_chosen).sum())}
+    for name, is_fit in (
+        ("under min_tokens", lengths >= source.min_tokens),
+        ("under min_characters", np.asarray(store.document_characters) >= source.min_characters),
+    ):
+        left_out[name] = int((is_chosen & ~is_fit).sum())
+        is_chosen &= is_fit
+    chosen = np.flatnonzero(is_chosen)
+    if not len(chosen):
+        raise InputError(
+            f"{source.label}: none of its {len(lengths):,} documents has {source.min_tokens:,} tokens and "
+            f"{source.min_characters:,} characters (the longest has {int(lengths.max()):,} tokens); ask for less"
+        )
+    n = max(round(source.fraction * len(chosen)), 1)
+    if n < len(chosen):
+        left_out["outside the fraction"] = len(chosen) - n
+        chosen = np.sort(chosen[np.argsort(_draw(chosen, 0, 0), kind="stable")[:n]])
+    return SourceTokens(source, store, chosen, {why: n for why, n in left_out.items() if n})
+
+
+def _draw(documents: NDArray[np.int64], seed: int, source: int) -> NDArray[np.uint64]:
+    """A number for each document that looks random and depends on nothing but its own and the seed (splitmix64)."""
+    with np.errstate(over="ignore"):
+        x = documents.astype(np.uint64) + np.uint64(1)
+        for salt in (seed % 2**64, source):
+            x = (x ^ np.uint64(salt)) + np.uint64(0x9E3779B97F4A7C15)
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            x ^= x >> np.uint64(31)
+    return x
+
+
+def _summary(source: SourceTokens) -> dict[str, Any]:
+    manifest = source.store.manifest
+    lengths = source.lengths
+    return {
+        "name": source.source.label,
+        "path": source.source.path,
+        "language": source.source.language,
+        "weight": source.source.weight,
+        "n_files": len(manifest.files),
+        "n_bytes": sum(file.n_bytes for file in manifest.files),
+        "n_documents": len(source.documents),
+        "n_tokens": int(lengths.sum()),
+        "n_characters": source.n_characters,
+        "longest_tokens": int(lengths.max()),
+        "median_tokens": int(np.median(lengths)),
+        "left_out": source.left_out,
+        "n_unsafe_cuts": manifest.counts.n_unsafe_cuts,
+        "sha256": source.sha256,
+        "cache": str(source.store.folder),
+    }

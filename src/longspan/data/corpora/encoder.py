@@ -1,0 +1,164 @@
+"""A tokenizer as the corpora need it: whole texts to ids and characters, in any process, with a fingerprint."""
+
+import gc
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longspan.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_MOST_CHARACTERS = np.iinfo(np.uint16).max
+
+
+class Encoded(NamedTuple):
+    """Texts as tokens, one text after the other.
+
+    Attributes:
+        ids: int32 [tokens].
+        n_characters: uint16 [tokens], of the text, that each token stands for: from where it starts to where the next
+            one does, so that the texts' characters are all counted, once each.
+        n_tokens: int64 [texts].
+    """
+
+    ids: NDArray[np.int32]
+    n_characters: NDArray[np.uint16]
+    n_tokens: NDArray[np.int64]
+
+
+class Frame(NamedTuple):
+    """The special tokens that the tokenizer puts around one text, and the one between documents (None: it has none)."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    separator: int | None
+    pad: int
+
+
+class Encoder:
+    """A tokenizer without truncation, padding and special tokens. Can be sent to other processes.
+
+    A fast tokenizer tells where in the text its tokens stand. A slow one does not: the characters of a text are then
+    spread evenly over its tokens, which keeps their sum.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        if tokenizer.is_fast:
+            backend: Any = tokenizer.backend_tokenizer  # also known as a plain attribute, of several types
+            options = json.loads(backend.to_str())
+            options |= {"truncation": None, "padding": None}
+            self._fast: str | None = json.dumps(options, ensure_ascii=False)
+            self._slow: bytes | None = None
+        else:
+            self._fast, self._slow = None, pickle.dumps(tokenizer)
+        self.fingerprint = _fingerprint(tokenizer, self._fast)
+        self._loaded: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_loaded": None}
+
+    @property
+    def _tokenizer(self) -> Any:
+        if self._loaded is None:
+            if self._fast is not None:
+                import tokenizers
+
+                self._loaded = tokenizers.Tokenizer.from_str(self._fast)
+            else:
+                assert self._slow is not None
+                self._loaded = pickle.loads(self._slow)
+        return self._loaded
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of each text."""
+        if self._fast is None:
+            return self._tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def encode(self, texts: list[str], skipped: list[int]) -> Encoded:
+        """The tokens of texts, less the first `skipped` of each, whose characters go to the first token that stays."""
+        if self._fast is None:
+            lists = self.ids(texts)
+            starts = [
+                np.linspace(0, len(text), len(ids), endpoint=False, dtype=np.int64)
+                for text, ids in zip(texts, lists, strict=True)
+            ]
+        else:
+            found = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+            lists = [encoding.ids for encoding in found]
+            starts = [_starts(encoding.offsets) for encoding in found]
+        n_characters = [_tile(some, n, len(text)) for some, n, text in zip(starts, skipped, texts, strict=True)]
+        n_tokens = np.array([len(some) for some in n_characters], np.int64)
+        kept = chain.from_iterable(ids[n:] if n else ids for ids, n in zip(lists, skipped, strict=True))
+        ids = np.fromiter(kept, np.int32, int(n_tokens.sum()))
+        return Encoded(ids, np.concatenate([np.zeros(0, np.uint16), *n_characters]), n_tokens)
+
+
+def _starts(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:
+    flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
+    return np.maximum.accumulate(flat[::2]) if len(flat) else flat
+
+
+def _tile(starts: NDArray[np.int64], n_skipped: int, n_characters: int) -> NDArray[np.uint16]:
+    """Characters of each token when each stands for all up to the start of the next, the first from 0."""
+    starts = starts[n_skipped:].copy()
+    starts[:1] = 0
+    counts = np.diff(starts, append=n_characters) if len(starts) else starts
+    return np.minimum(counts, _MOST_CHARACTERS).astype(np.uint16)
+
+
+def find_frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
+    """What the tokenizer puts around a text, looked up by tokenising one.
+
+    Raises:
+        InputError: it has no padding token and no end-of-text token that could stand for it.
+    """
+    bare = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    framed = list(tokenizer("a")["input_ids"])
+    at = next(i for i in range(len(framed) - len(bare) + 1) if framed[i : i + len(bare)] == bare)
+    separator = next((i for i in (tokenizer.sep_token_id, tokenizer.eos_token_id) if isinstance(i, int)), None)
+    pad = next((i for i in (tokenizer.pad_token_id, separator) if isinstance(i, int)), None)
+    if pad is None:
+        raise InputError("the tokenizer has no padding token: set tokenizer.pad_token before making blocks")
+    return Frame(tuple(framed[:at]), tuple(framed[at + len(bare) :]), separator, pad)
+
+
+def _fingerprint(tokenizer: "PreTrainedTokenizerBase", fast: str | None) -> str:
+    """SHA-256 of everything that decides the tokens of a text."""
+    if fast is not None:
+        told = fast
+    else:
+        own = {key: repr(value) for key, value in tokenizer.init_kwargs.items() if "file" not in key}
+        told = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()), sorted(own.items())])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+@contextmanager
+def one_thread_without_garbage() -> Iterator[None]:
+    """Tokenise in this thread alone, and without Python's search for garbage.
+
+    The lists of offsets have millions of small tuples and no cycles: looking for those takes longer than making them.
+    """
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    was_enabled = gc.isenabled()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOKENIZERS_PARALLELISM"]
+        else:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
+        if was_enabled:
+            gc.enable()

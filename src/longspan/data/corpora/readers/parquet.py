@@ -1,0 +1,51 @@
+"""Parquet: one row a record, the text in a named column."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.readers.records import documents_of_records
+from longspan.data.corpora.streams import Meter
+from longspan.errors import InputError
+
+_ROWS_AT_ONCE = 64
+
+
+def read_parquet(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
+    """The texts in the column `reading.text_field`.
+
+    Raises:
+        InputError: there is no such file, it is not Parquet or cut, has no such column, or a row has no text in it.
+    """
+    return documents_of_records(_texts(path, reading.text_field, meter), reading.documents)
+
+
+def _texts(path: Path, column: str, meter: Meter) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    before, size = meter.n_bytes, path.stat().st_size
+    try:
+        # Neither option of a Parquet file that would read whole row groups ahead.
+        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            names = file.schema_arrow.names
+            if column not in names:
+                raise InputError(
+                    f"{path} has no column {column!r}; it has {', '.join(map(repr, names))}. "
+                    "Name the one with the text: text_field"
+                )
+            n_read = 0
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+                texts = batch.column(0)
+                if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+                    raise InputError(f"{path}: column {column!r} holds {texts.type}, not text")
+                for i, text in enumerate(texts.to_pylist()):
+                    if text is None:
+                        raise InputError(f"{path}: row {n_read + i + 1:,} has no text in {column!r}")
+                    yield text
+                n_read += len(texts)
+                meter.n_bytes = before + size * n_read // max(file.metadata.num_rows, 1)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as Parquet ({error}); it is damaged, cut, or another format"
+        ) from error

@@ -1,0 +1,16 @@
+"""Plain text and WikiText: one file a document, or documents between blank lines, lines or headings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from longspan.data.corpora.fragments import SPLITTERS, Fragment, Reading
+from longspan.data.corpora.streams import Meter, text_chunks
+
+
+def read_text_file(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
+    """The documents of a UTF-8 file, split as `reading.documents` says.
+
+    Raises:
+        InputError: the file cannot be read, is not UTF-8 (with the byte), or its compressed data is broken or cut.
+    """
+    return SPLITTERS[reading.documents](text_chunks(path, meter))
