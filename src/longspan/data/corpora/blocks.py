@@ -189,7 +189,7 @@ class BlockDataset(Dataset[dict[str, Any]]):
         return torch.from_numpy(filled)
 
     def _framed_documents(self, segments: list[Segment]) -> dict[str, list[NDArray[Any]]]:
-        """Special tokens in order, and for each place of the block: is it text, of which document, at which position."""
+        """Special tokens in order, and for each place of the block: is it text, whose document, at which position."""
         before, after = self.corpus.frame.before, self.corpus.frame.after
         columns: dict[str, list[NDArray[Any]]] = {"special": [], "is_text": [], "document": [], "position": []}
         for i, segment in enumerate(segments):

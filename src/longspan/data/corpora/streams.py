@@ -143,9 +143,16 @@ class _Zst:
         return some
 
 
-_OPENERS: dict[str, Any] = {
-    ".gz": lambda _, raw: gzip.GzipFile(fileobj=raw),
-    ".xz": lambda _, raw: lzma.LZMAFile(raw),
-    ".bz2": lambda _, raw: bz2.BZ2File(raw),
-    ".zst": _Zst,
-}
+def _gz(_: Path, raw: IO[bytes]) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw)
+
+
+def _xz(_: Path, raw: IO[bytes]) -> lzma.LZMAFile:
+    return lzma.LZMAFile(raw)
+
+
+def _bz2(_: Path, raw: IO[bytes]) -> bz2.BZ2File:
+    return bz2.BZ2File(raw)
+
+
+_OPENERS: dict[str, Any] = {".gz": _gz, ".xz": _xz, ".bz2": _bz2, ".zst": _Zst}
