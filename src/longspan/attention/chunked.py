@@ -128,11 +128,11 @@ class _Chunks:
             self.n_chunks = (n_tokens + 2 * span - 2) // span
         else:
             self.n_chunks = (n_tokens + span - 1) // span
+        self.n_padded = self.n_chunks * span
 
     def of_queries(self, x_BHTD: Tensor) -> Tensor:
         """[B, H, T, D] to [B r, H, N, K, D]; zeros behind the last token."""
-        n_padded = self.n_chunks * self.length * self.dilation
-        x_BHTD = F.pad(x_BHTD, (0, 0, 0, n_padded - self.n_tokens))
+        x_BHTD = F.pad(x_BHTD, (0, 0, 0, self.n_padded - self.n_tokens))
         if self.dilation == 1:
             return x_BHTD.unflatten(2, (self.n_chunks, self.length))
         x_BHNKrD = x_BHTD.unflatten(2, (self.n_chunks, self.length, self.dilation))
@@ -147,9 +147,10 @@ class _Chunks:
     def back(self, x_BHNKD: Tensor) -> Tensor:
         """[B r, H, N, K, D] to [B, H, T, D]."""
         if self.dilation > 1:
-            x_BHNKrD = x_BHNKD.unflatten(0, (-1, self.dilation)).permute(0, 2, 3, 4, 1, 5)
-            x_BHNKD = x_BHNKrD.flatten(3, 4)
-        x_BHTD = x_BHNKD.flatten(2, 3)
+            x_BHNKD = x_BHNKD.unflatten(0, (-1, self.dilation)).permute(0, 2, 3, 4, 1, 5)
+        B, H, D = x_BHNKD.shape[0], x_BHNKD.shape[1], x_BHNKD.shape[-1]
+        # By way of one axis: merging N and K alone would ask, in a traced graph, whether one divides their product.
+        x_BHTD = x_BHNKD.flatten().view(B, H, self.n_padded, D)
         if torch.compiler.is_exporting():
             # A view's strides differ from a whole tensor's except at some lengths: another condition.
             return x_BHTD.index_select(2, torch.arange(self.n_tokens, device=x_BHTD.device))

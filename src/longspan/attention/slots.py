@@ -4,7 +4,7 @@ B batch rows  T tokens  H attention heads  D width per head  G global slots  C m
 """
 
 from bisect import bisect_left
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,15 +36,31 @@ class GlobalSlots(NamedTuple):
     def find(is_global_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
         """Slots of a dynamic set, as many as the row with most has; None where no row has any.
 
-        The number of slots depends on the data, so that this waits for the device once.
+        The number of slots depends on the data, so that this waits for the device once. What is exported finds it
+        when it runs, and then has one slot at least.
         """
         count_B = is_global_BT.sum(dim=1)
+        if torch.compiler.is_exporting():
+            return GlobalSlots._traced(is_global_BT, count_B)
         n_slots = int(count_B.max())
         if n_slots == 0:
             return None
         # A stable sort of "not global" puts the global positions first, in ascending order.
         index_BG = (~is_global_BT).to(torch.uint8).argsort(dim=1, stable=True)[:, :n_slots]
         is_used_BG = torch.arange(n_slots, device=is_global_BT.device) < count_B[:, None]
+        return GlobalSlots(index_BG.masked_fill(~is_used_BG, 0), is_used_BG)
+
+    @staticmethod
+    def _traced(is_global_BT: Tensor, count_B: Tensor) -> "GlobalSlots":
+        """`find` in operations that a graph may hold whatever the number of slots turns out to be."""
+        # Not int(...), which would need the number while tracing.
+        n_slots = cast(int, count_B.max().clamp(min=1).item())
+        torch._check(n_slots >= 1)
+        torch._check(n_slots <= is_global_BT.shape[1])
+        nth_G = torch.arange(n_slots, device=is_global_BT.device) + 1
+        # The first position by which so many global tokens have come.
+        index_BG = (is_global_BT.cumsum(dim=1)[:, None] >= nth_G[:, None]).to(torch.uint8).argmax(dim=2)
+        is_used_BG = nth_G <= count_B[:, None]
         return GlobalSlots(index_BG.masked_fill(~is_used_BG, 0), is_used_BG)
 
     @staticmethod
@@ -75,10 +91,14 @@ class GlobalSlots(NamedTuple):
 
         Never looks at the data: shapes are static, nothing waits for the device.
         """
-        # An exported graph has as many slots whatever the length, and lengths from there on.
-        n_slots = n_global if torch.compiler.is_exporting() else min(n_global, is_token_BT.shape[1])
-        if n_slots == 0:
+        if n_global == 0:
             return None
+        if torch.compiler.is_exporting():
+            # One graph for all lengths, so that they begin where all slots have room.
+            torch._check(is_token_BT.shape[1] > n_global)
+            n_slots = n_global
+        else:
+            n_slots = min(n_global, is_token_BT.shape[1])
         is_used_BG = is_token_BT[:, :n_slots]
         position_G = torch.arange(n_slots, device=is_token_BT.device)
         return GlobalSlots(torch.where(is_used_BG, position_G, 0), is_used_BG, are_first=True)
@@ -109,6 +129,12 @@ class GlobalSlots(NamedTuple):
         shape = (self.index_BG.shape[0], n_tokens)
         count_BT = torch.zeros(shape, dtype=torch.int32, device=self.index_BG.device)
         return count_BT.scatter_add(1, self.index_BG, self.is_used_BG.to(torch.int32)) > 0
+
+
+def rows_at(x_BTC: Tensor, index_BG: Tensor) -> Tensor:
+    """The vectors at some positions of each row, [B, G, C]."""
+    # take_along_dim says the same, but a traced graph with it holds for one shape only.
+    return x_BTC.gather(1, index_BG[:, :, None].expand(-1, -1, x_BTC.shape[2]))
 
 
 class GlobalRows(NamedTuple):
