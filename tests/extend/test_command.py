@@ -25,7 +25,7 @@ def test_the_command_extends_prints_the_proof_and_saves(make_model, saved, tmp_p
     [
         (["--max_tokens", "30"], "max_tokens is 30, below the 40 tokens"),
         (["--attention_window", "5"], "must be even"),
-        (["--attention_window", "4,6,8"], "lists 3 windows and the model has 2 layers"),
+        (["--attention_window", "4,6,8"], "lists 3 values, but the model has 2 layers"),
         (["--attention_window", "wide"], "--attention_window takes a number"),
         (["--positions", "rope"], "positions must be one of"),
         (["--proof", "much"], "proof must be one of"),

@@ -285,7 +285,7 @@ def test_a_source_that_gives_nan_is_named(make_model):
         ({"attention_window": 0}, "must be even and above 0, not 0"),
         ({"attention_window": -2}, "must be even and above 0, not -2"),
         ({"attention_window": [4, 5]}, "must be even and above 0, not 5"),
-        ({"attention_window": [4]}, "lists 1 windows and the model has 2 layers"),
+        ({"attention_window": [4]}, "lists 1 values, but the model has 2 layers"),
         ({"attention_window": 4.0}, "must be a whole number"),
         ({"positions": "rope"}, "positions must be one of"),
         ({"proof": "long"}, "proof must be one of"),

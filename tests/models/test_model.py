@@ -7,6 +7,7 @@ from torch import nn
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models import self_attention
+from longspan.models.plan import plan_attention
 
 ROWS = ([23, 5, 14], [[0, 20], [], [13]])
 
@@ -64,7 +65,7 @@ def test_plan_goes_from_device_to_device_like_any_argument(tiny_model, batch):
     inputs = batch([23, 5], [[0, 20], [1]])
     is_token_BT, is_global_BT = inputs["attention_mask"] > 0, inputs["global_attention_mask"] > 0
     config = tiny_model().config
-    plan = self_attention.plan_attention(config, (2, 23), torch.device("cpu"), is_token_BT, is_global_BT)
+    plan = plan_attention(config, (2, 23), torch.device("cpu"), is_token_BT, is_global_BT)
     moved = send_to_device(plan, "meta")
     assert type(moved) is type(plan)
     assert moved.patterns == plan.patterns
@@ -79,11 +80,11 @@ def test_global_slots_are_found_once_and_only_they_are_projected(tiny_model, bat
     attention = model.encoder.layer[1].attention.self
     for name in ("query_global", "key_global", "value_global"):
         getattr(attention, name).register_forward_hook(lambda _, x, y, name=name: seen.append((name, x[0].shape[1])))
-    model(**batch([23, 5], [[0, 20], [1]]))
+    model(**batch([23, 22], [[0, 20], [1]]))
     assert len(finds) == 1
     assert seen == [("query_global", 2), ("key_global", 23), ("value_global", 23)]
     seen.clear()
-    model(**batch([23, 5], [[], []]))
+    model(**batch([23, 22], [[], []]))
     assert not seen
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from longspan.attention.pattern import AttentionPattern
 from longspan.errors import InputError
 from longspan.extend.families import Family, Kind, refuse
 from longspan.models import LongformerConfig
+from longspan.models.config import attention_windows
 
 # Configuration keys that mean the same in every family and in the Longformer.
 _CARRIED_KEYS = (
@@ -47,19 +47,6 @@ def require_max_tokens(max_tokens: int, old_max_tokens: int) -> None:
             f"max_tokens is {max_tokens}, below the {old_max_tokens} tokens that the model takes already; "
             f"give at least {old_max_tokens}"
         )
-
-
-def _require_windows(attention_window: int | Sequence[int], n_layers: int) -> list[int]:
-    windows = list(attention_window) if isinstance(attention_window, Sequence) else [attention_window] * n_layers
-    if len(windows) != n_layers:
-        raise InputError(
-            f"attention_window lists {len(windows)} windows and the model has {n_layers} layers; give one each"
-        )
-    for window in windows:
-        if not isinstance(window, int):
-            raise InputError(f"attention_window must be a whole number, or a list of them, not {window!r}")
-        AttentionPattern.from_attention_window(window)  # the one place that knows what a window may be
-    return windows
 
 
 def make_config(
@@ -104,7 +91,7 @@ def make_config(
     return LongformerConfig(
         **values,
         sep_token_id=sep,
-        attention_window=_require_windows(attention_window, values["num_hidden_layers"]),
+        attention_window=list(attention_windows(attention_window, values["num_hidden_layers"])),
         max_position_embeddings=max_tokens + old.pad_token_id + 1,
         id2label=copy.copy(old.id2label),
         label2id=copy.copy(old.label2id),

@@ -1,4 +1,4 @@
-"""`LongformerConfig`: transformers' keys with transformers' meaning, and four more; and the patterns they stand for."""
+"""`LongformerConfig`: transformers' keys with transformers' meaning, and more; and the patterns they stand for."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -54,6 +54,23 @@ class LongformerConfig(transformers.LongformerConfig):
         attention_patterns(self)
         attention_backend(self)
         classifier_activation(self)
+        unpad_inputs(self)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers, but the configuration of another kind of model is refused rather than misread.
+
+        Raises:
+            InputError: `model_type` is not "longformer".
+        """
+        kind = config_dict.get("model_type") or cls.model_type
+        if kind != cls.model_type:
+            name = config_dict.get("_name_or_path") or kwargs.get("name_or_path") or "this configuration"
+            raise InputError(
+                f"{name} is of model_type {kind!r}, not {cls.model_type!r}: its weights would not be found, and random "
+                "ones taken; longspan.extend (or `longspan extend`) makes a Longformer of it"
+            )
+        return super().from_dict(config_dict, **kwargs)
 
     # transformers ties attention weights to its eager kernels; here they are computed beside any backend.
     @property
@@ -70,12 +87,12 @@ class LongformerConfig(transformers.LongformerConfig):
 
 
 def attention_patterns(
-    config: transformers.LongformerConfig, *, n_global: int | None = None
+    config: transformers.PreTrainedConfig, *, n_global: int | None = None
 ) -> tuple[AttentionPattern, ...]:
     """Who sees whom in each layer; read anew at each forward, so that a changed configuration takes effect.
 
     Args:
-        config: ours or transformers'.
+        config: ours, or transformers' of a Longformer or LED (whose encoder has these layers).
         n_global: static global tokens of the patterns; the configuration's where None.
 
     Raises:
@@ -93,7 +110,21 @@ def attention_patterns(
     return _patterns_of[exact]
 
 
-def attention_backend(config: transformers.LongformerConfig) -> str:
+def attention_windows(attention_window: Any, n_layers: int) -> tuple[int, ...]:
+    """The window of each layer, both sides together, from one number for all or a list with one for each.
+
+    Raises:
+        InputError: a window that is not an even whole number above 0, or a list of another length.
+    """
+    windows = _one_for_each_layer("attention_window", _frozen(attention_window), n_layers, "even window")
+    for layer, window in enumerate(windows):
+        if not isinstance(window, int):
+            raise InputError(f"attention_window must be a whole number, not {window!r} (layer {layer})")
+        AttentionPattern.from_attention_window(window)  # the one place that knows what a window may be
+    return tuple(windows)
+
+
+def attention_backend(config: transformers.PreTrainedConfig) -> str:
     """The backend's name, "auto" where the configuration has none.
 
     Raises:
@@ -115,6 +146,18 @@ def classifier_activation(config: transformers.LongformerConfig) -> str:
     if name not in CLASSIFIER_ACTIVATIONS:
         raise InputError(f"classifier_activation must be one of {', '.join(CLASSIFIER_ACTIVATIONS)}, not {name!r}")
     return name
+
+
+def unpad_inputs(config: transformers.PreTrainedConfig) -> bool | None:
+    """Whether padding is taken out of batches: True, False, or None for where it pays.
+
+    Raises:
+        InputError: it is something else.
+    """
+    value = getattr(config, "unpad_inputs", None)
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"unpad_inputs must be true, false or null (where it pays), not {value!r}")
+    return value
 
 
 def count_labels(config: transformers.LongformerConfig) -> int:
@@ -155,13 +198,10 @@ def stock_differences(config: transformers.LongformerConfig) -> list[str]:
 def _make_patterns(
     n_layers: int, n_heads: int, window: Any, dilation: Any, n_global: Any
 ) -> tuple[AttentionPattern, ...]:
-    windows = _one_for_each_layer("attention_window", window, n_layers, "even window")
+    windows = attention_windows(window, n_layers)
     dilations = _one_for_each_layer("attention_dilation", dilation, n_layers, "dilation")
     if not _is_whole(n_global, 0):
         raise InputError(f"global_attention_size must be a whole number from 0, not {n_global!r}")
-    for layer, of_layer in enumerate(windows):
-        if not isinstance(of_layer, int):
-            raise InputError(f"attention_window must be a whole number, not {of_layer!r} (layer {layer})")
     for layer, of_layer in enumerate(dilations):
         of_heads = of_layer if isinstance(of_layer, tuple) else (of_layer,) * n_heads
         if not all(_is_whole(of_head, 1) for of_head in of_heads):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
+from longspan.models.plan import positions_in_documents
 
 
 class LongformerEmbeddings(nn.Module):
@@ -51,12 +52,16 @@ class LongformerEmbeddings(nn.Module):
 
 
 def position_ids_of(
-    input_ids: Tensor | None, inputs_embeds: Tensor | None, is_token_BT: Tensor | None, padding_idx: int
+    input_ids: Tensor | None,
+    inputs_embeds: Tensor | None,
+    is_token_BT: Tensor | None,
+    padding_idx: int,
+    document_BT: Tensor | None = None,
 ) -> Tensor:
     """Positions in the table, [B, T]: the first token reads row `padding_idx` + 1, padding reads row `padding_idx`.
 
     Padding is what has the padding id; of `inputs_embeds` it is what `is_token_BT` leaves out. Tokens are counted from
-    the first one of each row, so that padding on either side moves nothing.
+    the first one of each row, or of each document in it, so that padding on either side moves nothing.
     """
     if input_ids is not None:
         counted_BT = input_ids != padding_idx
@@ -65,6 +70,8 @@ def position_ids_of(
         B, T = inputs_embeds.shape[:2]
         counted_BT = torch.ones(B, T, dtype=torch.bool, device=inputs_embeds.device)
         counted_BT = counted_BT if is_token_BT is None else is_token_BT
+    if document_BT is not None:
+        return (positions_in_documents(document_BT, counted_BT) + 1) * counted_BT + padding_idx
     return counted_BT.cumsum(dim=1) * counted_BT + padding_idx
 
 

@@ -4,7 +4,8 @@ The modules and their weights stay where they are; what changes is the class of 
 that runs this package's forward on the same parts:
 
 - the model: no padding to the window, no mask over pairs of tokens, both masks as booleans;
-- its encoder: hands one `AttentionPlan` to the layers, which are transformers' own and pass it on;
+- its encoder: hands one `AttentionPlan` to the layers, which are transformers' own and pass it on (of LED's model the
+  encoder alone, which does both; its decoder is left alone);
 - each layer's self-attention: `attend`.
 
 To serve another architecture, add its classes and their forwards to `_FAST_FORWARDS`.
@@ -16,10 +17,12 @@ from typing import Any, TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.models.led import modeling_led as stock_led
 from transformers.models.longformer import modeling_longformer as stock
 
 from longspan.errors import InputError
 from longspan.models.encoder import LongformerEncoder
+from longspan.models.led import led_encoder_forward
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 from longspan.models.self_attention import LongformerSelfAttention
 
@@ -30,11 +33,13 @@ _FAST_FORWARDS: dict[type[nn.Module], Any] = {
     stock.LongformerModel: LongformerModel.forward,
     stock.LongformerEncoder: LongformerEncoder.forward,
     stock.LongformerSelfAttention: LongformerSelfAttention.forward,
+    stock_led.LEDEncoder: led_encoder_forward,
+    stock_led.LEDEncoderSelfAttention: LongformerSelfAttention.forward,
 }
 
 
 def use_fast_attention(model: Model) -> Model:
-    """Give a transformers Longformer, in place, longspan's attention; returns the same model.
+    """Give a transformers Longformer, or LED's encoder, in place, longspan's attention; returns the same model.
 
     Parameters, buffers, names, hooks and the task head stay as they are, so that training goes on, checkpoints are the
     same, and `stop_fast_attention` undoes it. A `with` statement undoes it at its end::
@@ -43,19 +48,20 @@ def use_fast_attention(model: Model) -> Model:
             ...
 
     Args:
-        model: transformers' `LongformerModel`, a model with one of its heads, or any module that holds one (PEFT's,
-            for example). Models of longspan have it already and come back as they are.
+        model: transformers' `LongformerModel`, a model with one of its heads, an LED model (`LEDModel`,
+            `LEDForConditionalGeneration`, ...), or any module that holds one (PEFT's, for example). Models of longspan
+            have it already and come back as they are.
 
     Raises:
-        InputError: there is no Longformer of transformers inside, or its forward is not transformers' own.
+        InputError: there is no Longformer and no LED of transformers inside, or its forward is not transformers' own.
     """
     if isinstance(model, LongformerPreTrainedModel):
         return model
     found = [(module, kind) for module in model.modules() for kind in _FAST_FORWARDS if isinstance(module, kind)]
     if not found:
         raise InputError(
-            f"{type(model).__name__} holds no Longformer of transformers; use_fast_attention takes a LongformerModel "
-            "or one of its heads (longspan.extend makes one of another encoder)"
+            f"{type(model).__name__} holds no Longformer and no LED of transformers; use_fast_attention takes these, "
+            "with any head (longspan.extend makes a Longformer of another encoder)"
         )
     for module, kind in found:
         if not _is_fast(module) and type(module).forward is not kind.forward:

@@ -11,12 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutputWithPooling
 
-from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
 from longspan.models.embeddings import LongformerEmbeddings, check_positions, position_ids_of
 from longspan.models.encoder import LongformerEncoder, LongformerPooler, first_tokens
+from longspan.models.inputs import as_bool, check_input, check_shape, default, none_if_all
 from longspan.models.model_card import note_stock_differences
-from longspan.models.self_attention import plan_attention
+from longspan.models.plan import plan_attention
+from longspan.models.unpadding import unpad
 
 
 class LongformerPreTrainedModel(PreTrainedModel):
@@ -90,83 +91,78 @@ class LongformerModel(LongformerPreTrainedModel):
             global_attention_mask: [B, T], above 0 for tokens that see, and are seen by, all tokens of their row. The
                 first `config.global_attention_size` positions are global besides.
             token_type_ids: int64 [B, T], zeros where None.
-            position_ids: int64 [B, T] or [1, T], rows of the position table; counted from the first token where None.
+            position_ids: int64 [B, T] or [1, T], rows of the position table; counted from the first token of the row,
+                or of each document, where None.
             inputs_embeds: [B, T, C] in place of `input_ids`.
             output_attentions: also return attention probabilities, without dropout; `LongformerEncoder.forward` says
                 in which layout.
             output_hidden_states: also return the embeddings and each layer's output.
             return_dict: False for a tuple.
-            kwargs: `global_slots`, the global tokens of a task head whose number is known beforehand; what else is
-                here is left alone, as in transformers.
+            kwargs: `document_ids`, int64 [B, T], for rows that hold several documents one after another: which one each
+                token belongs to, numbers that do not decrease along a row. No document sees another, and the first
+                `config.global_attention_size` positions of each are global. `global_slots`, the global tokens of a task
+                head whose number is known beforehand. What else is here is left alone, as in transformers.
 
         Returns:
             `last_hidden_state` [B, T, C], `pooler_output` [B, C] of the first token (None without pooler),
             `hidden_states`, `attentions` and `global_attentions`.
 
         Raises:
-            InputError: not one of `input_ids` and `inputs_embeds`, a mask of another shape, or an input longer than
-                the position table.
+            InputError: not one of `input_ids` and `inputs_embeds`, a mask of another shape, document ids that go
+                backwards, or an input longer than the position table.
         """
         # Runs on transformers' model as well (`use_fast_attention`): nothing but its modules and its configuration is
         # used, and functions of this package.
-        inputs = input_ids if input_ids is not None else inputs_embeds
-        if inputs is None or (input_ids is not None and inputs_embeds is not None):
-            raise InputError("give one of input_ids and inputs_embeds")
-        if inputs.dim() != (2 if input_ids is not None else 3):
-            raise InputError(
-                f"input_ids must have shape (rows, tokens) and inputs_embeds (rows, tokens, width), not "
-                f"{tuple(inputs.shape)}"
-            )
-        shape = (inputs.shape[0], inputs.shape[1])
+        inputs, shape = check_input(input_ids, inputs_embeds)
         if input_ids is not None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
-        is_token_BT = _none_if_all(_as_bool("attention_mask", attention_mask, shape))
-        is_global_BT = _as_bool("global_attention_mask", global_attention_mask, shape)
+        is_token_BT = none_if_all(as_bool("attention_mask", attention_mask, shape))
+        is_global_BT = as_bool("global_attention_mask", global_attention_mask, shape)
+        document_ids = kwargs.get("document_ids")
+        check_shape("document_ids", document_ids, shape)
 
         padding_idx: int = self.embeddings.padding_idx
         if position_ids is None:
-            position_ids = position_ids_of(input_ids, inputs_embeds, is_token_BT, padding_idx)
+            position_ids = position_ids_of(input_ids, inputs_embeds, is_token_BT, padding_idx, document_ids)
         check_positions(position_ids, self.embeddings.position_embeddings.num_embeddings, padding_idx)
-        hidden_BTC = self.embeddings(
-            input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
-        )
         plan = plan_attention(
-            self.config, shape, hidden_BTC.device, is_token_BT, is_global_BT, kwargs.get("global_slots")
+            self.config, shape, inputs.device, is_token_BT, is_global_BT, kwargs.get("global_slots"), document_ids
         )
+        parts = {
+            "input_ids": input_ids,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        output_attentions = default(output_attentions, self.config.output_attentions)
+        packing = None
+        if not output_attentions:
+            plan, packing = unpad(plan, shape, self.config)
+        if packing is not None:
+            for name in ("token_type_ids", "position_ids"):
+                check_shape(name, parts[name], shape, or_one_row=True)
+            parts = {name: None if part is None else packing.take(part) for name, part in parts.items()}
         encoded = self.encoder(
-            hidden_BTC,
+            self.embeddings(**parts),
             attention_mask=plan,
-            output_attentions=_default(output_attentions, self.config.output_attentions),
-            output_hidden_states=_default(output_hidden_states, self.config.output_hidden_states),
+            output_attentions=output_attentions,
+            output_hidden_states=default(output_hidden_states, self.config.output_hidden_states),
         )
+        hidden_BTC, all_hidden = encoded.last_hidden_state, encoded.hidden_states
+        if packing is not None:
+            hidden_BTC = packing.put_back(hidden_BTC)
+            if all_hidden is not None:
+                all_hidden = (*map(packing.put_back, all_hidden[:-1]), hidden_BTC)
         pooled_BC = None
         if self.pooler is not None:
-            pooled_BC = self.pooler(first_tokens(encoded.last_hidden_state, is_token_BT))
-        if not _default(return_dict, self.config.return_dict):
-            return encoded.last_hidden_state, pooled_BC, *encoded.to_tuple()[1:]
+            pooled_BC = self.pooler(first_tokens(hidden_BTC, is_token_BT))
+        if not default(return_dict, self.config.return_dict):
+            rest = (all_hidden, encoded.attentions, encoded.global_attentions)
+            return hidden_BTC, pooled_BC, *(output for output in rest if output is not None)
         return LongformerBaseModelOutputWithPooling(
-            last_hidden_state=encoded.last_hidden_state,
+            last_hidden_state=hidden_BTC,
             pooler_output=pooled_BC,
-            hidden_states=encoded.hidden_states,
+            hidden_states=all_hidden,
             attentions=encoded.attentions,
             global_attentions=encoded.global_attentions,
         )
-
-
-def _as_bool(name: str, mask_BT: Tensor | None, shape: tuple[int, int]) -> Tensor | None:
-    if mask_BT is None:
-        return None
-    if tuple(mask_BT.shape) != shape:
-        raise InputError(f"{name} has shape {tuple(mask_BT.shape)}, but the input has {shape} (rows, tokens)")
-    return mask_BT > 0
-
-
-def _none_if_all(is_token_BT: Tensor | None) -> Tensor | None:
-    """None in place of a mask that hides nothing, where looking costs nothing."""
-    if is_token_BT is None or is_token_BT.device.type != "cpu" or torch.compiler.is_compiling():
-        return is_token_BT
-    return None if bool(is_token_BT.all()) else is_token_BT
-
-
-def _default(value: bool | None, default: bool | None) -> bool:
-    return bool(default if value is None else value)

@@ -3,61 +3,14 @@
 B batch rows  T tokens  H attention heads  D width per head  C model width = H*D  G global slots  S score columns
 """
 
-from typing import NamedTuple
-
 import torch
-import transformers
 from torch import Tensor, nn
 
-from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend, attention_weights
+from longspan.attention import FoldedGlobalRows, GlobalRows, attend, attention_weights
+from longspan.attention.slots import rows_at
 from longspan.errors import InputError
-from longspan.models.config import LongformerConfig, attention_backend, attention_patterns
-
-
-class AttentionPlan(NamedTuple):
-    """What all layers of one forward share; made once per forward.
-
-    Attributes:
-        patterns: who sees whom, one for each layer.
-        backend: name of the attention backend, or "auto".
-        is_token_BT: bool, True for real tokens; None where there is no padding.
-        slots: where the global tokens are; None where there are none.
-    """
-
-    patterns: tuple[AttentionPattern, ...]
-    backend: str
-    is_token_BT: Tensor | None
-    slots: GlobalSlots | None
-
-
-def plan_attention(
-    config: transformers.LongformerConfig,
-    shape: tuple[int, int],
-    device: torch.device,
-    is_token_BT: Tensor | None,
-    is_global_BT: Tensor | None,
-    slots: GlobalSlots | None = None,
-) -> AttentionPlan:
-    """Find the global slots once, for all layers.
-
-    Args:
-        config: windows, dilations, static global tokens, backend.
-        shape: B and T.
-        device: where the slots are to be.
-        is_token_BT: bool, True for real tokens; None for all.
-        is_global_BT: bool, True for global tokens of a dynamic set; what is padding does not count.
-        slots: global tokens whose number is known, in place of `is_global_BT`.
-    """
-    patterns = attention_patterns(config)
-    n_global = patterns[0].n_global if patterns else 0
-    if is_global_BT is not None:
-        is_global_BT = is_global_BT | (torch.arange(shape[1], device=device) < n_global)
-        slots = GlobalSlots.find(is_global_BT if is_token_BT is None else is_global_BT & is_token_BT)
-    elif n_global:
-        every_BT = torch.ones(shape, dtype=torch.bool, device=device) if is_token_BT is None else is_token_BT
-        return AttentionPlan(patterns, attention_backend(config), is_token_BT, GlobalSlots.first(n_global, every_BT))
-    # The slots hold the whole set, the first positions among it.
-    return AttentionPlan(attention_patterns(config, n_global=0), attention_backend(config), is_token_BT, slots)
+from longspan.models.config import LongformerConfig
+from longspan.models.plan import AttentionPlan
 
 
 class LongformerSelfAttention(nn.Module):
@@ -101,33 +54,77 @@ class LongformerSelfAttention(nn.Module):
         q_BHTD = self.query(hidden_states).unflatten(-1, heads).transpose(1, 2)
         k_BHTD = self.key(hidden_states).unflatten(-1, heads).transpose(1, 2)
         v_BHTD = self.value(hidden_states).unflatten(-1, heads).transpose(1, 2)
-        global_rows = None
-        if plan.slots is not None:
-            if plan.slots.are_first:
-                at_slots_BGC = hidden_states[:, : plan.slots.index_BG.shape[1]]
-            else:
-                at_slots_BGC = hidden_states.take_along_dim(plan.slots.index_BG[:, :, None], dim=1)
-            global_rows = GlobalRows(
-                plan.slots,
-                self.query_global(at_slots_BGC).unflatten(-1, heads).transpose(1, 2),
-                self.key_global(hidden_states).unflatten(-1, heads).transpose(1, 2),
-                self.value_global(hidden_states).unflatten(-1, heads).transpose(1, 2),
-            )
+        global_rows = _project_global(self, hidden_states, q_BHTD.dtype, plan)
         pattern = plan.patterns[self.layer_id]
+        masks = {"is_token_BT": plan.is_token_BT, "documents": plan.documents}
+        if plan.documents is None:
+            masks["document_BT"] = plan.document_BT
         out_BHTD = attend(
             q_BHTD,
             k_BHTD,
             v_BHTD,
             pattern,
-            is_token_BT=plan.is_token_BT,
+            **masks,
             global_rows=global_rows,
             dropout_p=self.dropout if self.training else 0.0,
             backend=plan.backend,
         )
         out_BTC = out_BHTD.transpose(1, 2).reshape(B, T, C)
+        if plan.is_blank_BT1 is not None:
+            out_BTC = out_BTC.masked_fill(plan.is_blank_BT1, 0)
         if not output_attentions:
             return (out_BTC,)
-        local_BHTS, global_BHGT = attention_weights(
-            q_BHTD, k_BHTD, pattern, is_token_BT=plan.is_token_BT, global_rows=global_rows
-        )
+        local_BHTS, global_BHGT = attention_weights(q_BHTD, k_BHTD, pattern, **masks, global_rows=global_rows)
         return (out_BTC, local_BHTS) if global_BHGT is None else (out_BTC, local_BHTS, global_BHGT)
+
+
+def _project_global(
+    attention: LongformerSelfAttention, hidden_BTC: Tensor, dtype: torch.dtype, plan: AttentionPlan
+) -> GlobalRows | FoldedGlobalRows | None:
+    """The global tokens' own projections, of `attention`'s modules or, where that is less work, folded."""
+    if plan.slots is None:
+        return None
+    heads = (attention.num_heads, attention.head_dim)
+    if plan.slots.are_first:
+        at_slots_BGC = hidden_BTC[:, : plan.slots.index_BG.shape[1]]
+    else:
+        at_slots_BGC = rows_at(hidden_BTC, plan.slots.index_BG)
+    q_BHGD = attention.query_global(at_slots_BGC).unflatten(-1, heads).transpose(1, 2)
+    key, value = attention.key_global, attention.value_global
+    if _can_fold(key) and _can_fold(value) and _folding_is_less_work(hidden_BTC.shape, heads, plan):
+        # The bias of `key_global` adds the same to every score of a row. Its gradient is zero, not missing.
+        value_bias_E = value.bias + 0 * key.bias
+        vectors = (hidden_BTC, key.weight, value.weight, value_bias_E)
+        return FoldedGlobalRows(plan.slots, q_BHGD, *(x.to(dtype) for x in vectors))
+    k_BHTD, v_BHTD = (module(hidden_BTC).unflatten(-1, heads).transpose(1, 2) for module in (key, value))
+    return GlobalRows(plan.slots, q_BHGD, k_BHTD, v_BHTD)
+
+
+def _can_fold(module: nn.Module) -> bool:
+    """Whether calling the module is no more than a product with its weight: no adapter, quantisation or hook."""
+    if type(module) is not nn.Linear or module.bias is None or "forward" in vars(module):
+        return False
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    is_plain = type(module.weight) in (Tensor, nn.Parameter) and module.weight.is_floating_point()
+    return is_plain and not any(hooks)
+
+
+def _folding_is_less_work(shape: torch.Size, heads: tuple[int, int], plan: AttentionPlan) -> bool:
+    """By multiply-adds: projecting all tokens, then their products; or what `FoldedGlobalRows` says."""
+    assert plan.slots is not None
+    B, T, C = shape
+    H, E = heads[0], heads[0] * heads[1]
+    if torch.compiler.is_exporting() and not plan.slots.are_first:
+        # How many there are may be known only when the graph runs. A question, or a first token, is short.
+        return True
+    G = plan.slots.index_BG.shape[1]
+    if torch.compiler.is_compiling():
+        # For all lengths alike: the number of tokens may be a symbol, which a comparison would pin down.
+        return H * G * C < (C + G) * E
+    n_pairs = plan.n_pairs((B, T))
+    return B * G * C * E + n_pairs * H * C < B * T * C * E + n_pairs * E
