@@ -4,6 +4,7 @@ Every figure in a table or a plot comes from one of these, and each says how it 
 `write_record` and read back, as its own type, with `read_record`.
 """
 
+import functools
 import hashlib
 import os
 import platform
@@ -276,7 +277,7 @@ def made_now(
         command = shlex.join([program, *sys.argv[1:]])
     return Made(
         command=command,
-        commit=_commit(),
+        commit=running_commit(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
         data=data or {},
@@ -318,8 +319,12 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
-    """The commit of the checkout longspan runs from, None for an installed wheel."""
+@functools.cache
+def running_commit() -> str | None:
+    """The commit of the checkout longspan runs from, "+changes" added where its files differ; None for a wheel.
+
+    Asked for once, as early as possible: what is checked out by the end of a long run is not what ran.
+    """
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -329,6 +334,6 @@ def _commit() -> str | None:
     try:
         if not (Path(git("rev-parse", "--show-toplevel")) / "src" / "longspan").samefile(here):
             return None
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", "src") else "")
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -99,7 +99,7 @@ def saved(tmp_path, tokenizer) -> Callable[..., Any]:
 def one_commit() -> Iterator[None]:
     """Every proof asks git which commit it was made from; here once is enough."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "_commit", lambda: None)
+        patch.setattr(records, "running_commit", lambda: None)
         yield
 
 

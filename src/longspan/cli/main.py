@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import longspan
 from longspan.errors import InputError
+from longspan.records import running_commit
 
 VERBS = ("quickstart", "extend", "finetune", "evaluate", "predict", "report", "bench", "ls", "check")
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     assert module is not None, "argparse accepts known verbs only"
     arguments.fields = rest
+    # A run of hours is of the commit it began with.
+    running_commit()
     try:
         return module.run(arguments)
     except InputError as error:
