@@ -13,6 +13,7 @@ import transformers
 from safetensors.torch import load_file
 
 import longspan
+from longspan.errors import InputError
 
 HEADS = {
     "base": "LongformerModel",
@@ -202,3 +203,14 @@ def test_card_of_files_that_stock_transformers_reads_otherwise_is_right(tiny_mod
         stock = transformers.LongformerForSequenceClassification.from_pretrained(tmp_path).eval()
         assert not torch.allclose(stock(**inputs).logits, ours(**inputs).logits, atol=1e-5)
         assert next(iter(difference)) in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["XLMRoberta", "Bert"])
+def test_another_kind_of_model_is_refused_rather_than_filled_with_random_weights(tmp_path, kind):
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
+    for load in (longspan.LongformerModel.from_pretrained, longspan.LongformerConfig.from_pretrained):
+        with pytest.raises(InputError, match=rf"is of model_type '{config.model_type}'.*longspan\.extend"):
+            load(tmp_path)
