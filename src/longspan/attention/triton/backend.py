@@ -31,7 +31,8 @@ def reason_against_triton(request: Request) -> str | None:
         return None if request.device == "cpu" else "TRITON_INTERPRET=1 computes on the CPU"
     if request.device != "cuda":
         return f"runs on a GPU, not on {request.device} (TRITON_INTERPRET=1 for Triton's interpreter)"
-    capability = torch.cuda.get_device_capability()
+    # Where there is no GPU the question is what would be.
+    capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else (8, 0)
     if capability < (8, 0):
         return f"needs a GPU of capability 8.0, not {capability[0]}.{capability[1]}"
     return None
