@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
+from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend, blocked_window
 from longspan.attention import blocked as blocked_file
 
 BACKENDS = ("reference", "blocked")
@@ -83,13 +83,12 @@ def test_a_window_over_everything_is_full_attention(backend, make_case, assert_c
     assert_close("out", attend(*case[:4], backend=backend), full)
 
 
-def test_full_attention_without_padding_builds_no_bias(make_case, monkeypatch):
+def test_what_the_window_covers_has_no_bias(make_case, monkeypatch):
     seen = []
-    flash = blocked_file.FLASH_CPU
-    spy = flash._replace(forward=lambda *args: seen.append(args[3]) or flash.forward(*args))
-    monkeypatch.setattr(blocked_file, "FLASH_CPU", spy)
+    flash = blocked_window.flash_forward
+    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(256, 256))
-    attend(*case[:4], is_token_BT=torch.ones(1, 40, dtype=torch.bool), backend="blocked")
+    attend(*case[:4], is_token_BT=torch.arange(40)[None] < 30, backend="blocked")
     assert seen == [None]
 
 
@@ -256,7 +255,7 @@ def test_bfloat16_under_autocast_and_in_inference_mode(make_case):
 
 def test_the_other_product_equals_the_oracle_too(make_case, assert_close, monkeypatch):
     """Off the CPU, blocks are computed by plain matrix products."""
-    monkeypatch.setattr(blocked_file, "_how", lambda q_BHTD, plan: (blocked_file.MATMUL, 32, q_BHTD.dtype))
+    monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
     pattern = AttentionPattern(40, 13, dilation=(1, 2), n_global=2)
     for dtype in (torch.float32, torch.float64):
         case = make_case(

@@ -1,18 +1,14 @@
 """Attention over blocks of queries, each against the range of keys its window reaches; any device, memory linear in T.
 
-Keys and values of a block are views. The banded bias is the same for all blocks but those at the ends, is built once
-and kept. Global columns are a second product over their keys alone, merged by log-sum-exp; the window skips them.
-Heads with gaps are regrouped: with dilation d, the positions of one residue modulo d attend among themselves without
-gaps, so each residue class becomes one more batch row. The backward computes block by block too, from the output and
-the log-sum-exp: autograd through slices would write T positions for each block. docs/experiments.md has what was tried.
+`blocked_plan` says which tokens attend among themselves, `blocked_window` computes the window, `blocked_columns` the
+global columns. The backward computes block by block too, from the output and the log-sum-exp: autograd through slices
+would write T positions for each block. To a compiler all of it is one operator. docs/experiments.md has what was tried.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
-K queries of a block  R keys of its range  N tokens of a residue class
 """
 
-import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,290 +16,310 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longspan.attention.global_rows import at_slots, place_global_rows
+from longspan.attention.blocked_columns import backward_columns, columns_of, forward_columns
+from longspan.attention.blocked_plan import Plan, make_plan
+from longspan.attention.blocked_window import (
+    Vectors,
+    backward_by_flash,
+    backward_by_products,
+    forward_by_flash,
+    forward_by_products,
+)
+from longspan.attention.documents import Documents
+from longspan.attention.global_rows import place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import FLASH_CPU, MATMUL, Product, cpu_computes_bf16, dropped_factors, merge
+from longspan.attention.products import cpu_computes_bf16
 from longspan.attention.slots import GlobalSlots
-
-# Added to the score of a key that is not seen. Finite: of a row that sees no key in one part (its window, the global
-# columns), that part then weighs exp(-1e30 - ...) = 0, where minus infinity would give NaN. Rows that see nothing at
-# all get an average that is thrown away (padding).
-_UNSEEN = -1e30
 
 
 def attend_blocked(inputs: AttentionInputs) -> Tensor:
     """Attention over blocks of queries; output [B, H, T, D] of q's dtype, zero at padding."""
     slots = inputs.global_slots()
-    dilations = inputs.pattern.dilations(inputs.q_BHTD.shape[1])
-    if len(set(dilations)) == 1:
-        out_BHTD = _attend_heads(inputs, slots, dilations[0], None)
-    else:
-        heads_of = {d: [head for head, its in enumerate(dilations) if its == d] for d in sorted(set(dilations))}
-        parts = [_attend_heads(inputs, slots, d, heads) for d, heads in heads_of.items()]
-        order = [head for heads in heads_of.values() for head in heads]
-        back = sorted(range(len(order)), key=order.__getitem__)
-        out_BHTD = torch.cat(parts, dim=1)
-        if back != list(range(len(back))):
-            out_BHTD = out_BHTD[:, back]
-    if inputs.is_token_BT is not None:
-        out_BHTD = out_BHTD.masked_fill(~inputs.is_token_BT[:, None, :, None], 0)
+    out_BHTD = _as_operator(inputs, slots) if torch.compiler.is_compiling() else _eagerly(inputs, slots)
     return out_BHTD if slots is None else place_global_rows(out_BHTD, inputs, slots)
 
 
-def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: int, heads: list[int] | None) -> Tensor:
-    """The local rows of the heads that share one dilation (`heads`, or all)."""
-    T = inputs.q_BHTD.shape[2]
-    vectors = [inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD]
-    columns: list[Tensor | None] = [None, None]
-    if slots is not None:
-        columns = [at_slots(x, slots) for x in vectors[1:]]
-    if heads is not None:
-        pick = slice(heads[0], heads[-1] + 1) if heads[-1] - heads[0] + 1 == len(heads) else heads
-        vectors = [x[:, pick] for x in vectors]
-        columns = [None if x is None else x[:, pick] for x in columns]
-
-    is_key_BT = inputs.is_token_BT
-    if slots is not None:
-        is_local_BT = ~slots.mask(T)
-        is_key_BT = is_local_BT if is_key_BT is None else is_key_BT & is_local_BT
-    if dilation > 1 and T % dilation and is_key_BT is None:
-        is_key_BT = torch.ones(vectors[0].shape[0], T, dtype=torch.bool, device=vectors[0].device)
-
-    out_BHTD = _Blocked.apply(
-        *(_regroup(x, dilation) for x in vectors),
-        *(None if x is None else x.repeat_interleave(dilation, dim=0) for x in columns),
-        _Plan(
-            pattern=inputs.pattern,
-            n_tokens=-(-T // dilation),
-            dtype=torch.promote_types(inputs.q_BHTD.dtype, torch.float32),
-            dilation=dilation,
-            scale=inputs.scale,
-            is_key_BT=_regroup_mask(is_key_BT, dilation),
-            document_BT=_regroup_mask(inputs.document_BT, dilation),
-            slots=slots,
-            document_of_slot_BG=None
-            if slots is None or inputs.document_BT is None
-            else inputs.document_BT.gather(1, slots.index_BG),
-            dropout_p=inputs.dropout_p,
-            seed=int(torch.randint(2**62, ())) if inputs.dropout_p else 0,
-        ),
+def _eagerly(inputs: AttentionInputs, slots: GlobalSlots | None) -> Tensor:
+    q_BHTD = inputs.q_BHTD
+    plan = make_plan(
+        (q_BHTD.shape[0], q_BHTD.shape[1], q_BHTD.shape[2]),
+        q_BHTD.device,
+        inputs.pattern,
+        is_token_BT=inputs.is_token_BT,
+        documents=inputs.documents,
+        slots=slots,
+        scale=inputs.scale,
+        dropout_p=inputs.dropout_p,
+        seed=int(torch.randint(2**62, ())) if inputs.dropout_p else 0,
     )
-    return _ungroup(out_BHTD, dilation, T)
-
-
-def _regroup(x_BHTD: Tensor, dilation: int) -> Tensor:
-    """Residue class r of row b becomes row b * dilation + r; the shorter classes get a position of zeros at the end."""
-    if dilation == 1:
-        return x_BHTD
-    B, H, T, D = x_BHTD.shape
-    x_BHTD = F.pad(x_BHTD, (0, 0, 0, -T % dilation))
-    return x_BHTD.view(B, H, -1, dilation, D).permute(0, 3, 1, 2, 4).reshape(B * dilation, H, -1, D)
-
-
-def _ungroup(x_BHND: Tensor, dilation: int, n_tokens: int) -> Tensor:
-    if dilation == 1:
-        return x_BHND
-    B, H, N, D = x_BHND.shape
-    x_BHNrD = x_BHND.view(B // dilation, dilation, H, N, D).permute(0, 2, 3, 1, 4)
-    return x_BHNrD.reshape(B // dilation, H, N * dilation, D)[:, :, :n_tokens]
-
-
-def _regroup_mask(x_BT: Tensor | None, dilation: int) -> Tensor | None:
-    if x_BT is None or dilation == 1:
-        return x_BT
-    x_BT = F.pad(x_BT, (0, -x_BT.shape[1] % dilation))
-    return x_BT.view(x_BT.shape[0], -1, dilation).mT.reshape(x_BT.shape[0] * dilation, -1)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a call computes beside the vectors; rows and positions are those of residue classes."""
-
-    pattern: AttentionPattern
-    n_tokens: int
-    dtype: torch.dtype  # of the softmax, and so of biases: float32, or float64
-    dilation: int
-    scale: float
-    is_key_BT: Tensor | None  # keys of the window: tokens that are not global
-    document_BT: Tensor | None
-    slots: GlobalSlots | None  # of whole rows, not of residue classes
-    document_of_slot_BG: Tensor | None
-    dropout_p: float
-    seed: int
-
-    def blocks(self, block: int) -> Iterator[tuple[slice, slice]]:
-        """Queries of each block, and the range of keys that the window of any of them reaches."""
-        for start in range(0, self.n_tokens, block):
-            stop = min(start + block, self.n_tokens)
-            yield (
-                slice(start, stop),
-                slice(max(0, start - self.pattern.left), min(self.n_tokens, stop + self.pattern.right)),
-            )
-
-    def bias(self, queries: slice, keys: slice, device: torch.device) -> Tensor | None:
-        """What to add to the scores of a block, broadcasting to [B, H, K, R]; None where all is seen."""
-        shape = (queries.stop - queries.start, keys.stop - keys.start, queries.start - keys.start)
-        bias = _band_bias(*shape, self.pattern.left, self.pattern.right, self.dtype, device)
-        if self.is_key_BT is not None:
-            of_keys = self.key_bias_BT[:, None, None, keys]
-            bias = of_keys if bias is None else bias + of_keys
-        if self.document_BT is not None:
-            apart = self.document_BT[:, None, queries, None] != self.document_BT[:, None, None, keys]
-            bias = torch.zeros((), dtype=self.dtype, device=device) if bias is None else bias
-            bias = bias.masked_fill(apart, _UNSEEN)
-        return bias
-
-    @functools.cached_property
-    def key_bias_BT(self) -> Tensor:
-        """`is_key_BT` as a bias."""
-        assert self.is_key_BT is not None
-        return _as_bias(self.is_key_BT, self.dtype)
-
-    def column_bias(self, queries: slice) -> Tensor | None:
-        """What to add to the scores of the global columns, broadcasting to [B, H, K, G]; None where all are seen."""
-        bias = self.column_bias_B1TG
-        return bias if bias is None or bias.shape[2] == 1 else bias[:, :, queries]
-
-    @functools.cached_property
-    def column_bias_B1TG(self) -> Tensor | None:
-        """The bias of the columns for all queries at once, or with one query where it is the same for each."""
-        assert self.slots is not None
-        index_BG, is_used_BG = (x.repeat_interleave(self.dilation, dim=0) for x in self.slots[:2])
-        seen_BTG = is_used_BG[:, None]
-        if self.pattern.causal:
-            residue_B = torch.arange(self.dilation, device=index_BG.device).repeat(self.slots.index_BG.shape[0])
-            step_T = torch.arange(self.n_tokens, device=index_BG.device)
-            position_BT1 = (step_T * self.dilation + residue_B[:, None])[..., None]
-            seen_BTG = seen_BTG & self.pattern.visible(position_BT1, index_BG[:, None], key_is_global=True)
-        if self.document_BT is not None and self.document_of_slot_BG is not None:
-            of_slot_BG = self.document_of_slot_BG.repeat_interleave(self.dilation, dim=0)
-            seen_BTG = seen_BTG & (self.document_BT[:, :, None] == of_slot_BG[:, None])
-        return _as_bias(seen_BTG, self.dtype)[:, None]
-
-    def dropped(self, q_BHKD: Tensor, n_keys: int, draw: int) -> Tensor | None:
-        """The factors of dropout for one product, the same whenever asked for the same `draw`."""
-        if self.dropout_p == 0:
-            return None
-        generator = torch.Generator(q_BHKD.device).manual_seed(self.seed + draw)
-        return dropped_factors((*q_BHKD.shape[:3], n_keys), self.dropout_p, generator)
-
-
-def _as_bias(is_seen: Tensor, dtype: torch.dtype) -> Tensor:
-    bias = torch.zeros(is_seen.shape, dtype=dtype, device=is_seen.device)
-    return bias.masked_fill_(~is_seen, _UNSEEN)
-
-
-def _band_bias(*arguments: Any) -> Tensor | None:
-    """0 where a query of a block has a key of its range in its window, else minus infinity, [K, R]; None for all 0."""
-    # What a compiler traces is not kept: it is no tensor to use again.
-    make = _make_band_bias.__wrapped__ if torch.compiler.is_compiling() else _make_band_bias
-    return make(*arguments)
-
-
-@functools.lru_cache(maxsize=128)
-def _make_band_bias(
-    n_queries: int, n_keys: int, offset: int, left: int, right: int, dtype: torch.dtype, device: torch.device
-) -> Tensor | None:
-    # The first query reaches least far to the right, the last one least far to the left: if they see all, so do all.
-    if offset + right >= n_keys - 1 and offset + n_queries - 1 - left <= 0:
-        return None
-    query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
-    is_near_KR = AttentionPattern(left, right).in_window(query_K1, torch.arange(n_keys, device=device))
-    return torch.zeros(is_near_KR.shape, dtype=dtype, device=device).masked_fill_(~is_near_KR, -torch.inf)
+    if plan.is_full_attention and product_dtype(q_BHTD) == q_BHTD.dtype:
+        return F.scaled_dot_product_attention(q_BHTD, inputs.k_BHTD, inputs.v_BHTD, scale=inputs.scale)
+    return _Blocked.apply(q_BHTD, inputs.k_BHTD, inputs.v_BHTD, plan)
 
 
 class _Blocked(torch.autograd.Function):
-    """Local rows: the window and the global columns, forward and backward block by block."""
+    """Local rows: the window and the global columns."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        q_BHTD: Tensor,
-        k_BHTD: Tensor,
-        v_BHTD: Tensor,
-        k_BHGD: Tensor | None,
-        v_BHGD: Tensor | None,
-        plan: _Plan,
-    ) -> Tensor:
+    def forward(ctx: Any, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> Tensor:
         """Output [B, H, T, D] of q's dtype."""
-        given = (q_BHTD, k_BHTD, v_BHTD, k_BHGD, v_BHGD)
-        product, block, dtype = _how(q_BHTD, plan)
-        q_BHTD, k_BHTD, v_BHTD = (_prepare(x, dtype) for x in given[:3])
-        k_BHGD, v_BHGD = (None if x is None else _prepare(x, dtype) for x in given[3:])
-        out_BHTD = torch.empty_like(q_BHTD)
-        lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=plan.dtype, device=q_BHTD.device)
-        for draw, (queries, keys) in enumerate(plan.blocks(block)):
-            q_BHKD, k_BHRD, v_BHRD = q_BHTD[:, :, queries], k_BHTD[:, :, keys], v_BHTD[:, :, keys]
-            bias = plan.bias(queries, keys, lse_BHT.device)
-            dropped = plan.dropped(q_BHKD, k_BHRD.shape[2], 2 * draw)
-            out_BHKD, lse_BHK = product.forward(q_BHKD, k_BHRD, v_BHRD, bias, plan.scale, dropped)
-            if k_BHGD is not None:
-                bias = plan.column_bias(queries)
-                dropped = plan.dropped(q_BHKD, k_BHGD.shape[2], 2 * draw + 1)
-                part = product.forward(q_BHKD, k_BHGD, v_BHGD, bias, plan.scale, dropped)
-                out_BHKD, lse_BHK = merge(out_BHKD, lse_BHK, *part)
-            out_BHTD[:, :, queries] = out_BHKD
-            lse_BHT[:, :, queries] = lse_BHK
-        out_BHTD = out_BHTD.to(given[0].dtype)
-        ctx.save_for_backward(*given, out_BHTD, lse_BHT)
+        out_BHTD, lse_BHT = forward(q_BHTD, k_BHTD, v_BHTD, plan)
+        ctx.save_for_backward(q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT)
         ctx.plan = plan
         return out_BHTD
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_BHTD: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Gradients of q, k, v and of the global columns' k, v."""
-        *given, out_BHTD, lse_BHT = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        product, block, dtype = _how(given[0], plan)
-        grad_BHTD, out_BHTD, q_BHTD, k_BHTD, v_BHTD = (_prepare(x, dtype) for x in (grad_BHTD, out_BHTD, *given[:3]))
-        k_BHGD, v_BHGD = (None if x is None else _prepare(x, dtype) for x in given[3:])
-        # Sums over blocks: in float32 at least.
-        grad_q, grad_k, grad_v = torch.empty_like(q_BHTD), _zeros(k_BHTD, lse_BHT), _zeros(v_BHTD, lse_BHT)
-        grads = [grad_q, grad_k, grad_v]
-        if k_BHGD is not None and v_BHGD is not None:
-            grads += [_zeros(k_BHGD, lse_BHT), _zeros(v_BHGD, lse_BHT)]
-        for draw, (queries, keys) in enumerate(plan.blocks(block)):
-            row = (grad_BHTD[:, :, queries], q_BHTD[:, :, queries])
-            whole = (out_BHTD[:, :, queries], lse_BHT[:, :, queries])
-            bias = plan.bias(queries, keys, lse_BHT.device)
-            dropped = plan.dropped(row[1], keys.stop - keys.start, 2 * draw)
-            k_BHRD, v_BHRD = k_BHTD[:, :, keys], v_BHTD[:, :, keys]
-            of_q, of_k, of_v = product.backward(*row, k_BHRD, v_BHRD, *whole, bias, plan.scale, dropped)
-            grad_k[:, :, keys] += of_k
-            grad_v[:, :, keys] += of_v
-            if k_BHGD is not None:
-                bias = plan.column_bias(queries)
-                dropped = plan.dropped(row[1], k_BHGD.shape[2], 2 * draw + 1)
-                part = product.backward(*row, k_BHGD, v_BHGD, *whole, bias, plan.scale, dropped)
-                of_q = of_q + part[0]
-                grads[3] += part[1]
-                grads[4] += part[2]
-            grad_q[:, :, queries] = of_q
-        of_given = [x.to(given[0].dtype) for x in grads]
-        return *of_given, *[None] * (6 - len(of_given))
+        """Gradients of q, k and v."""
+        return *backward(grad_BHTD, *ctx.saved_tensors, ctx.plan), None
 
 
-def _zeros(x: Tensor, like: Tensor) -> Tensor:
-    return torch.zeros_like(x, dtype=like.dtype)
+def product_dtype(q_BHTD: Tensor) -> torch.dtype:
+    """The dtype of the products: on a CPU without instructions for it, half precision is many times slower."""
+    if q_BHTD.dtype.itemsize >= 4 or q_BHTD.device.type != "cpu":
+        return q_BHTD.dtype
+    return torch.bfloat16 if q_BHTD.dtype == torch.bfloat16 and cpu_computes_bf16() else torch.float32
 
 
-def _how(q_BHTD: Tensor, plan: _Plan) -> tuple[Product, int, torch.dtype]:
-    """Which product computes the blocks, how many queries a block has, and in which dtype (docs/experiments.md)."""
-    dtype = q_BHTD.dtype
-    window = plan.pattern.left + 1 + plan.pattern.right
-    if q_BHTD.device.type != "cpu":
-        return MATMUL, 256, dtype
-    if dtype == torch.bfloat16 and cpu_computes_bf16():
-        return MATMUL, 128, dtype
-    if dtype in (torch.bfloat16, torch.float16):
-        # Without instructions for it, a CPU's product in half precision is many times slower than one in float32.
-        dtype = torch.float32
-    return MATMUL if plan.dropout_p else FLASH_CPU, 64 if window <= 1024 else 128, dtype
+def _by_flash(q_BHTD: Tensor, plan: Plan) -> bool:
+    """Whether torch's kernel for the CPU is the quicker (docs/experiments.md), and can: it drops nothing."""
+    return q_BHTD.device.type == "cpu" and q_BHTD.dtype.itemsize >= 4 and not plan.dropout_p
+
+
+def forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Output [B, H, T, D] of q's dtype, zero at padding, and the log-sum-exp [B, H, T]."""
+    dtype = product_dtype(q_BHTD)
+    given = [_prepare(x, dtype) for x in (q_BHTD, k_BHTD, v_BHTD)]
+    out_BHTD, lse_BHT1 = _forward(given[0], given[1], given[2], plan)
+    if q_BHTD.device.type == "cpu" and not bool(out_BHTD.sum().isfinite()):
+        # A block's range of keys holds keys that not all of its queries see; what is not finite there spoils them too.
+        k_clean, v_clean, is_bad_BHT1 = _without_bad_keys(given[1], given[2])
+        out_BHTD, lse_BHT1 = _forward(given[0], k_clean, v_clean, plan)
+        # Who sees a bad key: attention with equal weights over an indicator.
+        zeros = torch.zeros_like(is_bad_BHT1, dtype=dtype)
+        saw_BHT1, _ = _forward(zeros, zeros, is_bad_BHT1.to(dtype), replace(plan, dropout_p=0.0))
+        for x in (out_BHTD, lse_BHT1):
+            x.masked_fill_(saw_BHT1 > 0, torch.nan)
+    return out_BHTD.to(q_BHTD.dtype), lse_BHT1[..., 0]
+
+
+def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    if plan.is_key_BT is not None:
+        is_padding_B1T1 = ~plan.is_key_BT[:, None, :, None]
+        k_BHTD, v_BHTD = k_BHTD.masked_fill(is_padding_B1T1, 0), v_BHTD.masked_fill(is_padding_B1T1, 0)
+    dtype = torch.promote_types(q_BHTD.dtype, torch.float32)
+    out_BHTD = _new(q_BHTD, dtype, is_all_written=plan.covers)
+    lse_BHT1 = torch.zeros(*q_BHTD.shape[:3], 1, dtype=dtype, device=q_BHTD.device)
+    vectors = Vectors(q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT1)
+    by_flash = _by_flash(q_BHTD, plan)
+    generator = _generator(q_BHTD, plan)
+    for heads in plan.heads:
+        x = vectors.map(heads.of)
+        for group in plan.groups:
+            for strands in group.residues(heads.dilation):
+                if by_flash:
+                    forward_by_flash(x, strands, plan)
+                else:
+                    forward_by_products(x, strands, plan, generator)
+            columns = columns_of(group, heads.dilation, plan)
+            if columns is not None:
+                forward_columns(x, columns, by_flash, generator)
+    if plan.is_key_BT is not None:
+        out_BHTD.masked_fill_(~plan.is_key_BT[:, None, :, None], 0)
+    return out_BHTD, lse_BHT1
+
+
+def backward(
+    grad_BHTD: Tensor, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, out_BHTD: Tensor, lse_BHT: Tensor, plan: Plan
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of q, k and v, of their dtype."""
+    dtype, sum_dtype = product_dtype(q_BHTD), lse_BHT.dtype
+    given = [_prepare(x, dtype) for x in (q_BHTD, k_BHTD, v_BHTD)]
+    grad, out, lse = _prepare(grad_BHTD, dtype), _prepare(out_BHTD, sum_dtype), lse_BHT[..., None]
+    if plan.is_key_BT is not None:
+        is_padding_B1T1 = ~plan.is_key_BT[:, None, :, None]
+        given = [x.masked_fill(is_padding_B1T1, 0) for x in given]
+        grad, out = grad.masked_fill(is_padding_B1T1, 0), out.masked_fill(is_padding_B1T1, 0)
+        # Nothing is seen from padding: exp(score - 1e30) = 0.
+        lse = lse.masked_fill(is_padding_B1T1, 1e30)
+    is_bad = None
+    if q_BHTD.device.type == "cpu" and not bool(lse.sum().isfinite()):
+        # Rows that saw something not finite: their own gradient says so, and does not spoil those of others.
+        is_bad = ~lse.isfinite()
+        k_clean, v_clean, _ = _without_bad_keys(given[1], given[2])
+        given = [given[0].masked_fill(is_bad, 0), k_clean, v_clean]
+        grad, out, lse = grad.masked_fill(is_bad, 0), out.masked_fill(is_bad, 0), lse.masked_fill(is_bad, 1e30)
+    grads = [_new(x, sum_dtype, is_all_written=plan.covers) for x in given]
+    vectors = Vectors(given[0], given[1], given[2], out, lse, grad, grads[0], grads[1], grads[2])
+    by_flash = _by_flash(given[0], plan)
+    generator = _generator(q_BHTD, plan)
+    for heads in plan.heads:
+        x = vectors.map(heads.of)
+        for group in plan.groups:
+            for strands in group.residues(heads.dilation):
+                if by_flash and plan.window_covers(strands):
+                    backward_by_flash(x, strands, plan)
+                else:
+                    backward_by_products(x, strands, plan, generator)
+            columns = columns_of(group, heads.dilation, plan)
+            if columns is not None:
+                backward_columns(x, columns, generator)
+    if is_bad is not None:
+        grads[0].masked_fill_(is_bad, torch.nan)
+    grad_q, grad_k, grad_v = (x.to(q_BHTD.dtype) for x in grads)
+    return grad_q, grad_k, grad_v
 
 
 def _prepare(x: Tensor, dtype: torch.dtype) -> Tensor:
     """`x` in `dtype` with its last axis contiguous, as the kernels take it."""
     x = x.to(dtype)
     return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _new(like_BHTD: Tensor, dtype: torch.dtype, *, is_all_written: bool) -> Tensor:
+    """Memory for [B, H, T, D], heads side by side, as the layers around attention want it."""
+    B, H, T, D = like_BHTD.shape
+    x_BTHD = torch.empty(B, T, H, D, dtype=dtype, device=like_BHTD.device)
+    return (x_BTHD if is_all_written else x_BTHD.zero_()).transpose(1, 2)
+
+
+def _without_bad_keys(k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys and values with zeros where either is not finite, and where that was, [B, H, T, 1]."""
+    is_bad_BHT1 = ~(k_BHTD.isfinite().all(dim=-1, keepdim=True) & v_BHTD.isfinite().all(dim=-1, keepdim=True))
+    return k_BHTD.masked_fill(is_bad_BHT1, 0), v_BHTD.masked_fill(is_bad_BHT1, 0), is_bad_BHT1
+
+
+def _generator(q_BHTD: Tensor, plan: Plan) -> torch.Generator | None:
+    """Draws what is dropped: the same in the backward as in the forward, which ask in one order."""
+    return torch.Generator(q_BHTD.device).manual_seed(plan.seed) if plan.dropout_p else None
+
+
+def _as_operator(inputs: AttentionInputs, slots: GlobalSlots | None) -> Tensor:
+    seed = torch.randint(2**62, ()) if inputs.dropout_p else None
+    out_BHTD, _ = _operator(
+        inputs.q_BHTD,
+        inputs.k_BHTD,
+        inputs.v_BHTD,
+        inputs.is_token_BT,
+        inputs.document_BT,
+        None if slots is None else slots.index_BG,
+        None if slots is None else slots.is_used_BG,
+        seed,
+        inputs.pattern.left,
+        inputs.pattern.right,
+        inputs.pattern.dilations(inputs.q_BHTD.shape[1]),
+        inputs.pattern.causal,
+        inputs.scale,
+        inputs.dropout_p,
+    )
+    return out_BHTD
+
+
+def _plan_of_operator(
+    q_BHTD: Tensor,
+    is_token_BT: Tensor | None,
+    document_BT: Tensor | None,
+    index_BG: Tensor | None,
+    is_used_BG: Tensor | None,
+    seed: Tensor | None,
+    left: int,
+    right: int,
+    dilations: Sequence[int],
+    causal: bool,
+    scale: float,
+    dropout_p: float,
+) -> Plan:
+    slots = None if index_BG is None or is_used_BG is None else GlobalSlots(index_BG, is_used_BG)
+    return make_plan(
+        (q_BHTD.shape[0], q_BHTD.shape[1], q_BHTD.shape[2]),
+        q_BHTD.device,
+        AttentionPattern(left, right, tuple(dilations), causal),
+        is_token_BT=is_token_BT,
+        documents=None if document_BT is None else Documents.find(document_BT, is_token_BT),
+        slots=slots,
+        scale=scale,
+        dropout_p=dropout_p,
+        seed=0 if seed is None else int(seed),
+    )
+
+
+@torch.library.custom_op("longspan::blocked", mutates_args=())
+def _operator(
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    is_token_BT: Tensor | None,
+    document_BT: Tensor | None,
+    index_BG: Tensor | None,
+    is_used_BG: Tensor | None,
+    seed: Tensor | None,
+    left: int,
+    right: int,
+    dilations: Sequence[int],
+    causal: bool,
+    scale: float,
+    dropout_p: float,
+) -> tuple[Tensor, Tensor]:
+    plan = _plan_of_operator(
+        q_BHTD, is_token_BT, document_BT, index_BG, is_used_BG, seed, left, right, dilations, causal, scale, dropout_p
+    )
+    return forward(q_BHTD, k_BHTD, v_BHTD, plan)
+
+
+@_operator.register_fake
+def _(q_BHTD: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    sum_dtype = torch.promote_types(q_BHTD.dtype, torch.float32)
+    return _fake(q_BHTD), q_BHTD.new_empty(q_BHTD.shape[:3], dtype=sum_dtype)
+
+
+def _fake(q_BHTD: Tensor) -> Tensor:
+    B, H, T, D = q_BHTD.shape
+    return q_BHTD.new_empty(B, T, H, D).transpose(1, 2)
+
+
+@torch.library.custom_op("longspan::blocked_backward", mutates_args=())
+def _backward_operator(
+    grad_BHTD: Tensor,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    out_BHTD: Tensor,
+    lse_BHT: Tensor,
+    is_token_BT: Tensor | None,
+    document_BT: Tensor | None,
+    index_BG: Tensor | None,
+    is_used_BG: Tensor | None,
+    seed: Tensor | None,
+    left: int,
+    right: int,
+    dilations: Sequence[int],
+    causal: bool,
+    scale: float,
+    dropout_p: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    plan = _plan_of_operator(
+        q_BHTD, is_token_BT, document_BT, index_BG, is_used_BG, seed, left, right, dilations, causal, scale, dropout_p
+    )
+    return backward(grad_BHTD, q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT, plan)
+
+
+@_backward_operator.register_fake
+def _(grad_BHTD: Tensor, q_BHTD: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _fake(q_BHTD), _fake(q_BHTD), _fake(q_BHTD)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:3], *output, *inputs[3:8])
+    ctx.settings = inputs[8:]
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx: Any, grad_BHTD: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad_BHTD is None:
+        return (None,) * 14
+    return *_backward_operator(grad_BHTD, *ctx.saved_tensors, *ctx.settings), *[None] * 11
+
+
+_operator.register_autograd(_differentiate, setup_context=_keep_for_backward)

@@ -34,13 +34,15 @@ def cpu_computes_bf16() -> bool:
     return any(ask is not None and ask() for ask in asks)
 
 
-def _flash_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, _: None):
+def flash_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """Output and log-sum-exp by torch's flash kernel for the CPU; any strides but for the last axis."""
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias, scale=scale)
 
 
-def _flash_backward(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, bias: Tensor | None, scale: float, _: None
-):
+def flash_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, bias: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k, v by the same kernel."""
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
         grad, q, k, v, out, lse, 0.0, False, attn_mask=bias, scale=scale
     )
@@ -91,7 +93,6 @@ def _probabilities(
     return score.sub_(lse[..., None]).exp_(), lse
 
 
-FLASH_CPU = Product(_flash_forward, _flash_backward)
 MATMUL = Product(_matmul_forward, _matmul_backward)
 
 

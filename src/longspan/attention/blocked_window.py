@@ -1,0 +1,321 @@
+"""The window's part of `blocked`: each query against the range of keys its window reaches, forward and backward.
+
+The forward is torch's flash kernel for the CPU, given a batch of blocks at once: neighbouring blocks' ranges of keys
+are overlapping views, and their banded bias is the same. Elsewhere, under dropout and in bfloat16 on a CPU that has
+instructions for it, it is matrix products over blocks of queries. So is the backward, but for sequences that the window
+covers. docs/experiments.md has what was tried.
+
+n sequences or blocks  H attention heads  N = n*H of them  L tokens of a sequence  D width per head
+K queries of a block  R keys of its range
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from longspan.attention.blocked_plan import Plan, Strands
+from longspan.attention.pattern import AttentionPattern
+from longspan.attention.products import dropped_factors, flash_backward, flash_forward
+
+LOG2_E = math.log2(math.e)
+
+# Added to the score of a key that is not seen, or stands for it. Finite: of a row that sees no key in one part (its
+# window, the global columns), that part then weighs exp(-1e30 - ...) = 0, where minus infinity would give NaN. Rows
+# that see nothing at all get an average that is thrown away (padding).
+UNSEEN = -1e30
+
+
+class Vectors(NamedTuple):
+    """The tensors of a call, as the kernels take them: heads of one dilation, in the dtype of the products.
+
+    In the forward `out_BHTD` and `lse_BHT1` are written, in the backward the gradients.
+    """
+
+    q_BHTD: Tensor
+    k_BHTD: Tensor
+    v_BHTD: Tensor
+    out_BHTD: Tensor
+    lse_BHT1: Tensor
+    grad_BHTD: Tensor | None = None
+    grad_q_BHTD: Tensor | None = None
+    grad_k_BHTD: Tensor | None = None
+    grad_v_BHTD: Tensor | None = None
+
+    def map(self, change) -> "Vectors":
+        """Each tensor changed."""
+        return Vectors(*(None if x is None else change(x) for x in self))
+
+
+class Scratch:
+    """Memory used again from block to block: what is written stays in the cache, and nothing is allocated."""
+
+    def __init__(self) -> None:
+        self._of_purpose: dict[str, Tensor] = {}
+
+    def bmm(self, purpose: str, left: Tensor, right: Tensor) -> Tensor:
+        """The batched product; it lasts until the next one for the same purpose."""
+        shape = (left.shape[0], left.shape[1], right.shape[2])
+        n = shape[0] * shape[1] * shape[2]
+        memory = self._of_purpose.get(purpose)
+        if memory is None or memory.numel() < n:
+            memory = self._of_purpose[purpose] = left.new_empty(n)
+        return torch.bmm(left, right, out=memory[:n].view(shape))
+
+
+class Tile(NamedTuple):
+    """One call of the flash kernel: queries, their keys, and the place of the first query among its keys."""
+
+    queries: Strands
+    keys: Strands
+    offset: int
+
+
+def forward_by_flash(x: Vectors, strands: Strands, plan: Plan) -> None:
+    """Write output and log-sum-exp of the window of `strands`."""
+    key_bias_BHTD = None if plan.is_key_BT is None else _as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]
+    for tile in _tiles(strands, plan):
+        q_nHKD, k_nHRD, v_nHRD = tile.queries.view(x.q_BHTD), tile.keys.view(x.k_BHTD), tile.keys.view(x.v_BHTD)
+        shape = (tile.queries.length, tile.keys.length, tile.offset)
+        bias = _band_bias(*shape, plan.pattern.left, plan.pattern.right, x.q_BHTD.dtype, x.q_BHTD.device)
+        if key_bias_BHTD is not None:
+            of_keys = tile.keys.view(key_bias_BHTD).mT
+            bias = of_keys if bias is None else of_keys + bias
+        out_nHKD, lse_nHK = flash_forward(q_nHKD, k_nHRD, v_nHRD, bias, plan.scale)
+        tile.queries.view(x.out_BHTD).copy_(out_nHKD)
+        tile.queries.view(x.lse_BHT1)[..., 0].copy_(lse_nHK)
+
+
+def backward_by_flash(x: Vectors, strands: Strands, plan: Plan) -> None:
+    """Write the gradients of sequences that the window covers."""
+    assert x.grad_BHTD is not None
+    assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
+    bias = None
+    if plan.is_key_BT is not None:
+        bias = strands.view(_as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]).mT
+    q, k, v, out, lse, grad = (strands.view(t) for t in x[:6])
+    grads = flash_backward(grad, q, k, v, out, lse[..., 0], bias, plan.scale)
+    for place, value in zip((x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD), grads, strict=True):
+        strands.view(place).copy_(value)
+
+
+def _tiles(strands: Strands, plan: Plan) -> Iterator[Tile]:
+    """Blocks of queries. Those whose window lies within the sequence are alike, and many go into one call."""
+    left, right = plan.pattern.left, plan.pattern.right
+    length = strands.length
+    if plan.window_covers(strands):
+        yield Tile(strands, strands, 0)
+        return
+    # A block of 32 computes fewest pairs in vain; one of 192 is the quicker per pair, which pays for wide windows.
+    block = 32 if left + 1 + right <= 1536 else 192
+    n_alike = max(0, (length - left - right) // block)
+    edge = 64 if n_alike else 128
+    stop = left + n_alike * block if n_alike else 0
+    edges = [*range(0, left, edge), *range(stop, length, edge)] if n_alike else [*range(0, length, edge)]
+    for first in edges:
+        after = min(first + edge, left if n_alike and first < left else length)
+        key_first, key_after = max(0, first - left), min(length, after + right)
+        yield Tile(strands.cut(first, after - first), strands.cut(key_first, key_after - key_first), first - key_first)
+    n_keys = left + block + right
+    if n_alike >= strands.n:
+        at_once = max(1, 1024 // block)
+        for i in range(strands.n):
+            one = strands.some(i, 1)
+            for first in range(0, n_alike, at_once):
+                n = min(at_once, n_alike - first)
+                queries = one.blocks(left + first * block, n, block, block)
+                yield Tile(queries, one.blocks(first * block, n, n_keys, block), left)
+    else:
+        for first in range(0, n_alike * block, block):
+            yield Tile(strands.cut(left + first, block), strands.cut(first, n_keys), left)
+
+
+def _as_bias(is_seen: Tensor, dtype: torch.dtype) -> Tensor:
+    bias = torch.zeros(is_seen.shape, dtype=dtype, device=is_seen.device)
+    return bias.masked_fill_(~is_seen, UNSEEN)
+
+
+@functools.lru_cache(maxsize=128)
+def _band_bias(
+    n_queries: int, n_keys: int, offset: int, left: int, right: int, dtype: torch.dtype, device: torch.device
+) -> Tensor | None:
+    """0 where a query of a block has a key of its range in its window, else minus infinity, [K, R]; None for all 0."""
+    # The first query reaches least far to the right, the last one least far to the left: if they see all, so do all.
+    if offset + right >= n_keys - 1 and offset + n_queries - 1 - left <= 0:
+        return None
+    query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
+    is_near_KR = AttentionPattern(left, right).in_window(query_K1, torch.arange(n_keys, device=device))
+    return torch.zeros(is_near_KR.shape, dtype=dtype, device=device).masked_fill_(~is_near_KR, -torch.inf)
+
+
+def forward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:
+    """Write output and log-sum-exp of the window of `strands`."""
+    for part, heads in _parts(strands, x.q_BHTD, plan):
+        q_NLD, k_NLD, v_NLD = (_pack(part, t[:, heads]) for t in x[:3])
+        q_NLD.mul_(score_factor(q_NLD, plan.scale))
+        out_nHLD, lse_nHL1 = part.view(x.out_BHTD[:, heads]), part.view(x.lse_BHT1[:, heads])
+        is_hidden_n1L = _hidden_keys(part, plan)
+        scratch = Scratch()
+        for queries, keys in _blocks(part, plan, q_NLD.device):
+            score_NKR = scores(q_NLD[:, queries], k_NLD[:, keys], scratch)
+            _hide(score_NKR, queries, keys, plan.pattern, is_hidden_n1L, -torch.inf, UNSEEN)
+            prob_NKR, sum_NK1, lse_NK1 = soft_exponentials(score_NKR)
+            if generator is not None:
+                prob_NKR.mul_(dropped_factors(tuple(prob_NKR.shape), plan.dropout_p, generator))
+            out_NKD = torch.bmm(prob_NKR.to(v_NLD.dtype), v_NLD[:, keys]).to(x.out_BHTD.dtype)
+            shape = out_nHLD[:, :, queries].shape
+            out_nHLD[:, :, queries] = out_NKD.div_(sum_NK1).view(shape)
+            lse_nHL1[:, :, queries] = lse_NK1.view(*shape[:3], 1)
+
+
+def backward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:
+    """Write the gradients, from the output and log-sum-exp of the window and the global columns together."""
+    assert x.grad_BHTD is not None
+    assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
+    for part, heads in _parts(strands, x.q_BHTD, plan):
+        q_NLD, k_NLD, v_NLD = (_pack(part, t[:, heads]) for t in x[:3])
+        factor = score_factor(q_NLD, plan.scale)
+        q_NLD.mul_(factor)
+        grad_NLD = _pack(part, x.grad_BHTD[:, heads])
+        lse_NL1, delta_NL1 = of_rows(part, x, heads)
+        grad_q_nHLD = part.view(x.grad_q_BHTD[:, heads])
+        # Sums over blocks.
+        sum_k_NLD = torch.zeros_like(k_NLD, dtype=lse_NL1.dtype)
+        sum_v_NLD = torch.zeros_like(sum_k_NLD)
+        is_hidden_n1L = _hidden_keys(part, plan)
+        scratch = Scratch()
+        for queries, keys in _blocks(part, plan, q_NLD.device):
+            q_NKD, k_NRD, v_NRD, grad_NKD = q_NLD[:, queries], k_NLD[:, keys], v_NLD[:, keys], grad_NLD[:, queries]
+            score_NKR = scores(q_NKD, k_NRD, scratch).sub_(lse_NL1[:, queries])
+            prob_NKR = torch.exp2(score_NKR, out=score_NKR)
+            _hide(prob_NKR, queries, keys, plan.pattern, is_hidden_n1L, 0.0, 0.0)
+            dropped = None
+            if generator is not None:
+                dropped = dropped_factors(tuple(prob_NKR.shape), plan.dropout_p, generator)
+            grad_score, kept = grad_of_scores(prob_NKR, grad_NKD, v_NRD, delta_NL1[:, queries], dropped, scratch)
+            sum_v_NLD[:, keys] += scratch.bmm("keys", kept.mT, grad_NKD)
+            sum_k_NLD[:, keys] += scratch.bmm("keys", grad_score.mT, q_NKD)
+            grad_q_nHKD = grad_q_nHLD[:, :, queries]
+            grad_q_NKD = scratch.bmm("queries", grad_score, k_NRD)
+            torch.mul(grad_q_NKD.view(grad_q_nHKD.shape), plan.scale, out=grad_q_nHKD)
+        shape = grad_q_nHLD.shape
+        part.view(x.grad_k_BHTD[:, heads]).copy_(sum_k_NLD.mul_(plan.scale / factor).view(shape))
+        part.view(x.grad_v_BHTD[:, heads]).copy_(sum_v_NLD.view(shape))
+
+
+def score_factor(q: Tensor, scale: float) -> float:
+    """What queries are multiplied by beforehand: 2^score is quicker than e^score."""
+    return scale * LOG2_E if q.dtype.itemsize >= 4 else scale
+
+
+def scores(q_NKD: Tensor, k_NRD: Tensor, scratch: Scratch) -> Tensor:
+    """Scores to the base 2, in float32 (or float64), of queries multiplied by `score_factor`."""
+    score_NKR = scratch.bmm("scores", q_NKD, k_NRD.mT)
+    # In half precision one more rounding would show; scale alone is mostly a power of 2.
+    return score_NKR if score_NKR.dtype.itemsize >= 4 else score_NKR.to(torch.float32).mul_(LOG2_E)
+
+
+def soft_exponentials(score_NKR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """2^(score - the row's largest), in place; the sum over each row, and the natural log-sum-exp, [N, K, 1]."""
+    largest_NK1 = score_NKR.amax(dim=-1, keepdim=True)
+    prob_NKR = torch.exp2(score_NKR.sub_(largest_NK1), out=score_NKR)
+    sum_NK1 = prob_NKR.sum(dim=-1, keepdim=True)
+    return prob_NKR, sum_NK1, largest_NK1.add_(sum_NK1.log2()).mul_(1 / LOG2_E)
+
+
+def of_rows(part: Strands, x: Vectors, heads: slice) -> tuple[Tensor, Tensor]:
+    """Of each query, [N, L, 1]: its log-sum-exp to the base 2; the sum over its keys of probability x gradient."""
+    assert x.grad_BHTD is not None
+    lse_NL1 = _pack(part, x.lse_BHT1[:, heads]).mul_(LOG2_E)
+    out_nHLD, grad_nHLD = part.view(x.out_BHTD[:, heads]), part.view(x.grad_BHTD[:, heads])
+    return lse_NL1, (out_nHLD * grad_nHLD).sum(dim=-1).view(lse_NL1.shape)
+
+
+def grad_of_scores(
+    prob: Tensor, grad_NKD: Tensor, v_NRD: Tensor, delta_NK1: Tensor, dropped: Tensor | None, scratch: Scratch
+) -> tuple[Tensor, Tensor]:
+    """The gradient of the scores over the factor of the queries, and the probabilities kept, in the products' dtype."""
+    grad_prob = scratch.bmm("grad", grad_NKD, v_NRD.mT).to(prob.dtype)
+    if dropped is not None:
+        grad_prob.mul_(dropped)
+    grad_score = grad_prob.sub_(delta_NK1).mul_(prob).to(v_NRD.dtype)
+    return grad_score, (prob if dropped is None else prob.mul_(dropped)).to(v_NRD.dtype)
+
+
+def _pack(part: Strands, x_BHTD: Tensor) -> Tensor:
+    """The vectors of `part` side by side in memory, [N, L, D]."""
+    return part.view(x_BHTD).clone(memory_format=torch.contiguous_format).flatten(0, 1)
+
+
+def _parts(strands: Strands, x_BHTD: Tensor, plan: Plan) -> Iterator[tuple[Strands, slice]]:
+    """Sequences and heads whose scores for one block stay in the cache, or fill a GPU."""
+    n_heads = x_BHTD.shape[1]
+    block = min(_block_of(x_BHTD.device), strands.length)
+    n_scores = block * min(strands.length, plan.pattern.left + block + plan.pattern.right)
+    limit = 3 * 2**16 * torch.get_num_threads() if x_BHTD.device.type == "cpu" else 2**26
+    n_pairs = max(1, limit // n_scores)
+    if n_pairs >= n_heads:
+        at_once = n_pairs // n_heads
+        for first in range(0, strands.n, at_once):
+            yield strands.some(first, at_once), slice(0, n_heads)
+        return
+    n_parts = -(-n_heads // n_pairs)
+    at_once = -(-n_heads // n_parts)
+    for i in range(strands.n):
+        for first in range(0, n_heads, at_once):
+            yield strands.some(i, 1), slice(first, min(first + at_once, n_heads))
+
+
+def _block_of(device: torch.device) -> int:
+    return 64 if device.type == "cpu" else 256
+
+
+def _blocks(part: Strands, plan: Plan, device: torch.device) -> Iterator[tuple[slice, slice]]:
+    """Queries of each block, and the range of keys that the window of any of them reaches."""
+    block = _block_of(device)
+    for first in range(0, part.length, block):
+        after = min(first + block, part.length)
+        keys = slice(max(0, first - plan.pattern.left), min(part.length, after + plan.pattern.right))
+        yield slice(first, after), keys
+
+
+def _hidden_keys(part: Strands, plan: Plan) -> Tensor | None:
+    return None if plan.is_key_BT is None else ~part.view(plan.is_key_BT[:, None, :, None])[..., 0]
+
+
+def _hide(
+    x_NKR: Tensor,
+    queries: slice,
+    keys: slice,
+    pattern: AttentionPattern,
+    is_hidden_n1L: Tensor | None,
+    outside: float,
+    hidden: float,
+) -> None:
+    """Overwrite what is outside of the window with `outside`, and hidden keys with `hidden`."""
+    if is_hidden_n1L is not None:
+        is_hidden_n11R = is_hidden_n1L[:, :, None, keys]
+        n_rows = is_hidden_n11R.shape[0]
+        x_NKR.view(n_rows, -1, *x_NKR.shape[1:]).masked_fill_(is_hidden_n11R, hidden)
+    n_queries, n_keys, offset = queries.stop - queries.start, keys.stop - keys.start, queries.start - keys.start
+    for columns, is_outside in _corners(n_queries, n_keys, offset, pattern.left, pattern.right, x_NKR.device):
+        x_NKR[:, :, columns].masked_fill_(is_outside, outside)
+
+
+@functools.lru_cache(maxsize=128)
+def _corners(
+    n_queries: int, n_keys: int, offset: int, left: int, right: int, device: torch.device
+) -> tuple[tuple[slice, Tensor], ...]:
+    """The two ends of a block's range of keys that not all of its queries have in their window: columns, bool mask."""
+    query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
+    key_R = torch.arange(n_keys, device=device)
+    corners = []
+    n_before, first_after = min(n_keys, offset + n_queries - 1 - left), offset + right + 1
+    if n_before > 0:
+        corners.append((slice(0, n_before), key_R[:n_before] < query_K1 - left))
+    if first_after < n_keys:
+        corners.append((slice(first_after, n_keys), key_R[first_after:] > query_K1 + right))
+    return tuple(corners)
