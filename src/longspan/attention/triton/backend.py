@@ -3,7 +3,6 @@
 B batch rows  T tokens  H attention heads  D width per head
 """
 
-import functools
 import importlib.util
 import os
 
@@ -38,9 +37,12 @@ def reason_against_triton(request: Request) -> str | None:
     return None
 
 
-@functools.cache
+# Looked up once, and not by a cached function: torch.compile, which traces the choice of a backend, warns of those.
+_HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
 def _is_installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
+    return _HAS_TRITON
 
 
 def _interprets() -> bool:
