@@ -1,11 +1,12 @@
-"""Write README.md's tables from the committed records.
+"""Write the tables of README.md and docs/benchmarks.md from the committed records.
 
 Example:
   python benchmarks/tables.py            # fill the tables in place
-  python benchmarks/tables.py --check    # exit 1 if README.md is not what the records say
+  python benchmarks/tables.py --check    # exit 1 if a paper is not what the records say
 
 A table stands between `<!-- table: NAME RECORD -->` and `<!-- end -->`; NAME is a function below, RECORD a file under
-benchmarks/results.
+benchmarks/results, or the name of a run (runs.py), whose newest record is taken. `<!-- bars: cpu -->` stands before
+the bars of a device.
 """
 
 import re
@@ -16,25 +17,32 @@ from statistics import fmean
 
 from longspan.records import BenchmarkRecord, EvaluationRecord, Record, read_record
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(Path(__file__).parent))
+from bars import as_table as bars_table
+from runs import RESULTS, ROOT, newest
+
+PAPERS = ("README.md", "docs/benchmarks.md")
 _BLOCK = re.compile(r"(<!-- table: (\w+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BARS = re.compile(r"(<!-- bars: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def attention(record: Record) -> str:
     """Ratios of our attention to its peers, by length."""
     assert isinstance(record, BenchmarkRecord)
-    peers = ("transformers Longformer", "SDPA full attention")
-    ours = [timing for timing in record.timings if timing.system == "longspan"]
+    peers = ("transformers Longformer", "SDPA full attention", "FlexAttention")
+    # Records older than `is_chosen` call ours "longspan".
+    ours = [timing for timing in record.timings if timing.is_chosen or timing.system == "longspan"]
     lengths = sorted({timing.n_tokens for timing in ours})
     rows = []
     for what in dict.fromkeys(timing.what for timing in ours):
         for peer in peers:
             ratios = {t.n_tokens: t.ratio_to.get(peer) for t in ours if t.what == what}
-            rows.append([f"{what}: time / {peer}", *(_ratio(ratios.get(length)) for length in lengths)])
+            if any(ratio is not None for ratio in ratios.values()):
+                rows.append([f"{what}: time / {peer}", *(_ratio(ratios.get(length)) for length in lengths)])
     settings = record.settings
+    dtype = settings.get("dtype") or ", ".join(settings["dtypes"])
     head = [
-        f"{settings['heads']} x {settings['width']}, window {settings['window']}, {settings['dtype']}",
+        f"{settings['heads']} x {settings['width']}, window {settings['window']}, {dtype}",
         *(f"{length:,} tokens" for length in lengths),
     ]
     return _table(head, rows) + _made(record)
@@ -57,10 +65,14 @@ TABLES: dict[str, Callable[[Record], str]] = {"attention": attention, "scores": 
 
 def filled(text: str) -> str:
     """`text` with every table written anew from its record."""
-    return _BLOCK.sub(
-        lambda found: found[1] + TABLES[found[2]](read_record(RESULTS / found[3])) + found[4],
-        text,
-    )
+    text = _BLOCK.sub(lambda found: found[1] + TABLES[found[2]](read_record(_record(found[3]))) + found[4], text)
+    return _BARS.sub(lambda found: found[1] + bars_table(found[2]) + found[3], text)
+
+
+def _record(name: str) -> Path:
+    """A record by its file's name or its run's."""
+    path = newest(name)
+    return RESULTS / name if path is None else path
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -81,13 +93,16 @@ def _ratio(value: float | None) -> str:
 
 
 def main() -> int:
-    """Fill or check README.md."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if "--check" in sys.argv[1:]:
-        return int(filled(text) != text)
-    readme.write_text(filled(text), encoding="utf-8")
-    return 0
+    """Fill or check the papers."""
+    differ = 0
+    for name in PAPERS:
+        paper = ROOT / name
+        text = paper.read_text(encoding="utf-8")
+        if "--check" in sys.argv[1:]:
+            differ |= filled(text) != text
+        else:
+            paper.write_text(filled(text), encoding="utf-8")
+    return int(differ)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure or explain; returns the exit code."""
     import torch
     from tqdm import tqdm
+    from transformers.utils import logging
 
     from longspan.attention import explain
     from longspan.evaluation.benchmark.attention import AttentionSetting, benchmark_attention
@@ -95,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     output = arguments.output or f"runs/bench-{arguments.what}.json"
     require_writable_file(output)
+    logging.set_verbosity_error()  # transformers' says at every length that it pads
     with tqdm(desc=f"bench {arguments.what}", unit=" step", leave=False) as bar:
 
         def show(step: str) -> None:

@@ -1,10 +1,16 @@
-"""The sections made from benchmark records: time and memory against length."""
+"""The sections made from benchmark records: time and memory against length, and how many times as much as ours."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from longspan.errors import InputError
 from longspan.records import BenchmarkRecord, Timing
 from longspan.report import plots
 from longspan.report.blocks import Block, Cell, Figures, Section, Table, Text, count, duration, memory
+
+_FLOORS = ("useful operations at the matmul rate", "bytes at the copy bandwidth")
+# How records older than `Timing.is_chosen` call what was chosen.
+_OURS = "longspan"
 
 
 def benchmark_section(records: Sequence[BenchmarkRecord]) -> Section | None:
@@ -15,9 +21,35 @@ def benchmark_section(records: Sequence[BenchmarkRecord]) -> Section | None:
             blocks.append(Text(f"{record.name}, on {_device(record)}."))
         else:
             blocks.append(Text(f"Measured on {_device(record)}, all systems in one process."))
-        for what, dtype in dict.fromkeys((timing.what, timing.dtype) for timing in record.timings):
-            blocks += _measured([t for t in record.timings if (t.what, t.dtype) == (what, dtype)], f"{what}, {dtype}")
+        for what, dtype in _whats(record):
+            blocks += _measured(_about(record, what, dtype), f"{what}, {dtype}")
     return Section("timings", "Time and memory against length", blocks) if blocks else None
+
+
+def save_benchmark_picture(
+    record: BenchmarkRecord, what: str, dtype: str, path: str | Path, *, ratios: bool = False
+) -> Path:
+    """Time and memory against length, as a picture on white: the Longformer paper's Figure 1 from our own runs.
+
+    Args:
+        record: what was measured.
+        what: `Timing.what` of what to draw.
+        dtype: its precision.
+        path: a .png or .svg file.
+        ratios: draw each system's time over ours instead.
+
+    Raises:
+        InputError: the record holds nothing of the kind, or the path cannot be written.
+    """
+    timings = _about(record, what, dtype)
+    wanted = [_ratio_plot(timings)] if ratios else [_time_plot(timings), _memory_plot(timings)]
+    drawn = [plot for plot in wanted if plot is not None]
+    if not drawn:
+        raise InputError(f"the record has no measurement of {what!r} in {dtype}")
+    settings = record.settings
+    shape = f", {settings['heads']} heads x {settings['width']}" if "heads" in settings else ""
+    window = f", window {settings['window']}" if "window" in settings else ""
+    return plots.save_picture(drawn, path, f"{what}, {dtype}{shape}{window}; {_device(record)}")
 
 
 def _device(record: BenchmarkRecord) -> str:
@@ -25,47 +57,121 @@ def _device(record: BenchmarkRecord) -> str:
     return machine.gpu or f"{machine.processor}, {machine.cores} cores"
 
 
+def _whats(record: BenchmarkRecord) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((timing.what, timing.dtype) for timing in record.timings))
+
+
+def _about(record: BenchmarkRecord, what: str, dtype: str) -> list[Timing]:
+    return [timing for timing in record.timings if (timing.what, timing.dtype) == (what, dtype)]
+
+
 def _measured(timings: Sequence[Timing], title: str) -> list[Block]:
-    systems = list(dict.fromkeys(timing.system for timing in timings))
-    done = [timing for timing in timings if timing.left_out is None]
-    series, bands, peaks = {}, {}, {}
-    for system in systems:
-        own = sorted((timing for timing in done if timing.system == system), key=lambda timing: timing.n_tokens)
-        if own:
-            series[system] = [(t.n_tokens, t.median_seconds) for t in own]
-            bands[system] = [(t.q20_seconds, t.q80_seconds) for t in own]
-        known = [(t.n_tokens, t.peak_memory_bytes / 2**30) for t in own if t.peak_memory_bytes]
+    figures = []
+    several = len({timing.n_tokens for timing in timings if timing.left_out is None}) > 1
+    time_plot, memory_plot, ratio_plot = _time_plot(timings), _memory_plot(timings), _ratio_plot(timings)
+    if several and time_plot is not None:
+        figures.append((plots.growth(time_plot), f"{title}: seconds against tokens, both axes logarithmic"))
+    if several and memory_plot is not None:
+        figures.append((plots.growth(memory_plot), f"{title}: peak memory against tokens, both axes logarithmic"))
+    blocks: list[Block] = [Text(title + ":"), *([Figures(figures)] if figures else [])]
+    if ratio_plot is not None:
+        blocks.append(Figures([(plots.ratios(ratio_plot), f"{title}: time of each over ours")], is_wide=True))
+    return [*blocks, _table(timings)]
+
+
+def _is_ours(timing: Timing) -> bool:
+    return timing.is_chosen or timing.system == _OURS
+
+
+def _leader(timings: Sequence[Timing]) -> str | None:
+    """What longspan would take at the greatest length that was measured."""
+    own = [timing for timing in timings if _is_ours(timing) and timing.left_out is None]
+    return max(own, key=lambda timing: timing.n_tokens).system if own else None
+
+
+def _systems(timings: Sequence[Timing]) -> list[str]:
+    """Ours first, then the peers, then what varies ours."""
+    leader = _leader(timings)
+    names = list(dict.fromkeys(timing.system for timing in timings if timing.left_out is None))
+    return sorted(names, key=lambda name: 0 if name == leader else 2 if name.startswith(_OURS) else 1)
+
+
+def _growth(timings: Sequence[Timing], of: dict[str, list[tuple[float, float]]], y_label: str,
+            bands: dict[str, list[tuple[float, float]]] | None = None) -> plots.Growth | None:  # fmt: skip
+    leader = _leader(timings)
+    beside = [name for name in of if name.startswith(_OURS) and name != leader]
+    return plots.Growth(of, "tokens", y_label, bands, leader, beside, _systems(timings)) if of else None
+
+
+def _time_plot(timings: Sequence[Timing]) -> plots.Growth | None:
+    series, bands = {}, {}
+    for system in _systems(timings):
+        own = _own(timings, system)
+        series[system] = [(t.n_tokens, t.median_seconds) for t in own]
+        bands[system] = [(t.q20_seconds, t.q80_seconds) for t in own]
+    return _growth(timings, series, "seconds, median", bands)
+
+
+def _memory_plot(timings: Sequence[Timing]) -> plots.Growth | None:
+    peaks = {}
+    for system in _systems(timings):
+        known = [(t.n_tokens, t.peak_memory_bytes / 2**30) for t in _own(timings, system) if t.peak_memory_bytes]
         if known:
             peaks[system] = known
-    figures = []
-    if series:
-        plot = plots.growth(series, x_label="tokens", y_label="seconds, median", bands=bands)
-        figures.append((plot, f"{title}: seconds against tokens, both axes logarithmic"))
-    if peaks:
-        plot = plots.growth(peaks, x_label="tokens", y_label="peak memory, GiB")
-        figures.append((plot, f"{title}: peak memory against tokens, both axes logarithmic"))
-    return [Text(title + ":"), *([Figures(figures)] if figures else []), _table(timings)]
+    return _growth(timings, peaks, "peak memory, GiB")
+
+
+def _ratio_plot(timings: Sequence[Timing]) -> plots.Ratios | None:
+    """Each peer's time over ours, where both were measured."""
+    lengths = sorted({timing.n_tokens for timing in timings})
+    ours = {t.n_tokens: t.median_seconds for t in timings if _is_ours(t) and t.left_out is None}
+    series = {}
+    for system in _systems(timings):
+        theirs = {t.n_tokens: t.median_seconds for t in _own(timings, system) if not _is_ours(t)}
+        values = [theirs[n] / ours[n] if n in theirs and ours.get(n) and theirs[n] > 0 else None for n in lengths]
+        if any(value is not None for value in values):
+            series[system] = values
+    if not series:
+        return None
+    return plots.Ratios([f"{n:,}" for n in lengths], series, "tokens", "time over ours", _systems(timings))
+
+
+def _own(timings: Sequence[Timing], system: str) -> list[Timing]:
+    found = [timing for timing in timings if timing.system == system and timing.left_out is None]
+    return sorted(found, key=lambda timing: timing.n_tokens)
 
 
 def _table(timings: Sequence[Timing]) -> Table:
-    others = list(dict.fromkeys(name for timing in timings for name in timing.ratio_to))
     has_memory = any(timing.peak_memory_bytes for timing in timings)
+    has_floor = any(name in timing.ratio_to for timing in timings for name in _FLOORS)
+    ours = {t.n_tokens: t for t in timings if _is_ours(t) and t.left_out is None}
     columns = ["System", "Tokens", "Median", "20 to 80 %", *(["Peak memory"] if has_memory else [])]
-    columns += [f"Time over {name}" for name in others]
+    columns += [*(["Ours over it"] if ours else []), *(["Time over floor"] if has_floor else [])]
     rows = []
     for timing in timings:
-        row = [Cell(timing.system), count(timing.n_tokens)]
+        row = [Cell(f"{timing.system} (ours)" if _is_ours(timing) else timing.system), count(timing.n_tokens)]
         if timing.left_out is not None:
-            row += [Cell(f"left out: {timing.left_out}"), Cell("–", is_number=True)]
+            row += [Cell(f"left out: {timing.left_out}"), _number(None)]
         else:
             spread = f"{duration(timing.q20_seconds)} to {duration(timing.q80_seconds)}"
             row += [Cell(duration(timing.median_seconds), is_number=True), Cell(spread, is_number=True)]
         if has_memory:
             row.append(Cell(memory(timing.peak_memory_bytes) if timing.peak_memory_bytes else "–", is_number=True))
-        for name in others:
-            row.append(Cell(f"{timing.ratio_to[name]:.2f}" if name in timing.ratio_to else "–", is_number=True))
+        if ours:
+            own = ours.get(timing.n_tokens)
+            known = own is not None and own is not timing and timing.left_out is None and timing.median_seconds > 0
+            row.append(_number(own.median_seconds / timing.median_seconds if own and known else None))
+        if has_floor:
+            row.append(_number(min((timing.ratio_to[name] for name in _FLOORS if name in timing.ratio_to),
+                                   default=None)))  # fmt: skip
         rows.append(row)
     caption = f"Median of up to {max(timing.repeats for timing in timings)} repeats."
-    if others:
-        caption += " Below 1 is faster than the other."
+    if ours:
+        caption += " (ours): what longspan takes by itself. Ours over it: below 1, ours is faster."
+    if has_floor:
+        caption += " Floor: the operations and bytes nobody can do without, at the rates measured in the same run."
     return Table(columns, rows, caption)
+
+
+def _number(value: float | None) -> Cell:
+    return Cell("–" if value is None else f"{value:.2f}", is_number=True)

@@ -1,9 +1,21 @@
-"""Spreads, turns, and the high-water mark of memory."""
+"""Spreads, rates, and the high-water mark of memory."""
+
+from functools import partial
 
 import pytest
 import torch
 
-from longspan.evaluation.benchmark.measure import matmul_rate, peak_memory, spread, time_in_turns
+from longspan.evaluation.benchmark.measure import calls_at_a_time, copy_call, matmul_call, spread, time_call
+from longspan.evaluation.benchmark.memory import (
+    Probe,
+    Probeable,
+    ProbeError,
+    free_bytes,
+    in_short,
+    peak_of,
+    probe,
+    probe_apart,
+)
 
 
 def test_spread_is_median_and_fifths():
@@ -11,19 +23,54 @@ def test_spread_is_median_and_fifths():
     assert spread([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == (3.5, 2.0, 5.0)
 
 
-def test_systems_take_turns_after_one_unmeasured_call_each():
+def test_short_calls_are_made_several_at_a_time():
     calls = []
-    seconds = time_in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=2)
-    assert calls == ["a", "b"] * 3
-    assert {name: len(taken) for name, taken in seconds.items()} == {"a": 2, "b": 2}
+    assert time_call(lambda: calls.append(1), "cpu", 3) >= 0
+    assert len(calls) == 3
+    assert calls_at_a_time(1.0) == 1 and calls_at_a_time(1e-3) == 5 and calls_at_a_time(0.0) == 100
+
+
+def test_ceilings_count_what_they_do():
+    call, n_operations = matmul_call(torch.float32, "cpu")
+    call()
+    n = round((n_operations / 2) ** (1 / 3))
+    assert 2 * n**3 == n_operations
+    call, n_bytes = copy_call("cpu")
+    call()
+    assert n_bytes == 2**29
 
 
 def test_peak_memory_sees_what_a_call_needs():
-    n_bytes = peak_memory(lambda: torch.ones(2**24).sum(), "cpu")
+    n_bytes = peak_of(lambda: torch.ones(2**24).sum(), "cpu")
     if n_bytes is None:
         pytest.skip("this system does not tell")
     assert 0.9 * 2**26 < n_bytes < 2 * 2**26
+    assert free_bytes("cpu") > 2**20
 
 
-def test_matmul_rate_is_a_rate():
-    assert matmul_rate(torch.float32, "cpu", n=64, repeats=1) > 0
+def test_a_process_of_its_own_measures_or_says_why_not():
+    # Only what can be imported gets there: the tests themselves cannot.
+    ones = partial(partial, torch.ones, 2**24)
+    found = probe_apart(Probeable, (ones, False, False), 120)
+    assert isinstance(found, Probe) and found.seconds > 0
+    assert found.peak_bytes is None or 0.9 * 2**26 < found.peak_bytes < 2 * 2**26
+    with pytest.raises(ProbeError, match=r"^ValueError: invalid literal"):
+        probe_apart(int, ("no number",), 120)
+    with pytest.raises(ProbeError, match="took more than"):
+        probe_apart(Probeable, (ones, False, False), 0)
+
+
+def test_weights_count_where_they_are_the_systems_own():
+    def make():
+        weights = torch.ones(2**24)
+        return weights.sum
+
+    n_bytes = [probe(Probeable(make, counts_all, compiles=True), "cpu").peak_bytes for counts_all in (True, False)]
+    if None in n_bytes:
+        pytest.skip("this system does not tell")
+    assert n_bytes[0] > 0.9 * 2**26 > n_bytes[1]
+
+
+def test_errors_are_told_in_one_line():
+    assert in_short(RuntimeError()) == "RuntimeError"
+    assert in_short(RuntimeError("a\nb")) == "RuntimeError: a"

@@ -186,7 +186,7 @@ def _dilated(dilation: Dilation) -> str:
 
 
 def _probe_apart(setting: AttentionSetting, point: Point) -> Probe:
-    return probe_apart(_probeable, (setting, point.key), 10 * setting.seconds + 120)
+    return probe_apart(_probeable, (setting, point.key), 3 * setting.seconds + 90)
 
 
 def _probeable(setting: AttentionSetting, key: tuple[str, str, int, str]) -> Probeable:

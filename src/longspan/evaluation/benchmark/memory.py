@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -100,7 +101,8 @@ def probe_apart(make: Callable[..., "Probeable"], arguments: Sequence[Any], seco
         found = receiver.recv()
     except EOFError:
         process.join()
-        raise ProbeError(f"its process ended with code {process.exitcode}, for want of memory as it seems") from None
+        why = ", for want of memory as it seems" if process.exitcode == -signal.SIGKILL else ""
+        raise ProbeError(f"its process ended with code {process.exitcode}{why}") from None
     finally:
         if process.is_alive():
             process.join(timeout=1)
@@ -147,6 +149,9 @@ def probe(what: Probeable, device: str) -> Probe:
 def _in_child(
     sender: Connection, make: Callable[..., Probeable], arguments: Sequence[Any], threads: int, folder: str
 ) -> None:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
     os.chdir(folder)
     torch.set_num_threads(threads)
     libc = ctypes.CDLL(None)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from longspan.attention.products import cpu_computes_bf16
 from longspan.attention.selection import Request
 from longspan.errors import InputError
 from longspan.evaluation.benchmark.architectures import (
@@ -133,13 +134,16 @@ def benchmark_models(setting: ModelSetting, on_step: Callable[[str], object] = l
     setting.check()
     setting.check_device()
     on_step("comparing with transformers")
+    slow = {dtype: _slow_reason(dtype, setting.device) for dtype in setting.dtypes}
     wrong = {
-        dtype: model_disagreement(setting, dtype) for dtype in setting.dtypes if setting.wants(OURS, is_chosen=True)
+        dtype: model_disagreement(setting, dtype)
+        for dtype in setting.dtypes
+        if setting.wants(OURS, is_chosen=True) and not slow[dtype]
     }
-    points = [
-        replace(point, against=wrong.get(point.dtype)) if point.system.startswith(OURS) else point
-        for point in model_points(setting)
-    ]
+    points = []
+    for point in model_points(setting):
+        against = wrong.get(point.dtype) if point.system.startswith(OURS) else None
+        points.append(replace(point, against=slow[point.dtype] or against))
     probe_of = None
     if setting.with_memory:
         on_gpu = device_type(setting.device) == "cuda"
@@ -174,6 +178,15 @@ def model_points(setting: ModelSetting) -> list[Point]:
                     for name, batches in layouts:
                         points.append(_point(setting, size, models, what, dtype, system, name, batches))
     return points
+
+
+def _slow_reason(dtype: str, device: str) -> str | None:
+    """Why a precision is not measured: matrix products without instructions for it take minutes."""
+    if dtype == "float32" or device_type(device) != "cpu":
+        return None
+    if dtype == "bfloat16" and cpu_computes_bf16():
+        return None
+    return f"this processor has no instructions for {dtype}"
 
 
 def model_disagreement(setting: ModelSetting, dtype: str) -> str | None:
@@ -249,7 +262,8 @@ def _call(
         inputs = [{name: x for name, x in batch.items() if name != "global_attention_mask"} for batch in inputs]
     if is_training:
         if setting.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+            # The second name is that of older transformers.
+            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         make = OPTIMIZERS[setting.optimizer]
         optimizer = None if make is None else make(model.parameters(), lr=1e-6)
         autocast = None if dtype == "float32" else getattr(torch, dtype)
@@ -324,7 +338,7 @@ def _estimate(setting: ModelSetting, size: Size, system: str, what: str, dtype: 
 
 
 def _probe_apart(setting: ModelSetting, point: Point) -> Probe:
-    return probe_apart(_probeable, (setting, point.key), 10 * setting.seconds + 300)
+    return probe_apart(_probeable, (setting, point.key), 3 * setting.seconds + 120)
 
 
 def _probeable(setting: ModelSetting, key: tuple[str, str, int, str]) -> Probeable:

@@ -1,0 +1,271 @@
+"""The bars that speed and memory are held to, each with what the newest record of its run says: met, or missed.
+
+Example:
+  python benchmarks/bars.py          # every bar
+  python benchmarks/bars.py cpu      # those of the CPU
+
+`tables.py` puts the same tables into the README and docs/benchmarks.md.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from longspan.records import BenchmarkRecord, Timing, read_record
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import newest
+
+FORWARD, BOTH = "attention forward", "attention forward + backward"
+ENCODER, STEP = "encoder forward", "masked LM step"
+LONGFORMER, FULL, FLEX = "transformers Longformer", "SDPA full attention", "FlexAttention"
+FULL_MODEL = "XLM-R, SDPA full attention"
+FLOOR = "useful operations at the matmul rate"
+_GROWTH = 16  # 65,536 tokens over 4,096
+_ALMOST_NOTHING = 0.05
+
+
+class NotMeasuredError(Exception):
+    """There is no figure; says why."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One thing that is promised.
+
+    Attributes:
+        what: in words.
+        run: whose record tells (a name in runs.py).
+        bar: the value that is allowed at most, or asked for at least.
+        measure: the value, from the record.
+        at_least: the value must not be below the bar, rather than not above.
+        is_ratio: told as 1/7 where below 1.
+    """
+
+    what: str
+    run: str
+    bar: float
+    measure: Callable[[BenchmarkRecord], float]
+    at_least: bool = False
+    is_ratio: bool = True
+
+    def row(self) -> list[str]:
+        """What, bar, measured, met or missed, and the record."""
+        sign = ">=" if self.at_least else "<="
+        bar = f"{sign} {_told(self.bar, self.is_ratio)}"
+        path = newest(self.run)
+        if path is None:
+            return [self.what, bar, "not measured yet", "", ""]
+        record = read_record(path)
+        assert isinstance(record, BenchmarkRecord), f"{path} is no benchmark"
+        try:
+            value = self.measure(record)
+        except NotMeasuredError as error:
+            return [self.what, bar, f"not measured: {error}", "", path.stem]
+        is_met = value >= self.bar if self.at_least else value <= self.bar
+        return [self.what, bar, _told(value, self.is_ratio), "met" if is_met else "**missed**", path.stem]
+
+
+def _told(value: float, is_ratio: bool) -> str:
+    if not is_ratio:
+        return f"{value:,.0f}"
+    if 0 < value < 0.75:
+        return f"1/{1 / value:.3g}"
+    return f"{value:.3g}"
+
+
+def _cells(record: BenchmarkRecord, what: str, n_tokens: int, dtype: str) -> list[Timing]:
+    return [t for t in record.timings if (t.what, t.n_tokens, t.dtype) == (what, n_tokens, dtype)]
+
+
+def _pick(timings: Iterable[Timing], system: str | None) -> Timing:
+    """A system's measurement; what longspan chose where None."""
+    found = [t for t in timings if (t.is_chosen if system is None else t.system == system)]
+    if not found:
+        raise NotMeasuredError(f"{system or 'ours'} is not in the record")
+    if found[0].left_out is not None:
+        raise NotMeasuredError(f"{found[0].system}: {found[0].left_out}")
+    return found[0]
+
+
+def over(
+    what: str, n_tokens: int, system: str | None, *, dtype: str = "float32", their_dtype: str | None = None
+) -> Callable[[BenchmarkRecord], float]:
+    """Our time over a system's."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        ours = _pick(_cells(record, what, n_tokens, dtype), None)
+        theirs = _pick(_cells(record, what, n_tokens, their_dtype or dtype), system)
+        return ours.median_seconds / theirs.median_seconds
+
+    return measure
+
+
+def over_floor(what: str, n_tokens: int, dtype: str) -> Callable[[BenchmarkRecord], float]:
+    """Our time over that of the useful operations at the rate of matrix products of this dtype."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        rates = record.settings["matmul_gflops"]
+        if rates[dtype] < rates.get("float32", 0):
+            raise NotMeasuredError(f"this processor has no instructions for {dtype}")
+        return _pick(_cells(record, what, n_tokens, dtype), None).ratio_to[FLOOR]
+
+    return measure
+
+
+def beats_from(what: str, system: str) -> Callable[[BenchmarkRecord], float]:
+    """The smallest measured length from which ours is faster at every measured length."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        first = None
+        for n_tokens in sorted({t.n_tokens for t in record.timings}, reverse=True):
+            try:
+                ratio = over(what, n_tokens, system)(record)
+            except NotMeasuredError:
+                continue  # the peer took too long there
+            if ratio >= 1:
+                break
+            first = n_tokens
+        if first is None:
+            raise NotMeasuredError(f"{system} is faster at every measured length")
+        return first
+
+    return measure
+
+
+def growth(what: str, *, memory: bool = False) -> Callable[[BenchmarkRecord], float]:
+    """Our time or memory at 65,536 tokens over that at 4,096."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        short, long = (_pick(_cells(record, what, n, "float32"), None) for n in (4096, 4096 * _GROWTH))
+        if not memory:
+            return long.median_seconds / short.median_seconds
+        if not short.peak_memory_bytes or not long.peak_memory_bytes:
+            raise NotMeasuredError("the system does not tell memory")
+        return long.peak_memory_bytes / short.peak_memory_bytes
+
+    return measure
+
+
+def dilated(what: str, dilation: int) -> Callable[[BenchmarkRecord], float]:
+    """Our time with a dilation over that without."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        cells = _cells(record, what, 4096, "float32")
+        base = _pick(cells, None)
+        return _pick(cells, f"{base.system}, dilation {dilation}").median_seconds / base.median_seconds
+
+    return measure
+
+
+def padded(record: BenchmarkRecord) -> float:
+    """Our time on a padded batch over that on the same tokens as full rows."""
+    cells = [t for t in record.timings if t.what == ENCODER]
+    ours = _pick(cells, None)
+    return ours.median_seconds / _pick(cells, f"{ours.system}, the same tokens as full rows").median_seconds
+
+
+def best_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRecord], float]:
+    """A system's time over that of our best backend."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        cells = _cells(record, what, n_tokens, "bfloat16")
+        theirs = _pick(cells, system).median_seconds
+        ours = [t.median_seconds for t in cells if t.system.startswith("longspan") and t.left_out is None]
+        if not ours:
+            raise NotMeasuredError("none of our backends")
+        return theirs / min(ours)
+
+    return measure
+
+
+def memory_above(what: str, n_tokens: int) -> Callable[[BenchmarkRecord], float]:
+    """Memory at the peak above output and log-sum-exp, and with a backward the gradients, over these."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        ours = _pick(_cells(record, what, n_tokens, "bfloat16"), None)
+        s = record.settings
+        tensor = s["batch"] * s["heads"] * n_tokens * s["width"] * 2
+        needed = tensor * (4 if what == BOTH else 1) + s["batch"] * s["heads"] * n_tokens * 4
+        if ours.peak_memory_bytes is None:
+            raise NotMeasuredError("memory was not measured")
+        return max(0.0, ours.peak_memory_bytes - needed) / needed
+
+    return measure
+
+
+CPU_BARS = [
+    Bar("attention forward at 4,096, float32: ours / transformers' Longformer, projections subtracted",
+        "attention-lengths-cpu", 1 / 7, over(FORWARD, 4096, LONGFORMER)),
+    Bar("the same, forward + backward", "attention-lengths-cpu", 1 / 6, over(BOTH, 4096, LONGFORMER)),
+    Bar("attention forward at 8,192: ours / SDPA full attention", "attention-lengths-cpu", 1 / 6,
+        over(FORWARD, 8192, FULL)),
+    Bar("length from which ours beats SDPA full attention, forward", "attention-lengths-cpu", 1024,
+        beats_from(FORWARD, FULL), is_ratio=False),
+    Bar("the same, forward + backward", "attention-lengths-cpu", 1024, beats_from(BOTH, FULL), is_ratio=False),
+    Bar("attention forward at 4,096, float32: time / (useful operations / measured matmul rate)",
+        "attention-lengths-cpu", 1.9, over_floor(FORWARD, 4096, "float32")),
+    Bar("the same in bf16, against the bf16 rate", "attention-bf16-cpu", 2.6, over_floor(FORWARD, 4096, "bfloat16")),
+    Bar("encoder of XLM-R base size at 4,096, float32: ours / transformers' Longformer", "encoder-4096-cpu", 1 / 2.2,
+        over(ENCODER, 4096, LONGFORMER)),
+    Bar("the same: ours / XLM-R with SDPA", "encoder-4096-cpu", 1 / 1.4, over(ENCODER, 4096, FULL_MODEL)),
+    Bar("the same: ours in bf16 / transformers' Longformer in float32", "encoder-4096-cpu", 1 / 4,
+        over(ENCODER, 4096, LONGFORMER, dtype="bfloat16", their_dtype="float32")),
+    Bar("encoder, 8 rows of 40 tokens: ours / plain XLM-R", "encoder-short-cpu", 1.1, over(ENCODER, 40, FULL_MODEL)),
+    Bar("the same, one row of 40 tokens", "encoder-one-short-cpu", 1.1, over(ENCODER, 40, FULL_MODEL)),
+    Bar("encoder, rows of 4,096 + 7 x 512 tokens padded to 4,096: time / time of the same tokens as full rows",
+        "encoder-padded-cpu", 1.15, padded),
+    Bar("attention forward, 65,536 against 4,096 tokens (16 x): time", "attention-scaling-cpu", 17.6, growth(FORWARD)),
+    Bar("the same: peak memory", "attention-scaling-cpu", 17.6, growth(FORWARD, memory=True)),
+    Bar("attention forward + backward, 65,536 against 4,096 tokens: time", "attention-scaling-cpu", 17.6,
+        growth(BOTH)),
+    Bar("the same: peak memory", "attention-scaling-cpu", 17.6, growth(BOTH, memory=True)),
+    *(
+        Bar(f"{what} at 4,096: dilation {dilation} / no dilation", "attention-dilation-cpu", 1.25,
+            dilated(what, dilation))
+        for what in (FORWARD, BOTH) for dilation in (2, 4)
+    ),
+]  # fmt: skip
+
+GPU_BARS = [
+    *(
+        Bar(f"{what}, bf16, 65,536 tokens in rows of {n:,}: FlexAttention compiled / our best backend",
+            f"attention-{n}-gpu", 1.2, best_over(what, n, FLEX), at_least=True)
+        for n in (4096, 16384) for what in (FORWARD, BOTH)
+    ),
+    *(
+        Bar(f"{BOTH}, bf16, 65,536 tokens in rows of {n:,}: SDPA full (flash) / our best backend",
+            f"attention-{n}-gpu", bar, best_over(BOTH, n, FULL), at_least=True)
+        for n, bar in ((4096, 3), (16384, 10), (65536, 40))
+    ),
+    *(
+        Bar(f"{what} in rows of 16,384: memory above output, log-sum-exp and gradients, as a share of these",
+            "attention-16384-gpu", _ALMOST_NOTHING, memory_above(what, 16384))
+        for what in (FORWARD, BOTH)
+    ),
+]  # fmt: skip
+
+BARS = {"cpu": CPU_BARS, "gpu": GPU_BARS}
+
+
+def as_table(name: str) -> str:
+    """The bars of a device as a Markdown table, and where and when their records were made."""
+    rows = [bar.row() for bar in BARS[name]]
+    lines = [["what", "bar", "measured", "", "record"], ["---", "---:", "---:", "---", "---"], *rows]
+    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    made = {}
+    for bar in BARS[name]:
+        path = newest(bar.run)
+        if path is not None:
+            record = read_record(path)
+            machine = record.made.machine
+            device = machine.gpu or f"{machine.processor}, {machine.cores} cores"
+            told = f"{device}, {getattr(record, 'settings', {}).get('threads', '?')} threads"
+            made[f"{told}, torch {machine.versions['torch']}, transformers {machine.versions['transformers']}"] = None
+    return table + (f"\n{'; '.join(made)}.\n" if made else "")
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or BARS:
+        print(as_table(chosen))

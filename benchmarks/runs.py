@@ -1,0 +1,85 @@
+"""The runs behind the bars: name -> arguments of `longspan bench`; and making them, one record each.
+
+A record is `benchmarks/results/DATE-NAME.json`. One that is there is not made again, so that a run that was cut off
+goes on where it stopped.
+"""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+CPU = {
+    "attention-lengths-cpu": "attention --lengths 512 1024 2048 4096 8192 16384 --repeats 5 --seconds 10",
+    "attention-scaling-cpu": "attention --lengths 4096 65536 --systems chosen --repeats 5 --seconds 25",
+    "attention-dilation-cpu": "attention --lengths 4096 --dilation 1 2 4 1,2,4 --systems chosen --repeats 9",
+    "attention-bf16-cpu": "attention --lengths 1024 4096 --dtype float32 bfloat16 --systems chosen SDPA"
+    " --repeats 7 --seconds 10",
+    "encoder-short-cpu": "encoder --lengths 40 --batch 8 --repeats 15 --seconds 15",
+    "encoder-one-short-cpu": "encoder --lengths 40 --repeats 15 --seconds 10",
+    "encoder-4096-cpu": "encoder --lengths 4096 --dtype float32 bfloat16 --repeats 3 --seconds 30",
+    "encoder-padded-cpu": "encoder --padded 4096,512x7 --systems longspan --repeats 3 --seconds 60",
+    "training-step-cpu": "training-step --lengths 2048 --repeats 2 --seconds 120",
+}
+
+_GPU = "--device cuda --dtype bfloat16"
+GPU = {
+    # 65,536 tokens each; the bars first, in case time runs out.
+    "attention-4096-gpu": f"attention {_GPU} --batch 16 --lengths 4096 --repeats 20 --seconds 5",
+    "attention-16384-gpu": f"attention {_GPU} --batch 4 --lengths 16384 --repeats 20 --seconds 5",
+    "attention-65536-gpu": f"attention {_GPU} --batch 1 --lengths 65536 --repeats 10 --seconds 5",
+    "attention-lengths-gpu": f"attention {_GPU} --lengths 512 1024 2048 4096 8192 16384 32768 --repeats 10 --seconds 3",
+    "attention-dilation-gpu": f"attention {_GPU} --batch 16 --lengths 4096 --dilation 1 2 4 1,2,4 --systems longspan"
+    " --repeats 10 --seconds 5",
+    "encoder-gpu": f"encoder {_GPU} --batch 8 --lengths 512 4096 8192 --repeats 10 --seconds 5",
+    "encoder-padded-gpu": f"encoder {_GPU} --padded 4096,512x7 --repeats 10 --seconds 5",
+    "training-step-gpu": f"training-step {_GPU} --batch 8 --lengths 4096 --optimizer adamw --repeats 5 --seconds 10",
+}
+
+
+def newest(name: str) -> Path | None:
+    """The newest record of a run, by the date in its file's name."""
+    found = sorted(RESULTS.glob(f"????-??-??-{name}.json"))
+    return found[-1] if found else None
+
+
+def make(runs: dict[str, str], description: str) -> int:
+    """Make the records that are not there yet; the exit code is 1 where one failed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--date", default=datetime.datetime.now(datetime.UTC).date().isoformat(), help="in the names")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=[], help="runs whose names begin so")
+    parser.add_argument("--again", action="store_true", help="make records again that are there")
+    parser.add_argument("--minutes", type=float, help="begin no run later than this")
+    parser.add_argument("--dry", action="store_true", help="print what would be run")
+    parser.add_argument("more", nargs="*", help="after --, more arguments for each run, to try it: -- --size tiny")
+    arguments = parser.parse_args()
+    begin, failed = time.monotonic(), []
+    for name, text in runs.items():
+        if arguments.only and not name.startswith(tuple(arguments.only)):
+            continue
+        path = arguments.results / f"{arguments.date}-{name}.json"
+        if path.exists() and not arguments.again:
+            print(f"{name}: there already, {path}")
+            continue
+        minutes = (time.monotonic() - begin) / 60
+        if arguments.minutes is not None and minutes > arguments.minutes:
+            print(f"{name}: not begun, {minutes:.1f} minutes are spent")
+            continue
+        shown = os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
+        bench = ["bench", *text.split(), *arguments.more, "--output", shown]
+        print(f"\n## {name} ({minutes:.1f} min): longspan {' '.join(bench)}", flush=True)
+        if not arguments.dry:
+            # As a command of its own: nothing that another run leaves behind counts, and the record says how.
+            command = Path(sys.executable).with_name("longspan")
+            start = [str(command)] if command.exists() else [sys.executable, "-m", "longspan.cli.main"]
+            if subprocess.run([*start, *bench], cwd=ROOT, check=False).returncode:
+                failed.append(name)
+    print(f"\n{(time.monotonic() - begin) / 60:.1f} minutes" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    return int(bool(failed))
