@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.recipe import FinetuneRecipe, load_recipe
 
 
@@ -35,3 +36,66 @@ def _yaml(value: Any) -> str:
     import json
 
     return json.dumps(value)
+
+
+@pytest.fixture(scope="session")
+def tiny_mlm_folder(tmp_path_factory, tiny_tokenizer) -> Path:
+    """A random XLM-RoBERTa of 64 tokens with its masked language modelling head, and a tokenizer."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=200, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=66, type_vocab_size=1, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1,
+        pad_token_id=1, bos_token_id=0, eos_token_id=2,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("mlm")
+    transformers.XLMRobertaForMaskedLM(config).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory) -> Path:
+    """A text of 60 paragraphs."""
+    path = tmp_path_factory.mktemp("text") / "bees.txt"
+    paragraphs = []
+    for i in range(60):
+        name, town = ("Anna", "Boris", "Clara")[i % 3], ("Lund", "Graz", "Oslo", "Pisa")[i % 4]
+        paragraphs.append(f"{name} was born in {town} in {1900 + i}. Later {name} wrote {i} books about bees.")
+    path.write_text("\n\n".join(paragraphs), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tiny_pretrain(tmp_path, tiny_mlm_folder, tiny_text) -> Callable[..., PretrainRecipe]:
+    """A pre-training recipe of a few steps; fields override it."""
+
+    def make(file: str = "tiny.yaml", **fields: Any) -> PretrainRecipe:
+        values = {
+            "task": "masked_lm",
+            "model": str(tiny_mlm_folder),
+            "train_data": [str(tiny_text)],
+            "output_dir": str(tmp_path / "run"),
+            "cache_dir": str(tmp_path / "cache"),
+            "n_processes": 1,
+            "max_tokens": 96,
+            "attention_window": 16,
+            "proof": "none",
+            "eval_lengths": [32, 96],
+            "max_steps": 6,
+            "per_device_train_batch_size": 1,
+            "gradient_accumulation_steps": 2,
+            "learning_rate": 5e-3,
+            "logging_steps": 1,
+            "use_cpu": True,
+            "report_to": "none",
+            "disable_tqdm": True,
+        } | fields
+        values = {name: value for name, value in values.items() if value is not None}
+        path = Path(tmp_path) / file
+        path.write_text("\n".join(f"{name}: {_yaml(value)}" for name, value in values.items()), encoding="utf-8")
+        return load_recipe(path, kind=PretrainRecipe)
+
+    return make

@@ -58,7 +58,7 @@ def write_card(
         "",
         "| field | value |",
         "|---|---|",
-        *[f"| `{name}` | {_cell(value)} |" for name, value in record.recipe.items() if name not in _PRIVATE],
+        *[f"| `{name}` | {cell(value)} |" for name, value in record.recipe.items() if name not in PRIVATE],
         "",
     ]
     if evaluated:
@@ -80,10 +80,11 @@ def write_card(
 
 
 # Where things lie on somebody's disk, and secrets, are nobody's business.
-_PRIVATE = {"hub_token", "output_dir", "resume_from_checkpoint", "overwrite_output_dir"}
+PRIVATE = {"hub_token", "output_dir", "resume_from_checkpoint", "overwrite_output_dir"}
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A field's value in a table; of a folder its own name only."""
     if isinstance(value, list):
-        return ", ".join(_cell(one) for one in value)
+        return ", ".join(cell(one) for one in value)
     return public_name(value) if isinstance(value, str) else str(value)

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 # Fields that may differ when a run goes on: they change neither the data nor the model nor the order of steps.
-_FREE_ON_RESUME = {
+FREE_ON_RESUME = {
     "name",
     "output_dir",
     "overwrite_output_dir",
@@ -76,6 +76,14 @@ class RunFolder:
                 "replace it with --overwrite_output_dir"
             )
         require_writable_directory(self.root, overwrite=True)
+        return self.find_checkpoint(resume)
+
+    def find_checkpoint(self, resume: bool | str) -> Path | None:
+        """The checkpoint that `resume_from_checkpoint` stands for; None where there is none to go on from.
+
+        Raises:
+            InputError: the one that is named is not complete.
+        """
         if isinstance(resume, str):
             if not is_complete(Path(resume)):
                 raise InputError(f"{resume} is no complete checkpoint; give a folder checkpoint-N, or true")
@@ -92,7 +100,7 @@ class RunFolder:
         fields = json.loads(json.dumps(self.recipe.fields(), default=str))
         if resume_from is not None and self._started_with.is_file():
             before = json.loads(self._started_with.read_text(encoding="utf-8"))
-            names = (before.keys() | fields.keys()) - _FREE_ON_RESUME
+            names = (before.keys() | fields.keys()) - FREE_ON_RESUME
             changed = sorted(name for name in names if before.get(name) != fields.get(name))
             if changed:
                 logger.warning(

@@ -94,6 +94,22 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
         self.lm_head.decoder = new_embeddings
         self.lm_head.bias = new_embeddings.bias
 
+    @torch.no_grad()
+    def log_probabilities(self, input_ids: Tensor, labels: Tensor, **inputs: Any) -> Tensor:
+        """Log-probability, in nats, of every label that is asked for, in the order of rows and tokens.
+
+        Args:
+            input_ids: int64 [B, T].
+            labels: int64 [B, T], -100 where nothing is asked.
+            inputs: as `forward` takes.
+
+        Returns:
+            float32 [N]; scores are made for some of the tokens asked for at a time, in evaluation mode too.
+        """
+        hidden_BTC = self.longformer(input_ids, return_dict=True, **inputs).last_hidden_state
+        is_asked_BT = labels != -100
+        return self.lm_head.log_probabilities(hidden_BTC[is_asked_BT], labels[is_asked_BT])
+
     def _is_sparse(self) -> bool:
         """Whether only the tokens that are asked for are scored; a compiled graph cannot: their number is data."""
         return self.training and getattr(self.config, "sparse_prediction", True) and not torch.compiler.is_compiling()

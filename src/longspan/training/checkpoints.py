@@ -1,0 +1,237 @@
+"""Checkpoints that can be trusted: written beside and renamed, with a manifest that finds what was cut off or changed.
+
+A checkpoint is a folder `checkpoint-<step>` as transformers' Trainer writes it, and in it `manifest.json`: size and
+SHA-256 of every other file. It gets its name when all of it is on the disk.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from longspan.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_STAGING = ".saving"
+_PROGRESS = "progress.json"
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_manifest(folder: Path) -> None:
+    """List all files of `folder` in its manifest, and bring all to the disk."""
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        _sync(path)
+    manifest = folder / MANIFEST
+    manifest.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+    _sync(manifest)
+    _sync(folder)
+
+
+def fault_of(folder: Path) -> str | None:
+    """What is wrong with the checkpoint in `folder`, naming the file; None for a whole one."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing: it was not written to the end, or not by longspan"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is damaged"
+    for name, expected in files.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if size != expected["bytes"]:
+            return f"{name} has {size:,} bytes of {expected['bytes']:,}"
+        if _sha256(path) != expected["sha256"]:
+            return f"{name} has changed since it was written (its checksum is another)"
+    return None
+
+
+def newest_whole_checkpoint(folder: Path) -> Path | None:
+    """The whole checkpoint of the highest step in `folder`; every damaged one is named in a warning."""
+    for path in reversed(checkpoints_in(folder)):
+        fault = fault_of(path)
+        if fault is None:
+            return path
+        logger.warning("%s cannot be used: %s; looking at the one before", path, fault)
+    return None
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Take the name away first, so that half of it never passes for a checkpoint."""
+    leaving = path.with_name(f".leaving-{path.name}")
+    shutil.rmtree(leaving, ignore_errors=True)
+    path.rename(leaving)
+    shutil.rmtree(leaving, ignore_errors=True)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """All checkpoints, whole or not, by step."""
+    steps = {path: int(match[1]) for path in folder.glob("checkpoint-*") if (match := re.search(r"-(\d+)$", path.name))}
+    return sorted(steps, key=steps.__getitem__)
+
+
+class DurableTrainer(Trainer):
+    """Trainer whose checkpoints are whole or not there, and which survives a disk that is full while saving.
+
+    The loss summed since the last log is part of a checkpoint: logs of a run that was killed and went on are those of
+    one that was not.
+    """
+
+    failed_saves: int = 0
+    last_checkpoint: Path | None = None
+    _staging: Path | None = None
+
+    def train_from(self, checkpoint: Path | None) -> None:
+        """Train from the beginning, or go on from a checkpoint."""
+        if checkpoint is None:
+            self.train()
+            return
+        self.last_checkpoint = checkpoint
+        self.add_callback(_Restore(self, checkpoint))
+        self.train(resume_from_checkpoint=str(checkpoint))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any, *args: Any, **kwargs: Any) -> None:
+        root = Path(super()._get_output_dir(trial))
+        name = f"checkpoint-{self.state.global_step}"
+        staging = root / _STAGING
+        if self.is_world_process_zero():
+            shutil.rmtree(staging, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        error: Exception | None = None
+        try:
+            self._staging = staging
+            staging.mkdir(parents=True, exist_ok=True)
+            super()._save_checkpoint(model, trial, *args, **kwargs)
+            self._write_progress(staging / name / _PROGRESS)
+        except (OSError, SafetensorError, RuntimeError) as caught:
+            if not is_full_disk(caught):
+                raise
+            error = caught
+        finally:
+            self._staging = None
+        if self._any(error is not None):
+            self._report_failure(root / name, error, staging)
+            return
+        if self.is_world_process_zero():
+            try:
+                write_manifest(staging / name)
+                self._put_in_place(staging / name, root / name)
+            except OSError as caught:
+                if not is_full_disk(caught):
+                    raise
+                error = caught
+        if self._any(error is not None):
+            self._report_failure(root / name, error, staging)
+            return
+        self.last_checkpoint = root / name
+        if self.is_world_process_zero():
+            shutil.rmtree(staging, ignore_errors=True)
+            self._rotate(root)
+
+    @staticmethod
+    def _put_in_place(new: Path, path: Path) -> None:
+        if path.exists():  # of an earlier try at these steps
+            remove_checkpoint(path)
+        os.replace(new, path)
+        _sync(path.parent)
+
+    def _report_failure(self, path: Path, error: Exception | None, staging: Path) -> None:
+        self.failed_saves += 1
+        if self.is_world_process_zero():
+            shutil.rmtree(staging, ignore_errors=True)
+            last = f"the last good one is {self.last_checkpoint}" if self.last_checkpoint else "there is none before it"
+            logger.error(
+                "%s could not be saved: %s. Training goes on; %s. Make room: the next one is tried as planned",
+                path, error or "another process failed", last,
+            )  # fmt: skip
+
+    def _rotate(self, root: Path) -> None:
+        """Remove the oldest checkpoints, `save_total_limit` stay."""
+        limit = self.args.save_total_limit
+        if limit:
+            for path in checkpoints_in(root)[:-limit]:
+                remove_checkpoint(path)
+
+    def _any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.args.world_size == 1:
+            return here
+        told = self.accelerator.gather(torch.tensor([int(here)], device=self.args.device))
+        return bool(told.sum())  # pyright: ignore[reportAttributeAccessIssue] - a tensor in gives a tensor
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside transformers' own state; to be called in all processes."""
+        return {
+            # Logs are means over processes.
+            "loss_since_log": self.accelerator.gather(self._tr_loss).mean().item(),  # pyright: ignore
+            "loss_logged": self._total_loss_scalar,
+            "step_of_log": self._globalstep_last_logged,
+        }
+
+    def restore_progress(self, progress: dict[str, Any]) -> None:
+        """Go on from what `progress` gave; called when the training begins."""
+        self._tr_loss += progress["loss_since_log"]
+        self._total_loss_scalar = progress["loss_logged"]
+        self._globalstep_last_logged = progress["step_of_log"]
+
+    def _write_progress(self, path: Path) -> None:
+        progress = self.progress()
+        if self.is_world_process_zero():
+            path.write_text(json.dumps(progress), encoding="utf-8")
+
+
+class _Restore(TrainerCallback):
+    """Restores a trainer's progress between its own preparation and the first step."""
+
+    def __init__(self, trainer: DurableTrainer, checkpoint: Path) -> None:
+        self._trainer, self._path = trainer, checkpoint / _PROGRESS
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self._path.is_file():
+            self._trainer.restore_progress(json.loads(self._path.read_text(encoding="utf-8")))
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Whether a library could not write because the disk is full; safetensors and torch say it in words only."""
+    if isinstance(error, OSError):
+        return error.errno in NO_SPACE
+    if isinstance(error, InputError):
+        return False
+    words = (os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG), "file write failed", "PytorchStreamWriter failed")
+    return any(word in str(error) for word in words)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or folder to the disk, where the system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+    finally:
+        os.close(handle)

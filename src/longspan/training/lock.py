@@ -1,0 +1,45 @@
+"""One run at a time in an output folder."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from longspan.errors import InputError
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`; the system gives it back when the process ends, however it ends.
+
+    The lock is a file beside the folder, since the folder itself is replaced when a run is finished.
+
+    Raises:
+        InputError: another process holds it, or the file cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without flock
+        yield
+        return
+    folder = folder.absolute()
+    path = folder.with_name(f".{folder.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another output_dir") from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 100, 0).decode(errors="replace").strip()
+            raise InputError(
+                f"{folder} is in use by another run{f' (process {holder})' if holder else ''}; wait for it, or choose "
+                "another output_dir"
+            ) from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(file)
