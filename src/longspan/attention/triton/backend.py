@@ -27,6 +27,8 @@ def reason_against_triton(request: Request) -> str | None:
     if request.width > MAX_WIDTH:
         return f"heads are at most {MAX_WIDTH} wide, not {request.width}"
     if _interprets():
+        if request.dtype == torch.bfloat16:
+            return "Triton's interpreter (TRITON_INTERPRET=1) knows no bfloat16"
         return None if request.device == "cpu" else "TRITON_INTERPRET=1 computes on the CPU"
     if request.device != "cuda":
         return f"runs on a GPU, not on {request.device} (TRITON_INTERPRET=1 for Triton's interpreter)"

@@ -1,5 +1,7 @@
-"""The backward kernels: gradients of queries by block of queries; of keys and values by block of keys; and of global
-columns, which all queries see, by block of slots and part of the queries.
+"""The backward kernels, one for each side of a gradient.
+
+`query_kernel` has a block of queries and walks over the keys they see, `key_kernel` has a block of keys and walks over
+the queries that see them, and `slot_kernel` has global columns, which all queries see, and a part of the queries.
 
 Probabilities are computed again from the log-sum-exp. With P the probabilities, O the output, R the factors of dropout
 (1 without): dV = (P R)^T dO, dP = R (dO V^T), delta = rowsum(dO O), dS = P (dP - delta), dQ = scale dS K,
@@ -23,9 +25,9 @@ def add_to_query(acc, q, grad, lse, delta, k, v, seen, kept, scale_log2, factor,
                  DROPOUT: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """What one tile of keys adds to the gradient of the queries, but for the scale."""
     score = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
-    prob = tl.math.exp2(score - lse[:, None])
     if MASKED:
-        prob = tl.where(seen, prob, 0.0)
+        score = tl.where(seen, score, -float("inf"))
+    prob = tl.math.exp2(score - lse[:, None])
     grad_prob = tl.dot(grad, tl.trans(v), input_precision=PRECISION)
     if DROPOUT:
         grad_prob = tl.where(kept, grad_prob * factor, 0.0)
@@ -128,9 +130,7 @@ def query_kernel(
             kept = None
             if DROPOUT:
                 kept = is_kept(seed, row_and_head, query, g, n_dropped, 1, Q, G, False)
-            acc = add_to_query(
-                acc, q, grad, lse, delta, k, v, seen, kept, scale_log2, factor, True, DROPOUT, PRECISION
-            )
+            acc = add_to_query(acc, q, grad, lse, delta, k, v, seen, kept, scale_log2, factor, True, DROPOUT, PRECISION)
 
     if KEYED:
         kind_ptr += row64 * n_tokens + residue
@@ -158,9 +158,9 @@ def add_to_keys(acc_k, acc_v, k, v, q, grad, lse, delta, seen, kept, scale_log2,
                 DROPOUT: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """What one tile of queries adds to the gradients of keys (but for the scale) and values."""
     score = tl.dot(k, tl.trans(q), input_precision=PRECISION) * scale_log2
-    prob = tl.math.exp2(score - lse[None, :])
     if MASKED:
-        prob = tl.where(seen, prob, 0.0)
+        score = tl.where(seen, score, -float("inf"))
+    prob = tl.math.exp2(score - lse[None, :])
     grad_prob = tl.dot(v, tl.trans(grad), input_precision=PRECISION)
     prob_kept = prob
     if DROPOUT:
@@ -194,7 +194,8 @@ def add_window_to_keys(
         offset = number.to(tl.int64)
         q = load_rows(q_ptr, offset * q_step, is_row, WIDTH, PADDED, EDGE)
         grad = load_rows(grad_ptr, offset * grad_step, is_row, WIDTH, PADDED, EDGE)
-        # Padding has an infinite log-sum-exp, so that its probabilities are zero.
+        # Padding has an infinite log-sum-exp, so that its probabilities are zero. What comes out for a key that is
+        # none of the window's, infinite maybe, stays in its own row and is thrown away.
         lse = tl.load(lse_ptr + offset * dilation, mask=is_row, other=float("inf"))
         delta = tl.load(delta_ptr + offset * dilation, mask=is_row, other=0.0)
         seen = is_row[None, :]
@@ -202,9 +203,7 @@ def add_window_to_keys(
             seen = seen & (number[None, :] >= first[:, None]) & (number[None, :] < last[:, None])
         kept = None
         if DROPOUT:
-            kept = is_kept(
-                seed, row_and_head, residue + number * dilation, first_key, n_dropped, 0, Q, K, True
-            )
+            kept = is_kept(seed, row_and_head, residue + number * dilation, first_key, n_dropped, 0, Q, K, True)
         acc_k, acc_v = add_to_keys(
             acc_k, acc_v, k, v, q, grad, lse, delta, seen, kept, scale_log2, factor, EDGE, DROPOUT, PRECISION
         )

@@ -26,27 +26,40 @@ class Configuration(NamedTuple):
     slot: Tiles
 
 
-# By capability of the device, bytes of a number, and the padded width up to which the line holds; the first that fits
-# is taken. Larger tiles reuse more of what was loaded, until accumulators spill from registers or stages overflow
-# shared memory (227 KiB on 9.0, 163 KiB on 8.0, 99 KiB on 8.6 and 8.9). tests/attention/test_triton.py compiles every
-# line for its device and holds registers and shared memory against these limits.
-TABLE: tuple[tuple[tuple[int, int], int, int, Configuration], ...] = (
-    ((9, 0), 2, 64, Configuration(Tiles(128, 64, 4, 3), Tiles(128, 64, 8, 3), Tiles(64, 128, 8, 3), Tiles(64, 16, 4, 2))),
-    ((9, 0), 2, 128, Configuration(Tiles(128, 64, 8, 3), Tiles(128, 64, 8, 2), Tiles(64, 128, 8, 2), Tiles(64, 16, 4, 2))),
-    ((9, 0), 2, 256, Configuration(Tiles(64, 64, 8, 2), Tiles(64, 64, 8, 2), Tiles(64, 64, 8, 2), Tiles(32, 16, 4, 2))),
-    ((8, 0), 2, 64, Configuration(Tiles(128, 64, 4, 3), Tiles(64, 64, 4, 3), Tiles(64, 64, 4, 3), Tiles(64, 16, 4, 2))),
-    ((8, 0), 2, 128, Configuration(Tiles(128, 32, 4, 2), Tiles(64, 32, 4, 2), Tiles(32, 64, 4, 2), Tiles(32, 16, 4, 2))),
-    ((8, 0), 2, 256, Configuration(Tiles(64, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(16, 16, 4, 1))),
-    ((0, 0), 4, 64, Configuration(Tiles(64, 32, 4, 2), Tiles(32, 32, 4, 2), Tiles(32, 32, 4, 2), Tiles(32, 16, 4, 1))),
-    ((0, 0), 4, 128, Configuration(Tiles(32, 32, 4, 2), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(16, 16, 4, 1))),
-    ((0, 0), 4, 256, Configuration(Tiles(16, 16, 4, 1), Tiles(16, 16, 4, 1), Tiles(16, 16, 4, 1), Tiles(16, 16, 4, 1))),
-    ((0, 0), 2, 256, Configuration(Tiles(64, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(16, 16, 4, 1))),
-)  # fmt: skip
+class Line(NamedTuple):
+    """What holds from a capability of the device on, for one size of numbers, up to a padded width of head."""
+
+    capability: tuple[int, int]
+    n_bytes: int
+    width: int
+    tiles: Configuration
+
+
+def _line(capability: tuple[int, int], n_bytes: int, width: int, *tiles: tuple[int, int, int, int]) -> Line:
+    return Line(capability, n_bytes, width, Configuration(*(Tiles(*numbers) for numbers in tiles)))
+
+
+# The first line that fits is taken. Larger tiles reuse more of what was loaded, until accumulators spill from registers
+# (255 a thread) or stages overflow shared memory (227 KiB on 9.0, 163 KiB on 8.0, 99 KiB on 8.6 and 8.9). Reasoned, and
+# held against these limits by `benchmarks/tune_triton.py --compile`.
+TABLE = (
+    #                  forward          query            key              slot
+    _line((9, 0), 2, 64, (128, 64, 4, 3), (128, 64, 8, 3), (64, 128, 8, 3), (64, 16, 4, 2)),
+    _line((9, 0), 2, 128, (128, 64, 8, 3), (128, 64, 8, 2), (64, 128, 8, 2), (64, 16, 4, 2)),
+    _line((9, 0), 2, 256, (64, 64, 8, 2), (64, 64, 8, 2), (64, 64, 8, 2), (32, 16, 4, 2)),
+    _line((8, 0), 2, 64, (128, 64, 4, 3), (64, 64, 4, 3), (64, 64, 4, 3), (64, 16, 4, 2)),
+    _line((8, 0), 2, 128, (128, 32, 4, 2), (64, 32, 4, 2), (32, 64, 4, 2), (32, 16, 4, 2)),
+    _line((8, 0), 2, 256, (64, 32, 4, 1), (32, 32, 4, 1), (32, 32, 4, 1), (16, 16, 4, 1)),
+    _line((0, 0), 4, 64, (64, 32, 4, 2), (32, 32, 4, 2), (32, 32, 4, 2), (32, 16, 4, 1)),
+    _line((0, 0), 4, 128, (32, 32, 4, 2), (32, 32, 4, 1), (32, 32, 4, 1), (16, 16, 4, 1)),
+    _line((0, 0), 4, 256, (16, 16, 4, 1), (16, 16, 4, 1), (16, 16, 4, 1), (16, 16, 4, 1)),
+    _line((0, 0), 2, 256, (64, 32, 4, 1), (32, 32, 4, 1), (32, 32, 4, 1), (16, 16, 4, 1)),
+)
 
 
 def configuration_for(capability: tuple[int, int], dtype: torch.dtype, padded_width: int) -> Configuration:
     """The line for a device, a dtype and a width of head, padded to a power of two."""
-    for least, n_bytes, width, configuration in TABLE:
-        if capability >= least and dtype.itemsize == n_bytes and padded_width <= width:
-            return configuration
+    for line in TABLE:
+        if capability >= line.capability and dtype.itemsize == line.n_bytes and padded_width <= line.width:
+            return line.tiles
     raise AssertionError(f"no line for {dtype} and width {padded_width}; reason_against_triton should have said so")

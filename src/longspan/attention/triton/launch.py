@@ -5,23 +5,28 @@ B batch rows  T tokens  H attention heads  D width per head  G global slots
 
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import triton
 from torch import Tensor
 
 from longspan.attention.triton import backward as backward_file
 from longspan.attention.triton import forward as forward_file
-from longspan.attention.triton.configurations import Configuration, configuration_for
+from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
 from longspan.attention.triton.visibility import Visibility
 
 # So many programs of `slot_kernel` keep a GPU busy: a few for each multiprocessor of the largest.
 N_SLOT_PROGRAMS = 512
 
 
+def run(kernel: Any, n_programs: int, tiles: Tiles, arguments: dict[str, Any]) -> None:
+    """Launch a kernel on the current device."""
+    kernel[(n_programs,)](**arguments, num_warps=tiles.n_warps, num_stages=tiles.n_stages)
+
+
 class Call(NamedTuple):
-    """What all launches of one call share."""
+    """What all launches of one call share; `run` launches (`ahead` compiles instead)."""
 
     q_BHTD: Tensor
     k_BHTD: Tensor
@@ -34,6 +39,7 @@ class Call(NamedTuple):
     scale: float
     dropout_p: float
     configuration: Configuration
+    run: Callable[[Any, int, Tiles, dict[str, Any]], None] = run
 
     @staticmethod
     def of(
@@ -117,12 +123,12 @@ class Call(NamedTuple):
     def slots_of_tile(self) -> int:
         """Slots of a tile: few where there are few, since a tile is computed whole."""
         slot_BG = self.visibility.slot_BG
-        return 16 if slot_BG is None else min(64, max(16, triton.next_power_of_2(slot_BG.shape[1])))
+        return 16 if slot_BG is None else min(64, max(16, _power_of_two(slot_BG.shape[1])))
 
     def n_blocks(self, block: int) -> int:
         """Blocks of one row and head, of all residue classes; of the head that needs most."""
         T = self.q_BHTD.shape[2]
-        return max(d * -(-(-(-T // d)) // block) for d in set(self.dilations))
+        return max(d * _tiles_for(_tiles_for(T, d), block) for d in set(self.dilations))
 
 
 def forward(call: Call, out_BHTD: Tensor, lse_BHT: Tensor) -> None:
@@ -130,12 +136,18 @@ def forward(call: Call, out_BHTD: Tensor, lse_BHT: Tensor) -> None:
     B, H = call.q_BHTD.shape[:2]
     tiles = call.configuration.forward
     n_blocks = call.n_blocks(tiles.queries)
+    arguments = {
+        **call.window(),
+        **call.slots(),
+        "out_ptr": out_BHTD,
+        "lse_ptr": lse_BHT,
+        "n_blocks": n_blocks,
+        "Q": tiles.queries,
+        "K": tiles.keys,
+        "G": call.slots_of_tile(),
+    }
     with _on(call.q_BHTD.device):
-        forward_file.forward_kernel[(n_blocks * B * H,)](
-            **call.window(), **call.slots(), out_ptr=out_BHTD, lse_ptr=lse_BHT, n_blocks=n_blocks,
-            Q=tiles.queries, K=tiles.keys, G=call.slots_of_tile(),
-            num_warps=tiles.n_warps, num_stages=tiles.n_stages,
-        )  # fmt: skip
+        call.run(forward_file.forward_kernel, n_blocks * B * H, tiles, arguments)
 
 
 def backward(
@@ -148,34 +160,42 @@ def backward(
     grad_v_BHTD: Tensor,
 ) -> None:
     """Fill the gradients of q, k and v."""
-    B, H, _, D = call.q_BHTD.shape
     grad_BHTD = _rows(grad_BHTD)
     # The kernels rely on the layout that `operators` gave the output.
     out_BHTD = out_BHTD.transpose(1, 2).contiguous().transpose(1, 2)
     lse_BHT = lse_BHT.contiguous()
     delta_BHT = torch.empty_like(lse_BHT)
     of_grad = {**_strides(grad=grad_BHTD), "grad_ptr": grad_BHTD, "lse_ptr": lse_BHT, "delta_ptr": delta_BHT}
-    slot_BG = call.visibility.slot_BG
     with _on(call.q_BHTD.device):
-        tiles = call.configuration.query
-        n_blocks = call.n_blocks(tiles.queries)
-        backward_file.query_kernel[(n_blocks * B * H,)](
-            **call.window(), **call.slots(), **of_grad, out_ptr=out_BHTD, grad_q_ptr=grad_q_BHTD, n_blocks=n_blocks,
-            Q=tiles.queries, K=tiles.keys, G=call.slots_of_tile(),
-            num_warps=tiles.n_warps, num_stages=tiles.n_stages,
-        )  # fmt: skip
-        of_slots_2BHGD = None if slot_BG is None else _slot_gradients(call, of_grad)
-        tiles = call.configuration.key
-        n_blocks = call.n_blocks(tiles.keys)
-        backward_file.key_kernel[(n_blocks * B * H,)](
-            **call.window(), **of_grad, grad_k_ptr=grad_k_BHTD, grad_v_ptr=grad_v_BHTD,
-            grad_k_slot_ptr=None if of_slots_2BHGD is None else of_slots_2BHGD[0],
-            grad_v_slot_ptr=None if of_slots_2BHGD is None else of_slots_2BHGD[1],
-            n_blocks=n_blocks, Q=tiles.queries, K=tiles.keys, num_warps=tiles.n_warps, num_stages=tiles.n_stages,
-        )  # fmt: skip
+        _query_gradients(call, {**of_grad, "out_ptr": out_BHTD, "grad_q_ptr": grad_q_BHTD})
+        of_slots_2BHGD = None if call.visibility.slot_BG is None else _slot_gradients(call, of_grad)
+        of_keys = {
+            "grad_k_ptr": grad_k_BHTD,
+            "grad_v_ptr": grad_v_BHTD,
+            "grad_k_slot_ptr": None if of_slots_2BHGD is None else of_slots_2BHGD[0],
+            "grad_v_slot_ptr": None if of_slots_2BHGD is None else of_slots_2BHGD[1],
+        }
+        _key_gradients(call, {**of_grad, **of_keys})
 
 
-def _slot_gradients(call: Call, of_grad: dict[str, Any]) -> Tensor:
+def _query_gradients(call: Call, pointers: dict[str, Any]) -> None:
+    B, H = call.q_BHTD.shape[:2]
+    tiles = call.configuration.query
+    n_blocks = call.n_blocks(tiles.queries)
+    of_tiles = {"n_blocks": n_blocks, "Q": tiles.queries, "K": tiles.keys, "G": call.slots_of_tile()}
+    arguments = {**call.window(), **call.slots(), **pointers, **of_tiles}
+    call.run(backward_file.query_kernel, n_blocks * B * H, tiles, arguments)
+
+
+def _key_gradients(call: Call, pointers: dict[str, Any]) -> None:
+    B, H = call.q_BHTD.shape[:2]
+    tiles = call.configuration.key
+    n_blocks = call.n_blocks(tiles.keys)
+    of_tiles = {"n_blocks": n_blocks, "Q": tiles.queries, "K": tiles.keys}
+    call.run(backward_file.key_kernel, n_blocks * B * H, tiles, {**call.window(), **pointers, **of_tiles})
+
+
+def _slot_gradients(call: Call, pointers: dict[str, Any]) -> Tensor:
     """Gradients of the global columns' k (but for the scale) and v, float32 [2, B, H, G, D].
 
     Every query adds to them: parts of the queries are summed by as many programs, and the parts by torch, in an order
@@ -185,22 +205,40 @@ def _slot_gradients(call: Call, of_grad: dict[str, Any]) -> Tensor:
     assert call.visibility.slot_BG is not None
     G = call.visibility.slot_BG.shape[1]
     tiles = call.configuration.slot
-    n_slot_blocks = -(-G // tiles.keys)
-    n_tiles = -(-T // tiles.queries)
+    n_slot_blocks = _tiles_for(G, tiles.keys)
+    n_tiles = _tiles_for(T, tiles.queries)
     n_parts = min(n_tiles, max(1, N_SLOT_PROGRAMS // (B * H * n_slot_blocks)))
-    n_queries = -(-n_tiles // n_parts) * tiles.queries
-    n_parts = -(-T // n_queries)
+    n_queries = _tiles_for(n_tiles, n_parts) * tiles.queries
+    n_parts = _tiles_for(T, n_queries)
     part_P2BHGD = torch.empty(n_parts, 2, B, H, G, D, dtype=torch.float32, device=call.q_BHTD.device)
-    backward_file.slot_kernel[(n_parts * n_slot_blocks * B * H,)](
-        **call.masks(), **call.numbers(), **call.slots(), **of_grad, part_ptr=part_P2BHGD, n_rows=B, n_parts=n_parts,
-        n_queries=n_queries, Q=tiles.queries, G=tiles.keys, num_warps=tiles.n_warps, num_stages=tiles.n_stages,
-    )  # fmt: skip
+    arguments = {
+        **call.masks(),
+        **call.numbers(),
+        **call.slots(),
+        **pointers,
+        "part_ptr": part_P2BHGD,
+        "n_rows": B,
+        "n_parts": n_parts,
+        "n_queries": n_queries,
+        "Q": tiles.queries,
+        "G": tiles.keys,
+    }
+    call.run(backward_file.slot_kernel, n_parts * n_slot_blocks * B * H, tiles, arguments)
     return part_P2BHGD[0] if n_parts == 1 else part_P2BHGD.sum(dim=0)
 
 
 def padded(width: int) -> int:
     """The next power of two, at least what a product of tiles needs."""
-    return max(16, triton.next_power_of_2(width))
+    return max(16, _power_of_two(width))
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _tiles_for(n: int, size: int) -> int:
+    """How many tiles hold `n`."""
+    return -(-n // size)
 
 
 def _rows(x_BHTD: Tensor) -> Tensor:

@@ -129,8 +129,5 @@ def is_kept(
     s2 = ((r2 >> 1).to(tl.int32) >= n_dropped).to(tl.int8)
     s3 = ((r3 >> 1).to(tl.int32) >= n_dropped).to(tl.int8)
     four = tl.join(tl.join(s0, s2), tl.join(s1, s3))
-    if KEYS_FIRST:
-        kept = tl.reshape(tl.permute(four, (0, 2, 3, 1)), (K, Q))
-    else:
-        kept = tl.reshape(four, (Q, K))
+    kept = tl.reshape(tl.permute(four, (0, 2, 3, 1)), (K, Q)) if KEYS_FIRST else tl.reshape(four, (Q, K))
     return kept != 0
