@@ -42,6 +42,8 @@ def attend_blocked(inputs: AttentionInputs) -> Tensor:
 
 def _eagerly(inputs: AttentionInputs, slots: GlobalSlots | None) -> Tensor:
     q_BHTD = inputs.q_BHTD
+    if _is_full_attention(inputs, slots):
+        return F.scaled_dot_product_attention(q_BHTD, inputs.k_BHTD, inputs.v_BHTD, scale=inputs.scale)
     plan = make_plan(
         (q_BHTD.shape[0], q_BHTD.shape[1], q_BHTD.shape[2]),
         q_BHTD.device,
@@ -53,9 +55,20 @@ def _eagerly(inputs: AttentionInputs, slots: GlobalSlots | None) -> Tensor:
         dropout_p=inputs.dropout_p,
         seed=int(torch.randint(2**62, ())) if inputs.dropout_p else 0,
     )
-    if plan.is_full_attention and product_dtype(q_BHTD) == q_BHTD.dtype:
-        return F.scaled_dot_product_attention(q_BHTD, inputs.k_BHTD, inputs.v_BHTD, scale=inputs.scale)
     return _Blocked.apply(q_BHTD, inputs.k_BHTD, inputs.v_BHTD, plan)
+
+
+def _is_full_attention(inputs: AttentionInputs, slots: GlobalSlots | None) -> bool:
+    """Everybody sees everybody in whole rows: torch's own attention, and its backward, are at least as quick."""
+    q_BHTD, pattern = inputs.q_BHTD, inputs.pattern
+    masks = (slots, inputs.is_token_BT, inputs.document_BT)
+    return (
+        min(pattern.left, pattern.right) >= q_BHTD.shape[2] - 1
+        and all(mask is None for mask in masks)
+        and not inputs.dropout_p
+        and set(pattern.dilations(q_BHTD.shape[1])) == {1}
+        and product_dtype(q_BHTD) == q_BHTD.dtype
+    )
 
 
 class _Blocked(torch.autograd.Function):
@@ -151,7 +164,7 @@ def backward(
         k_clean, v_clean, _ = _without_bad_keys(given[1], given[2])
         given = [given[0].masked_fill(is_bad, 0), k_clean, v_clean]
         grad, out, lse = grad.masked_fill(is_bad, 0), out.masked_fill(is_bad, 0), lse.masked_fill(is_bad, 1e30)
-    grads = [_new(x, sum_dtype, is_all_written=plan.covers) for x in given]
+    grads = [_new(x, sum_dtype, is_all_written=False) for x in given]  # what blocks add to
     vectors = Vectors(given[0], given[1], given[2], out, lse, grad, grads[0], grads[1], grads[2])
     by_flash = _by_flash(given[0], plan)
     generator = _generator(q_BHTD, plan)

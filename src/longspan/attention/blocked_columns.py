@@ -14,17 +14,8 @@ import torch
 from torch import Tensor
 
 from longspan.attention.blocked_plan import Plan, Strands
-from longspan.attention.blocked_window import (
-    UNSEEN,
-    Scratch,
-    Vectors,
-    grad_of_scores,
-    of_rows,
-    score_factor,
-    scores,
-    soft_exponentials,
-)
-from longspan.attention.products import dropped_factors, flash_forward
+from longspan.attention.blocked_window import UNSEEN, Scratch, Vectors, add_gradients, of_rows, scores, weigh
+from longspan.attention.products import flash_forward
 
 
 class Columns(NamedTuple):
@@ -106,14 +97,10 @@ def forward_columns(x: Vectors, columns: Columns, by_flash: bool, generator: tor
             part_nHKD, part_lse_nHK = flash_forward(q_nHKD, k_nHGD, v_nHGD, bias, plan.scale)
             part_lse_nHK1 = part_lse_nHK[..., None]
         else:
-            q_NKD = (q_nHKD * score_factor(q_nHKD, plan.scale)).flatten(0, 1)
-            score_NKG = scores(q_NKD, k_nHGD.flatten(0, 1), Scratch())
+            score_NKG = scores(q_nHKD.flatten(0, 1), k_nHGD.flatten(0, 1), plan.scale, None, Scratch())
             if seen is not None:
                 _fill(score_NKG, seen, UNSEEN)
-            prob_NKG, sum_NK1, part_lse_NK1 = soft_exponentials(score_NKG)
-            if generator is not None:
-                prob_NKG.mul_(dropped_factors(tuple(prob_NKG.shape), plan.dropout_p, generator))
-            part_NKD = torch.bmm(prob_NKG.to(v_nHGD.dtype), v_nHGD.flatten(0, 1)).to(out_nHKD.dtype).div_(sum_NK1)
+            part_NKD, part_lse_NK1 = weigh(score_NKG, v_nHGD.flatten(0, 1), plan, generator)
             part_nHKD, part_lse_nHK1 = part_NKD.view(out_nHKD.shape), part_lse_NK1.view(lse_nHK1.shape)
         out_nHKD.lerp_(part_nHKD, torch.sigmoid(part_lse_nHK1 - lse_nHK1))
         torch.logaddexp(lse_nHK1, part_lse_nHK1, out=lse_nHK1)
@@ -125,31 +112,24 @@ def backward_columns(x: Vectors, columns: Columns, generator: torch.Generator | 
     assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
     strands, plan = columns.strands, columns.plan
     q_nHLD, grad_nHLD, grad_q_nHLD = (strands.view(t) for t in (x.q_BHTD, x.grad_BHTD, x.grad_q_BHTD))
-    k_NGD, v_NGD = (columns.of(strands.view(t)).flatten(0, 1) for t in (x.k_BHTD, x.v_BHTD))
-    lse_NL1, delta_NL1 = of_rows(strands, x, slice(0, q_nHLD.shape[1]))
-    factor = score_factor(q_nHLD, plan.scale)
-    sum_k_NGD = torch.zeros_like(k_NGD, dtype=lse_NL1.dtype)
-    sum_v_NGD = torch.zeros_like(sum_k_NGD)
+    k_nHGD, v_nHGD = columns.of(strands.view(x.k_BHTD)), columns.of(strands.view(x.v_BHTD))
+    k_NGD, v_NGD = k_nHGD.flatten(0, 1), v_nHGD.flatten(0, 1)
+    minus_lse_NL1, minus_delta_NL1 = of_rows(strands, x, slice(0, q_nHLD.shape[1]))
+    grad_k_nHGD = torch.zeros_like(k_nHGD, dtype=grad_q_nHLD.dtype)
+    grad_v_nHGD = torch.zeros_like(grad_k_nHGD)
     scratch = Scratch()
     for queries in columns.pieces(q_nHLD.shape[1]):
-        q_NKD = (q_nHLD[:, :, queries] * factor).flatten(0, 1)
-        grad_NKD = grad_nHLD[:, :, queries].flatten(0, 1)
-        score_NKG = scores(q_NKD, k_NGD, scratch).sub_(lse_NL1[:, queries])
+        q_NKD, grad_NKD = q_nHLD[:, :, queries].flatten(0, 1), grad_nHLD[:, :, queries].flatten(0, 1)
+        score_NKG = scores(q_NKD, k_NGD, plan.scale, minus_lse_NL1[:, queries], scratch)
         prob_NKG = torch.exp2(score_NKG, out=score_NKG)
         seen = columns.seen(queries)
         if seen is not None:
             _fill(prob_NKG, seen, 0.0)
-        dropped = None
-        if generator is not None:
-            dropped = dropped_factors(tuple(prob_NKG.shape), plan.dropout_p, generator)
-        grad_score, kept = grad_of_scores(prob_NKG, grad_NKD, v_NGD, delta_NL1[:, queries], dropped, scratch)
-        sum_v_NGD += torch.bmm(kept.mT, grad_NKD)
-        sum_k_NGD += torch.bmm(grad_score.mT, q_NKD)
-        grad_q_nHKD = grad_q_nHLD[:, :, queries]
-        grad_q_nHKD.add_(torch.bmm(grad_score, k_NGD).view(grad_q_nHKD.shape), alpha=plan.scale)
-    heads = (strands.n, q_nHLD.shape[1])
-    columns.add_to(strands.view(x.grad_k_BHTD), sum_k_NGD.mul_(plan.scale / factor).unflatten(0, heads))
-    columns.add_to(strands.view(x.grad_v_BHTD), sum_v_NGD.unflatten(0, heads))
+        places = (grad_q_nHLD[:, :, queries], grad_k_nHGD, grad_v_nHGD)
+        row = (q_NKD, k_NGD, v_NGD, grad_NKD, minus_delta_NL1[:, queries])
+        add_gradients(prob_NKG, *row, places, plan, generator, scratch)
+    columns.add_to(strands.view(x.grad_k_BHTD), grad_k_nHGD)
+    columns.add_to(strands.view(x.grad_v_BHTD), grad_v_nHGD)
 
 
 def _fill(x_NKG: Tensor, seen_n1KG: Tensor, value: float) -> None:

@@ -118,13 +118,6 @@ class Plan:
     dropout_p: float
     seed: int
 
-    @property
-    def is_full_attention(self) -> bool:
-        """Everybody sees everybody in one batch of whole rows: nothing that a plain SDPA could not do."""
-        if len(self.groups) != 1 or not self.covers or self.is_key_BT is not None or self.slots is not None:
-            return False
-        return not self.dropout_p and all(d == 1 for _, d in self.heads) and self.window_covers(self.groups[0])
-
     def window_covers(self, strands: Strands) -> bool:
         """Whether the window of every token covers its whole sequence."""
         return min(self.pattern.left, self.pattern.right) >= strands.length - 1

@@ -56,14 +56,17 @@ class Scratch:
     def __init__(self) -> None:
         self._of_purpose: dict[str, Tensor] = {}
 
-    def bmm(self, purpose: str, left: Tensor, right: Tensor) -> Tensor:
-        """The batched product; it lasts until the next one for the same purpose."""
+    def bmm(self, purpose: str, left: Tensor, right: Tensor, factor: float = 1.0, plus: Tensor | None = None) -> Tensor:
+        """The batched product times `factor` (+ `plus`); it lasts until the next one for the same purpose."""
         shape = (left.shape[0], left.shape[1], right.shape[2])
         n = shape[0] * shape[1] * shape[2]
         memory = self._of_purpose.get(purpose)
         if memory is None or memory.numel() < n:
             memory = self._of_purpose[purpose] = left.new_empty(n)
-        return torch.bmm(left, right, out=memory[:n].view(shape))
+        out = memory[:n].view(shape)
+        if plus is None:
+            return torch.baddbmm(out, left, right, beta=0, alpha=factor, out=out)
+        return torch.baddbmm(plus, left, right, alpha=factor, out=out)
 
 
 class Tile(NamedTuple):
@@ -154,100 +157,110 @@ def _band_bias(
 def forward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:
     """Write output and log-sum-exp of the window of `strands`."""
     for part, heads in _parts(strands, x.q_BHTD, plan):
-        q_NLD, k_NLD, v_NLD = (_pack(part, t[:, heads]) for t in x[:3])
-        q_NLD.mul_(score_factor(q_NLD, plan.scale))
+        q_NLD, k_NLD, v_NLD = (_flat(part, t, heads) for t in x[:3])
         out_nHLD, lse_nHL1 = part.view(x.out_BHTD[:, heads]), part.view(x.lse_BHT1[:, heads])
         is_hidden_n1L = _hidden_keys(part, plan)
         scratch = Scratch()
         for queries, keys in _blocks(part, plan, q_NLD.device):
-            score_NKR = scores(q_NLD[:, queries], k_NLD[:, keys], scratch)
+            score_NKR = scores(q_NLD[:, queries], k_NLD[:, keys], plan.scale, None, scratch)
             _hide(score_NKR, queries, keys, plan.pattern, is_hidden_n1L, -torch.inf, UNSEEN)
-            prob_NKR, sum_NK1, lse_NK1 = soft_exponentials(score_NKR)
-            if generator is not None:
-                prob_NKR.mul_(dropped_factors(tuple(prob_NKR.shape), plan.dropout_p, generator))
-            out_NKD = torch.bmm(prob_NKR.to(v_NLD.dtype), v_NLD[:, keys]).to(x.out_BHTD.dtype)
+            out_NKD, lse_NK1 = weigh(score_NKR, v_NLD[:, keys], plan, generator)
             shape = out_nHLD[:, :, queries].shape
-            out_nHLD[:, :, queries] = out_NKD.div_(sum_NK1).view(shape)
+            out_nHLD[:, :, queries] = out_NKD.view(shape)
             lse_nHL1[:, :, queries] = lse_NK1.view(*shape[:3], 1)
 
 
 def backward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:
-    """Write the gradients, from the output and log-sum-exp of the window and the global columns together."""
+    """Add the gradients, from the output and log-sum-exp of the window and the global columns together."""
     assert x.grad_BHTD is not None
     assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
     for part, heads in _parts(strands, x.q_BHTD, plan):
-        q_NLD, k_NLD, v_NLD = (_pack(part, t[:, heads]) for t in x[:3])
-        factor = score_factor(q_NLD, plan.scale)
-        q_NLD.mul_(factor)
-        grad_NLD = _pack(part, x.grad_BHTD[:, heads])
-        lse_NL1, delta_NL1 = of_rows(part, x, heads)
-        grad_q_nHLD = part.view(x.grad_q_BHTD[:, heads])
-        # Sums over blocks.
-        sum_k_NLD = torch.zeros_like(k_NLD, dtype=lse_NL1.dtype)
-        sum_v_NLD = torch.zeros_like(sum_k_NLD)
+        q_NLD, k_NLD, v_NLD, grad_NLD = (_flat(part, t, heads) for t in (*x[:3], x.grad_BHTD))
+        minus_lse_NL1, minus_delta_NL1 = of_rows(part, x, heads)
+        grad_q, grad_k, grad_v = (part.view(t[:, heads]) for t in (x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD))
         is_hidden_n1L = _hidden_keys(part, plan)
         scratch = Scratch()
         for queries, keys in _blocks(part, plan, q_NLD.device):
-            q_NKD, k_NRD, v_NRD, grad_NKD = q_NLD[:, queries], k_NLD[:, keys], v_NLD[:, keys], grad_NLD[:, queries]
-            score_NKR = scores(q_NKD, k_NRD, scratch).sub_(lse_NL1[:, queries])
+            row = (q_NLD[:, queries], grad_NLD[:, queries], minus_lse_NL1[:, queries], minus_delta_NL1[:, queries])
+            score_NKR = scores(row[0], k_NLD[:, keys], plan.scale, row[2], scratch)
             prob_NKR = torch.exp2(score_NKR, out=score_NKR)
             _hide(prob_NKR, queries, keys, plan.pattern, is_hidden_n1L, 0.0, 0.0)
-            dropped = None
-            if generator is not None:
-                dropped = dropped_factors(tuple(prob_NKR.shape), plan.dropout_p, generator)
-            grad_score, kept = grad_of_scores(prob_NKR, grad_NKD, v_NRD, delta_NL1[:, queries], dropped, scratch)
-            sum_v_NLD[:, keys] += scratch.bmm("keys", kept.mT, grad_NKD)
-            sum_k_NLD[:, keys] += scratch.bmm("keys", grad_score.mT, q_NKD)
-            grad_q_nHKD = grad_q_nHLD[:, :, queries]
-            grad_q_NKD = scratch.bmm("queries", grad_score, k_NRD)
-            torch.mul(grad_q_NKD.view(grad_q_nHKD.shape), plan.scale, out=grad_q_nHKD)
-        shape = grad_q_nHLD.shape
-        part.view(x.grad_k_BHTD[:, heads]).copy_(sum_k_NLD.mul_(plan.scale / factor).view(shape))
-        part.view(x.grad_v_BHTD[:, heads]).copy_(sum_v_NLD.view(shape))
+            add_gradients(
+                prob_NKR,
+                *(row[0], k_NLD[:, keys], v_NLD[:, keys], row[1], row[3]),
+                (grad_q[:, :, queries], grad_k[:, :, keys], grad_v[:, :, keys]),
+                plan,
+                generator,
+                scratch,
+            )
 
 
-def score_factor(q: Tensor, scale: float) -> float:
-    """What queries are multiplied by beforehand: 2^score is quicker than e^score."""
-    return scale * LOG2_E if q.dtype.itemsize >= 4 else scale
+def scores(q_NKD: Tensor, k_NRD: Tensor, scale: float, minus_lse_NK1: Tensor | None, scratch: Scratch) -> Tensor:
+    """Scores to the base 2, whose powers are quicker than those of e, in float32 (or float64); less the log-sum-exp."""
+    if q_NKD.dtype.itemsize < 4:
+        score_NKR = scratch.bmm("scores", q_NKD, k_NRD.mT, scale).to(torch.float32).mul_(LOG2_E)
+        return score_NKR if minus_lse_NK1 is None else score_NKR.add_(minus_lse_NK1)
+    return scratch.bmm("scores", q_NKD, k_NRD.mT, scale * LOG2_E, minus_lse_NK1)
 
 
-def scores(q_NKD: Tensor, k_NRD: Tensor, scratch: Scratch) -> Tensor:
-    """Scores to the base 2, in float32 (or float64), of queries multiplied by `score_factor`."""
-    score_NKR = scratch.bmm("scores", q_NKD, k_NRD.mT)
-    # In half precision one more rounding would show; scale alone is mostly a power of 2.
-    return score_NKR if score_NKR.dtype.itemsize >= 4 else score_NKR.to(torch.float32).mul_(LOG2_E)
-
-
-def soft_exponentials(score_NKR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """2^(score - the row's largest), in place; the sum over each row, and the natural log-sum-exp, [N, K, 1]."""
+def weigh(score_NKR: Tensor, v_NRD: Tensor, plan: Plan, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Softmax over scores to the base 2 (which are overwritten) times values [N, K, D]; log-sum-exp [N, K, 1]."""
     largest_NK1 = score_NKR.amax(dim=-1, keepdim=True)
     prob_NKR = torch.exp2(score_NKR.sub_(largest_NK1), out=score_NKR)
     sum_NK1 = prob_NKR.sum(dim=-1, keepdim=True)
-    return prob_NKR, sum_NK1, largest_NK1.add_(sum_NK1.log2()).mul_(1 / LOG2_E)
+    if generator is not None:
+        prob_NKR.mul_(dropped_factors(tuple(prob_NKR.shape), plan.dropout_p, generator))
+    out_NKD = torch.bmm(prob_NKR.to(v_NRD.dtype), v_NRD).to(prob_NKR.dtype).div_(sum_NK1)
+    return out_NKD, largest_NK1.add_(sum_NK1.log2()).mul_(1 / LOG2_E)
 
 
 def of_rows(part: Strands, x: Vectors, heads: slice) -> tuple[Tensor, Tensor]:
-    """Of each query, [N, L, 1]: its log-sum-exp to the base 2; the sum over its keys of probability x gradient."""
+    """What each query's scores and gradients are lessened by, as negative numbers [N, L, 1].
+
+    Its log-sum-exp to the base 2; and the sum over all its keys of probability times gradient.
+    """
     assert x.grad_BHTD is not None
-    lse_NL1 = _pack(part, x.lse_BHT1[:, heads]).mul_(LOG2_E)
+    lse_nHL1 = part.view(x.lse_BHT1[:, heads])
     out_nHLD, grad_nHLD = part.view(x.out_BHTD[:, heads]), part.view(x.grad_BHTD[:, heads])
-    return lse_NL1, (out_nHLD * grad_nHLD).sum(dim=-1).view(lse_NL1.shape)
+    delta_nHL1 = (out_nHLD * grad_nHLD).sum(dim=-1, keepdim=True)
+    return (lse_nHL1 * -LOG2_E).flatten(0, 1), delta_nHL1.neg_().flatten(0, 1)
 
 
-def grad_of_scores(
-    prob: Tensor, grad_NKD: Tensor, v_NRD: Tensor, delta_NK1: Tensor, dropped: Tensor | None, scratch: Scratch
-) -> tuple[Tensor, Tensor]:
-    """The gradient of the scores over the factor of the queries, and the probabilities kept, in the products' dtype."""
-    grad_prob = scratch.bmm("grad", grad_NKD, v_NRD.mT).to(prob.dtype)
-    if dropped is not None:
-        grad_prob.mul_(dropped)
-    grad_score = grad_prob.sub_(delta_NK1).mul_(prob).to(v_NRD.dtype)
-    return grad_score, (prob if dropped is None else prob.mul_(dropped)).to(v_NRD.dtype)
+def add_gradients(
+    prob_NKR: Tensor,
+    q_NKD: Tensor,
+    k_NRD: Tensor,
+    v_NRD: Tensor,
+    grad_NKD: Tensor,
+    minus_delta_NK1: Tensor,
+    places: tuple[Tensor, Tensor, Tensor],
+    plan: Plan,
+    generator: torch.Generator | None,
+    scratch: Scratch,
+) -> None:
+    """Add a block's part to the gradients of q, k and v [n, H, ...], from its probabilities, which are overwritten."""
+    if generator is None and v_NRD.dtype == prob_NKR.dtype:
+        dropped = None
+        grad_prob_NKR = scratch.bmm("gradients", grad_NKD, v_NRD.mT, 1.0, minus_delta_NK1)
+    else:
+        grad_prob_NKR = scratch.bmm("gradients", grad_NKD, v_NRD.mT).to(prob_NKR.dtype)
+        if generator is not None:
+            dropped = dropped_factors(tuple(prob_NKR.shape), plan.dropout_p, generator)
+            grad_prob_NKR.mul_(dropped)
+        else:
+            dropped = None
+        grad_prob_NKR.add_(minus_delta_NK1)
+    grad_score_NKR = grad_prob_NKR.mul_(prob_NKR).to(v_NRD.dtype)
+    kept_NKR = (prob_NKR if dropped is None else prob_NKR.mul_(dropped)).to(v_NRD.dtype)
+    grad_q, grad_k, grad_v = places
+    grad_q += scratch.bmm("queries", grad_score_NKR, k_NRD, plan.scale).view(grad_q.shape)
+    grad_k += scratch.bmm("keys", grad_score_NKR.mT, q_NKD, plan.scale).view(grad_k.shape)
+    grad_v += scratch.bmm("keys", kept_NKR.mT, grad_NKD).view(grad_v.shape)
 
 
-def _pack(part: Strands, x_BHTD: Tensor) -> Tensor:
-    """The vectors of `part` side by side in memory, [N, L, D]."""
-    return part.view(x_BHTD).clone(memory_format=torch.contiguous_format).flatten(0, 1)
+def _flat(part: Strands, x_BHTD: Tensor, heads: slice) -> Tensor:
+    """The vectors of `part` as [N, L, D]: of one sequence a view, of several a copy."""
+    return part.view(x_BHTD[:, heads]).flatten(0, 1)
 
 
 def _parts(strands: Strands, x_BHTD: Tensor, plan: Plan) -> Iterator[tuple[Strands, slice]]:
@@ -255,7 +268,7 @@ def _parts(strands: Strands, x_BHTD: Tensor, plan: Plan) -> Iterator[tuple[Stran
     n_heads = x_BHTD.shape[1]
     block = min(_block_of(x_BHTD.device), strands.length)
     n_scores = block * min(strands.length, plan.pattern.left + block + plan.pattern.right)
-    limit = 3 * 2**16 * torch.get_num_threads() if x_BHTD.device.type == "cpu" else 2**26
+    limit = 2**19 * torch.get_num_threads() if x_BHTD.device.type == "cpu" else 2**26
     n_pairs = max(1, limit // n_scores)
     if n_pairs >= n_heads:
         at_once = n_pairs // n_heads

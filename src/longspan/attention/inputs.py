@@ -43,10 +43,12 @@ class AttentionInputs(NamedTuple):
             if slots.index_BG.shape[1] == 0:
                 return None
             return slots if self.is_token_BT is None else slots.without_padding(self.is_token_BT)
+        if self.is_global_BT is None and self.pattern.n_global == 0:
+            return None
         is_token_BT = self.is_token_BT
         if is_token_BT is None:
             is_token_BT = torch.ones(B, T, dtype=torch.bool, device=self.q_BHTD.device)
         if self.is_global_BT is None:
             return GlobalSlots.first(self.pattern.n_global, is_token_BT)
         is_first_T = torch.arange(T, device=self.q_BHTD.device) < self.pattern.n_global
-        return GlobalSlots.find((self.is_global_BT | is_first_T) & is_token_BT)
+        return GlobalSlots.find(self.is_global_BT | is_first_T, is_token_BT)
