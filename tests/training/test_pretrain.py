@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TrainerCallback
 
 import longspan
 from longspan.errors import InputError
@@ -36,3 +36,108 @@ def test_a_run_leaves_a_model_its_card_and_a_record_of_before_and_after(tiny_pre
         assert torch.equal(attention.query.weight, attention.query_global.weight)
         assert torch.equal(attention.value.bias, attention.value_global.bias)
     assert plan_pretraining(tiny_pretrain(output_dir=str(tmp_path / "other")))["training"].startswith("6 steps of 2")
+
+
+def test_positions_only_trains_the_new_rows_and_nothing_else(tiny_pretrain, tiny_mlm_folder, tmp_path):
+    """Weight decay is on, and would move what has no gradient."""
+    pretrain(tiny_pretrain(trained="positions", weight_decay=0.1, max_steps=3))
+    before = longspan.extend(str(tiny_mlm_folder), max_tokens=96, attention_window=16, proof="none").model.state_dict()
+    after = longspan.LongformerForMaskedLM.from_pretrained(tmp_path / "run").state_dict()
+    rows = "longformer.embeddings.position_embeddings.weight"
+    n_old = 66
+    assert torch.equal(before[rows][:n_old], after[rows][:n_old])
+    assert (before[rows][n_old:] != after[rows][n_old:]).any(dim=1).all()
+    for name, tensor in before.items():
+        assert name == rows or torch.equal(tensor, after[name]), name
+
+
+def test_positions_only_without_new_positions_is_refused(tiny_pretrain):
+    with pytest.raises(InputError, match="it adds none"):
+        pretrain(tiny_pretrain(trained="positions", max_tokens=64))
+
+
+def test_an_encoder_without_a_head_gets_one_tied_to_its_words(tiny_pretrain, tiny_qa_folder, tmp_path):
+    record = pretrain(tiny_pretrain(model=str(tiny_qa_folder("xlm-roberta encoder")), max_steps=2, hidden_dropout=0.2))
+    assert len(losses(record)) == 2
+    model = longspan.LongformerForMaskedLM.from_pretrained(tmp_path / "run")
+    assert model.lm_head.decoder.weight is model.longformer.embeddings.word_embeddings.weight
+    assert model.config.hidden_dropout_prob == 0.2
+    # A model that is long already is trained on as it is.
+    again = tiny_pretrain(model=str(tmp_path / "run"), max_tokens=None, attention_window=None, proof=None, max_steps=1,
+                          output_dir=str(tmp_path / "again"))  # fmt: skip
+    assert losses(pretrain(again))[1] < 10
+
+
+@pytest.mark.parametrize("layout", ["continuous", "documents"])
+def test_layouts_whole_words_and_recomputed_activations_train(tiny_pretrain, layout):
+    recipe = tiny_pretrain(
+        layout=layout, whole_words=True, gradient_checkpointing=True, per_device_train_batch_size=2, max_steps=2,
+        max_length=48, eval_lengths=[32],
+    )  # fmt: skip
+    assert len(losses(pretrain(recipe))) == 2
+
+
+class _Break(TrainerCallback):
+    """Puts a value that is not finite into a weight before one step, and the old one back after it."""
+
+    def __init__(self, step):
+        self.step, self.kept = step, None
+
+    def on_step_begin(self, args, state, control, model=None, **_):
+        bias = model.lm_head.layer_norm.bias
+        if state.global_step + 1 == self.step:
+            self.kept = bias.detach().clone()
+            bias.data[0] = float("nan")
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+        if state.global_step + 1 == self.step:
+            model.lm_head.layer_norm.bias.data.copy_(self.kept)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_blocks_and_checkpoint(tiny_pretrain):
+    with pytest.raises(InputError) as raised:
+        pretrain(tiny_pretrain(save_steps=1), callbacks=(_Break(3),))
+    message = str(raised.value)
+    assert "the loss is nan at step 3, blocks " in message
+    assert "checkpoint-2" in message and "--on_non_finite skip" in message
+
+
+def test_or_its_step_is_left_out_and_counted(tiny_pretrain, caplog):
+    record = pretrain(tiny_pretrain(on_non_finite="skip"), callbacks=(_Break(3),))
+    assert record.counts["steps_left_out"] == 1
+    assert sorted(losses(record)) == [1, 2, 4, 5, 6]
+    assert "step 3 is left out: the loss is nan (blocks " in caplog.text
+    assert all(0 < loss < 10 for loss in losses(record).values())
+
+
+def test_a_gradient_that_is_not_finite_is_seen(tiny_pretrain):
+    class Break(TrainerCallback):
+        def on_substep_end(self, args, state, control, model=None, **_):
+            model.lm_head.dense.weight.grad[0, 0] = float("inf")
+
+    with pytest.raises(InputError, match="the gradient is not finite at step 1, blocks "):
+        pretrain(tiny_pretrain(), callbacks=(Break(),))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rows_per_step": 3, "gradient_accumulation_steps": None, "per_device_train_batch_size": 2}, "no multiple of"),
+        ({"rows_per_step": 4}, "remove one of them"),
+        ({"load_best_model_at_end": True}, "remove load_best_model_at_end"),
+        ({"save_strategy": "epoch"}, "save_strategy must be steps or no"),
+        ({"max_length": 200}, "the model takes 96 tokens"),
+        ({"eval_lengths": [128]}, "must lie between"),
+        ({"max_tokens": None, "attention_window": None, "proof": None}, "extend it: --max_tokens"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_written(tiny_pretrain, tmp_path, fields, message):
+    with pytest.raises(InputError, match=message):
+        pretrain(tiny_pretrain(**fields))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_text_shorter_than_a_block_is_refused(tiny_pretrain, tmp_path):
+    (tmp_path / "short.txt").write_text("Bees fly.", encoding="utf-8")
+    with pytest.raises(InputError, match="less than one block of 96"):
+        pretrain(tiny_pretrain(train_data=[str(tmp_path / "short.txt")]))

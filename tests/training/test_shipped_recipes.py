@@ -5,10 +5,28 @@ import pytest
 from longspan.tasks.loading import load_qa_model
 from longspan.training.finetune import finetune
 from longspan.training.preparation import plan
-from longspan.training.recipe import load_recipe, shipped_recipes
+from longspan.training.pretrain import pretrain
+from longspan.training.pretrain_preparation import plan_pretraining
+from longspan.training.pretrain_recipe import PretrainRecipe
+from longspan.training.recipe import load_recipe, shipped_recipes, verb_of
+
+OF_VERB = {verb: sorted(n for n in shipped_recipes() if verb_of(n) == verb) for verb in ("finetune", "pretrain")}
 
 
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+@pytest.mark.parametrize("name", OF_VERB["pretrain"])
+def test_one_step_of_pre_training(name, tiny_mlm_folder, tiny_text, tmp_path):
+    words = ["--model", str(tiny_mlm_folder), "--train_data", str(tiny_text), "--output_dir", str(tmp_path / "run")]
+    words += ["--cache_dir", str(tmp_path / "cache"), "--n_processes", "1", "--use_cpu", "--disable_tqdm"]
+    words += ["--max_tokens", "96", "--attention_window", "16", "--eval_lengths", "32", "--rows_per_step", "2"]
+    words += ["--max_steps", "1", "--logging_steps", "1", "--held_out", "0.3", "--eval_data", str(tiny_text)]
+    recipe = load_recipe(name, words, kind=PretrainRecipe)
+    assert "1 steps of 2 blocks (192 tokens)" in plan_pretraining(recipe)["training"]
+    record = pretrain(recipe)
+    assert [log.step for log in record.steps if "loss" in log.values] == [1]
+    assert {score.when for score in record.language_model} == {"initial", "final"}
+
+
+@pytest.mark.parametrize("name", OF_VERB["finetune"])
 def test_one_step(name, tiny_qa_folder, tiny_squad, tmp_path):
     # What depends on the size of model and data; all else stays as the recipe says.
     recipe = load_recipe(name)

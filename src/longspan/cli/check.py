@@ -38,11 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_recipe(path: str, fields: list[str]) -> int:
-    from longspan.training.preparation import plan
-    from longspan.training.recipe import load_recipe
+    from longspan.training.recipe import load_recipe, verb_of
 
-    for name, value in plan(load_recipe(path, fields)).items():
-        print(f"{name:12} {value}")
+    if verb_of(path) == "pretrain":
+        from longspan.training.pretrain_preparation import plan_pretraining
+        from longspan.training.pretrain_recipe import PretrainRecipe
+
+        lines = plan_pretraining(load_recipe(path, fields, kind=PretrainRecipe))
+    else:
+        from longspan.training.preparation import plan
+
+        lines = plan(load_recipe(path, fields))
+    for name, value in lines.items():
+        print(f"{name:14} {value}")
     return 0
 
 

@@ -136,7 +136,10 @@ OLD_NAMES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "evaluate_during_training": _switch("eval_strategy", "steps", "no"),
     "evaluation_strategy": _rename("eval_strategy"),
     "group_by_length": _switch("train_sampling_strategy", "group_by_length", "random"),
+    "max_pos": _rename("max_tokens"),
     "max_seq_length": _rename("max_length"),
+    "model_max_length": _rename("max_tokens"),
+    "model_name": _rename("name"),
     "model_name_or_path": _rename("model"),
     "no_cuda": _rename("use_cpu"),
     "nr_concats": _rename("n_concat"),
@@ -146,6 +149,7 @@ OLD_NAMES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "push_to_hub_model_id": _rename("hub_model_id"),
     "push_to_hub_token": _rename("hub_token"),
     "train_file_path": _rename("train_data"),
+    "val_file_path": _rename("eval_data"),
     "valid_file_path": _rename("eval_data"),
     "warmup_ratio": _rename("warmup_steps"),  # below 1 it is a share of all steps
 }
@@ -161,6 +165,8 @@ GONE = {
     "fp16_opt_level": "autocast has no levels",
     "half_precision_backend": "autocast is the only one left",
     "jit_mode_eval": "transformers removed it",
+    "logging_dir": "logs are in output_dir/logs",
+    "model_type": "the model says what it is",
     "save_safetensors": "checkpoints are always safetensors",
     "tpu_num_cores": "transformers removed it",
     "use_ipex": "transformers removed it",

@@ -43,6 +43,8 @@ class PretrainTrainer(DurableTrainer):
         self.n_skipped = 0
         self._blocks_of_step: list[int] = []
         self._bad_loss: float | None = None
+        self._loss_of_step: Tensor | float = 0.0
+        self._skipped_since_log = self._step_of_log = 0
         self.add_callback(_Guard(self))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
@@ -58,11 +60,13 @@ class PretrainTrainer(DurableTrainer):
             if not self._skips:
                 raise InputError(self._describe(f"loss is {loss.item()}"))
             return torch.zeros_like(loss)
+        self._loss_of_step += loss
         return loss
 
     def begin_step(self) -> None:
         """Forget the step before."""
         self._blocks_of_step, self._bad_loss = [], None
+        self._loss_of_step = 0.0
 
     def check_gradients(self) -> None:
         """Look at all gradients before the optimiser does.
@@ -79,18 +83,22 @@ class PretrainTrainer(DurableTrainer):
         if not self._skips:
             raise InputError(self._describe("gradient is not finite"))
         self.n_skipped += 1
+        self._skipped_since_log += 1
+        self._tr_loss -= self._loss_of_step
         logger.warning("step %d is left out: %s (blocks %s)", self.state.global_step + 1, what, self._blocks())
         if not is_scaled:
             self._net.zero_grad(set_to_none=True)
 
     def progress(self) -> dict[str, Any]:
         """As in `DurableTrainer`."""
-        return super().progress() | {"n_skipped": self.n_skipped}
+        since_log = {"skipped_since_log": self._skipped_since_log, "own_step_of_log": self._step_of_log}
+        return super().progress() | {"n_skipped": self.n_skipped} | since_log
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
         """As in `DurableTrainer`."""
         super().restore_progress(progress)
-        self.n_skipped = progress.get("n_skipped", 0)
+        self.n_skipped, self._skipped_since_log = progress["n_skipped"], progress["skipped_since_log"]
+        self._step_of_log = progress["own_step_of_log"]
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Score the model, log it, tell the callbacks."""
@@ -100,7 +108,18 @@ class PretrainTrainer(DurableTrainer):
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """As in transformers, with the epoch of the data: all steps are one epoch to the Trainer."""
+        """As in transformers, with the epoch of the data (all steps are one epoch to the Trainer).
+
+        The mean loss is that of the steps which were taken.
+        """
+        if "loss" in logs:
+            n_steps = self.state.global_step - self._step_of_log
+            n_taken = n_steps - self._skipped_since_log
+            if n_taken < n_steps:
+                logs.pop("grad_norm", None)
+                loss = logs.pop("loss")
+                logs |= {"loss": loss * n_steps / n_taken} if n_taken else {}
+            self._step_of_log, self._skipped_since_log = self.state.global_step, 0
         rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * max(1, self.args.world_size)
         self.state.epoch = self.state.global_step * rows / self._rows_of_epoch
         super().log(logs, *args, **kwargs)

@@ -5,7 +5,7 @@ Every field of transformers' TrainingArguments stands at the top level under its
 
 import difflib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, overload
@@ -143,6 +143,18 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
     overrides: dict[str, Any] = {}
     _merge(overrides, _parse_words(fields, kind), "command line", kind)
     return _build({"name": file.stem} | values | overrides, str(path), set(overrides), kind)
+
+
+def parse_recipe(words: Sequence[str], *, kind: type[Kind], defaults: Mapping[str, Any]) -> Kind:
+    """The recipe that a command line says by itself, over `defaults`.
+
+    Raises:
+        InputError: as `load_recipe`.
+    """
+    overrides: dict[str, Any] = {}
+    _merge(overrides, _parse_words(words, kind), "command line", kind)
+    found: Any = _build({**defaults, **overrides}, "command line", set(overrides), kind)
+    return found
 
 
 def verb_of(path: str | Path) -> str:

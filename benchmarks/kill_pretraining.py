@@ -1,0 +1,178 @@
+"""Kill a pre-training run again and again with SIGKILL, half of the times while it saves, and compare its losses.
+
+  python benchmarks/kill_pretraining.py --kills 20 --output benchmarks/results/DATE-kill-pretraining.json
+
+A tiny model is trained twice on the same recipe: once undisturbed, once killed at random moments and started again with
+the same recipe until it ends. The losses of all steps must be equal to 1e-6. The record is that of the killed run; its
+counts say how often it was killed, and how often while a checkpoint was being written.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from longspan.records import TrainingRecord, read_record, write_record
+from longspan.training.pretrain import pretrain
+from longspan.training.pretrain_recipe import PretrainRecipe
+from longspan.training.recipe import load_recipe
+
+TOLERANCE = 1e-6
+
+
+def make_inputs(folder: Path) -> None:
+    """A text, and a random model of some 100,000 parameters with a tokenizer of that text."""
+    people, towns = ["Anna", "Boris", "Clara", "David"], ["Lund", "Graz", "Oslo", "Pisa", "Bern"]
+    draw = random.Random(0)
+    paragraphs = [
+        f"{draw.choice(people)} was born in {draw.choice(towns)} in {1900 + i % 99} and wrote {i} books about bees."
+        for i in range(400)
+    ]
+    (folder / "text.txt").write_text("\n\n".join(paragraphs), encoding="utf-8")
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    backend.train_from_iterator(
+        paragraphs, trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", cls_token="<s>", pad_token="<pad>", eos_token="</s>",
+        sep_token="</s>", unk_token="<unk>", mask_token="<mask>",
+    ).save_pretrained(folder / "model")  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=backend.get_vocab_size(), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=128, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1,
+    )  # fmt: skip
+    transformers.XLMRobertaForMaskedLM(config).save_pretrained(folder / "model")
+
+
+def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
+    """The run, into its own folder."""
+    fields = {
+        "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": str(folder / "text.txt"),
+        "held_out": 0.3, "eval_lengths": [64], "output_dir": str(folder / output), "cache_dir": str(folder / "cache"),
+        "n_processes": 1, "resume_from_checkpoint": True, "max_tokens": 192, "attention_window": 32, "proof": "none",
+        "max_steps": n_steps, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 3, "save_steps": 2,
+        "save_total_limit": 3, "logging_steps": 3, "learning_rate": 1e-3, "lr_scheduler_type": "polynomial",
+        "lr_scheduler_kwargs": {"power": 3.0}, "warmup_steps": 5, "seed": 11, "use_cpu": True, "report_to": "none",
+        "disable_tqdm": True,
+    }  # fmt: skip
+    path = folder / f"{output}.yaml"
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    return load_recipe(path, kind=PretrainRecipe)
+
+
+def run_until(recipe: PretrainRecipe, kill_after: float | None, *, while_saving: bool) -> tuple[bool, bool]:
+    """Run `recipe` in a process of its own; (was it killed, was it saving then)."""
+    saving = Path(recipe.output_dir) / "checkpoints" / ".saving"
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            pretrain(recipe)
+            code = 0
+        finally:
+            os._exit(code)
+    began = time.monotonic()
+    passed = 0.0
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            if status:
+                raise SystemExit(f"the run ended by itself with status {status}")
+            return False, False
+        passed = time.monotonic() - began
+        is_saving = saving.exists()
+        if kill_after is not None and passed >= kill_after and (is_saving or not while_saving):
+            if while_saving:
+                time.sleep(random.random() * 0.03)  # anywhere in it
+                is_saving = saving.exists()
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return True, is_saving
+        time.sleep(0.0005)
+
+
+def main() -> int:
+    """Kill, compare, write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--output", type=Path, required=True, help="where the record goes")
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    torch.set_num_threads(1)  # a forked child has no threads
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_inputs(folder)
+        began = time.monotonic()
+        run_until(recipe_in(folder, "whole", arguments.steps), None, while_saving=False)
+        longest = (time.monotonic() - began) / 4
+        recipe = recipe_in(folder, "killed", arguments.steps)
+        n_kills = n_saving = 0
+        while n_kills < arguments.kills:
+            was_killed, was_saving = run_until(recipe, 0.2 + random.random() * longest, while_saving=n_kills % 2 == 1)
+            if not was_killed:
+                raise SystemExit(f"the run ended after {n_kills} kills; give more --steps")
+            n_kills, n_saving = n_kills + 1, n_saving + was_saving
+            print(f"kill {n_kills}{' (saving)' if was_saving else ''}, {_newest(recipe)}")
+        run_until(recipe, None, while_saving=False)
+        whole, killed = (_record(folder / output) for output in ("whole", "killed"))
+        differences = [
+            abs(one.values["loss"] - other.values["loss"])
+            for one, other in zip(whole.steps, killed.steps, strict=True)
+            if "loss" in one.values
+        ]
+        n_different = sum(difference > TOLERANCE for difference in differences)
+        print(f"{len(differences)} logged losses, the largest difference {max(differences):.1e}, {n_different} differ")
+        counts = {
+            "kills": n_kills,
+            "kills_while_saving": n_saving,
+            "losses_compared": len(differences),
+            "losses_that_differ": n_different,
+        }
+        write_record(
+            killed.model_copy(
+                update={
+                    "name": f"pre-training killed {n_kills} times",
+                    "counts": killed.counts | counts,
+                    "recipe": killed.recipe
+                    | {"train_data": ["text.txt"]}
+                    | {k: Path(killed.recipe[k]).name for k in _PATHS},
+                }
+            ),
+            arguments.output,
+        )
+    return 1 if n_different else 0
+
+
+_PATHS = {"cache_dir", "model", "output_dir"}
+
+
+def _record(folder: Path) -> TrainingRecord:
+    record = read_record(folder / "training.json")
+    assert isinstance(record, TrainingRecord), "pretrain writes one"
+    return record
+
+
+def _newest(recipe: PretrainRecipe) -> str:
+    names = [path.name for path in (Path(recipe.output_dir) / "checkpoints").glob("checkpoint-*")]
+    return f"newest {max(names, key=lambda name: int(name.split('-')[1]))}" if names else "no checkpoint yet"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
