@@ -156,7 +156,7 @@ class BlockDataset(Dataset[dict[str, Any]]):
             columns = self._framed_documents(segments)
         else:
             columns = self._framed_stream(segments, has_separator_first)
-        texts = [(part.at, part.at + part.length) for part in segments if part.length]
+        texts = [(part.at, part.at + part.length) for part in segments]
         is_text = np.concatenate(columns["is_text"])
         ids = np.full(len(is_text), self.corpus.frame.pad, np.int64)
         ids[~is_text] = np.concatenate(columns["special"])

@@ -79,7 +79,7 @@ def cache_source(
     made_for = _made_for(source, encoder)
     folder = cache_dir / _folder_name(source, made_for)
     with _only_one(folder):
-        old, fault = _read_manifest(folder)
+        old, fault = read_manifest(folder)
         contents = look_at(source, old.files if old else [])
         notes = []
         if contents.left_out:
@@ -139,7 +139,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _read_manifest(folder: Path) -> tuple[Manifest | None, str]:
+def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
     """The manifest of a cache whose files are all there; or what is wrong with it."""
     if not folder.is_dir():
         return None, ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from longspan.data.corpora.cache import Manifest, cache_source
+from longspan.data.corpora.cache import Manifest, cache_source, read_manifest
 from longspan.data.corpora.encoder import Encoder, Frame, find_frame
 from longspan.data.corpora.shards import view_shard
 from longspan.data.corpora.sources import CorpusSource, parse_sources
@@ -31,6 +31,10 @@ class TokenStore:
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "manifest": self.manifest}
 
+    def open(self) -> None:
+        """Map all files now: who has them open keeps them, also when the cache is made anew."""
+        assert len(self._batches[0]) and len(self.document_starts) > len(self.document_characters)
+
     @cached_property
     def document_starts(self) -> NDArray[np.int64]:
         """int64 [documents + 1]: where each document's tokens start in the store, and where the last one's end."""
@@ -43,6 +47,10 @@ class TokenStore:
 
     @cached_property
     def _batches(self) -> tuple[NDArray[np.int64], list[NDArray[np.int32]], list[NDArray[np.uint16]]]:
+        if read_manifest(self.folder)[0] != self.manifest:
+            raise InputError(
+                f"{self.folder} is not the cache it was: it was made anew or removed meanwhile; load the corpus again"
+            )
         names = sorted(name for name in self.manifest.shards if name.endswith(".arrow"))
         views = [view_shard(self.folder / name) for name in names]
         ids = [batch for view in views for batch in view.ids]
@@ -218,7 +226,8 @@ def load_corpus(
         tokenizer: of transformers; a fast one tells where its tokens stand in the text, a slow one does not
             (`longspan.data.corpora.encoder`).
         cache_dir: folder of the caches; made if need be. Several processes may use it at once.
-        n_processes: that tokenise; as many as there are cores where None.
+        n_processes: how many shards are tokenised at once; as many as there are cores where None. Up to 4 by threads
+            of this process, more (or a slow tokenizer) by processes, each with a copy of the tokenizer.
         progress: show a bar.
 
     Raises:
@@ -239,7 +248,9 @@ def load_corpus(
             source, encoder, Path(cache_dir).absolute(), n_processes=n_processes, progress=progress
         )
         notes += some
-        found.append(_choose(source, TokenStore(folder, manifest)))
+        store = TokenStore(folder, manifest)
+        store.open()
+        found.append(_choose(source, store))
     return Corpus(tuple(found), frame, encoder.fingerprint, tuple(notes))
 
 

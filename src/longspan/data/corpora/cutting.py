@@ -46,14 +46,16 @@ class Cutter:
         n_empty: records or files that held nothing but white space, and are left out.
         n_cuts: places where documents were cut.
         n_unsafe_cuts: those of them where no safe place was found: a token or two may differ from the whole's there.
+        counts_empty: what holds no text is a record or a file, and not just more blank lines between documents.
     """
 
-    def __init__(self, encode: Encode, *, counts_empty: bool = False) -> None:
-        self.encode, self.counts_empty = encode, counts_empty
+    def __init__(self, encode: Encode, *, max_piece: int = MAX_PIECE, context: int = _CONTEXT) -> None:
+        self.encode, self.max_piece, self.context = encode, max_piece, context
+        self.counts_empty = False
         self.n_documents = self.n_empty = self.n_cuts = self.n_unsafe_cuts = 0
 
     def pieces(self, fragments: Iterable[Fragment]) -> Iterator[Piece]:
-        """Pieces of at most `MAX_PIECE` characters, documents without the white space around them."""
+        """Pieces of at most `max_piece + context` characters, documents without the white space around them."""
         parts: list[str] = []  # of the document that have not been given out
         n_held, n_skipped, is_open = 0, 0, False
         for text, ends_document in fragments:
@@ -63,10 +65,10 @@ class Cutter:
                 parts.append(text)
                 n_held += len(text)
                 is_open = True
-            if n_held > MAX_PIECE + _CONTEXT:
+            if n_held > self.max_piece + self.context:
                 held = "".join(parts)
                 start = 0
-                while len(held) - start > MAX_PIECE + _CONTEXT:
+                while len(held) - start > self.max_piece + self.context:
                     end, n_next = self._find_cut(held, start)
                     yield Piece(self.n_documents, held[start:end], n_skipped)
                     start, n_skipped = end, n_next
@@ -84,9 +86,9 @@ class Cutter:
     def _find_cut(self, text: str, start: int) -> tuple[int, int]:
         """Where to end the piece that begins at `start`, and how many tokens to leave out of the next one."""
         self.n_cuts += 1
-        last = start + MAX_PIECE
+        last = start + self.max_piece
         for places in (_SPACE, _SENTENCE_END):
-            for width in (2_000, MAX_PIECE // 2):
+            for width in (self.max_piece // 16, self.max_piece // 2):
                 ends = [found.start() for found in places.finditer(text, max(last - width, start + 1), last)]
                 for end in ends[: -_N_TRIES - 1 : -1]:
                     if (n_skipped := self._check(text, start, end)) is not None:
@@ -101,8 +103,8 @@ class Cutter:
 
     def _check(self, text: str, start: int, end: int) -> int | None:
         """How many tokens to leave out of what begins at `end` so that nothing differs; None where it would."""
-        left = _from_first_word(text[max(start, end - _CONTEXT) : end])
-        right = _to_last_word(text[end : end + _CONTEXT])
+        left = _from_first_word(text[max(start, end - self.context) : end])
+        right = _to_last_word(text[end : end + self.context])
         both, before, after = self.encode([left + right, left, right])
         for n_skipped in (0, 1):
             if both == before + after[n_skipped:]:

@@ -54,18 +54,21 @@ class Encoder:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         if tokenizer.is_fast:
-            backend: Any = tokenizer.backend_tokenizer  # also known as a plain attribute, of several types
-            options = json.loads(backend.to_str())
-            options |= {"truncation": None, "padding": None}
-            self._fast: str | None = json.dumps(options, ensure_ascii=False)
+            self._loaded: Any = _without_truncation(tokenizer.backend_tokenizer)
+            self._fast: str | None = self._loaded.to_str()
             self._slow: bytes | None = None
         else:
+            self._loaded = None
             self._fast, self._slow = None, pickle.dumps(tokenizer)
         self.fingerprint = _fingerprint(tokenizer, self._fast)
-        self._loaded: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_loaded": None}
+
+    @property
+    def is_fast(self) -> bool:
+        """It is one of the library tokenizers: several threads may use it."""
+        return self._fast is not None
 
     @property
     def _tokenizer(self) -> Any:
@@ -102,6 +105,18 @@ class Encoder:
         kept = chain.from_iterable(ids[n:] if n else ids for ids, n in zip(lists, skipped, strict=True))
         ids = np.fromiter(kept, np.int32, int(n_tokens.sum()))
         return Encoded(ids, np.concatenate([np.zeros(0, np.uint16), *n_characters]), n_tokens)
+
+
+def _without_truncation(backend: Any) -> Any:
+    """The tokenizer itself if it neither truncates nor pads (a second one may take 270 MB), or such a copy."""
+    if backend.truncation is None and backend.padding is None:
+        return backend
+    import tokenizers
+
+    copy = tokenizers.Tokenizer.from_str(backend.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
 
 
 def _starts(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:

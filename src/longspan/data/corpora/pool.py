@@ -1,7 +1,9 @@
-"""Shards written by several processes at once, each with its own tokenizer.
+"""Shards written several at a time: by threads, or beyond a few by processes with a tokenizer each.
 
-The processes are started anew (spawn), not forked: the parent may run threads of the tokenizer or of torch, which a
-fork does not survive. Measured against one process with the tokenizer's threads: docs/experiments.md.
+A fast tokenizer works without holding Python's lock, so threads share one: measured at 2 cores they are faster than
+processes, and they need no second copy of a large vocabulary's 270 MB (docs/experiments.md). Only turning the results
+into arrays holds the lock, a tenth of the time for XLM-R's vocabulary; more than a few threads would wait for it.
+Processes are started anew (spawn), not forked: threads of the tokenizer or of torch don't survive a fork.
 """
 
 import gc
@@ -9,8 +11,8 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +21,8 @@ from longspan.data.corpora.cutting import Piece
 from longspan.data.corpora.encoder import Encoder, one_thread_without_garbage
 from longspan.data.corpora.shards import write_shard
 from longspan.errors import InputError
+
+MAX_THREADS = 4
 
 
 class Job(NamedTuple):
@@ -29,28 +33,36 @@ class Job(NamedTuple):
     position: int
 
 
-def write_shards(jobs: Iterable[Job], encoder: Encoder, n_processes: int) -> Iterator[int]:
+def write_shards(jobs: Iterable[Job], encoder: Encoder, n_workers: int) -> Iterator[int]:
     """Write each job's shard; yields positions as they are done.
 
-    At most one job more than there are processes is read ahead. If something fails, shards under work are finished or
+    At most two jobs more than there are workers are read ahead. If something fails, shards under work are finished or
     removed, and those that are finished stay.
 
     Raises:
         InputError: a shard cannot be written, or a process was killed.
     """
-    if n_processes == 1:
-        with one_thread_without_garbage():
+    with one_thread_without_garbage():
+        if n_workers == 1:
             for job in jobs:
                 write_shard(job.path, encoder, job.pieces)
                 yield job.position
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start, initargs=(encoder,))
-    running: dict[Future[None], int] = {}
+        elif encoder.is_fast and n_workers <= MAX_THREADS:
+            # One more than there are cores to use: it works while another one holds Python's lock or writes.
+            pool = ThreadPoolExecutor(n_workers + 1)
+            yield from _spread(jobs, pool, lambda job: write_shard(job.path, encoder, job.pieces), n_workers + 1)
+        else:
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start, initargs=(encoder,))
+            yield from _spread(jobs, pool, _write, n_workers)
+
+
+def _spread(jobs: Iterable[Job], pool: Executor, write: Callable[[Job], object], n_workers: int) -> Iterator[int]:
+    running: dict[Future[object], int] = {}
     try:
         for job in jobs:
-            running[pool.submit(_write, job)] = job.position
-            if len(running) > n_processes:
+            running[pool.submit(write, job)] = job.position
+            if len(running) > n_workers:
                 yield from _finished(running)
         while running:
             yield from _finished(running)
@@ -63,10 +75,11 @@ def write_shards(jobs: Iterable[Job], encoder: Encoder, n_processes: int) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(running: dict[Future[None], int]) -> Iterator[int]:
+def _finished(running: dict[Future[object], int]) -> Iterator[int]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         position = running.pop(future)
         future.result()
+        gc.collect(0)  # no more than what came since: the rest of the program may leave cycles while it is off
         yield position
 
 
@@ -92,3 +105,4 @@ def _end_with_parent() -> None:
 def _write(job: Job) -> None:
     assert _encoder is not None
     write_shard(job.path, _encoder, job.pieces)
+    gc.collect(0)

@@ -90,6 +90,8 @@ class _Decompressed(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         try:
             data = self.opened.read(len(buffer))
+            if not data and self.opened is not self.raw and not self.raw.tell():
+                raise EOFError("the file is empty")  # gzip takes it for one without text
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
             # OSError: bz2 says "Invalid data stream" with it, gzip "Not a gzipped file".
             raise InputError(

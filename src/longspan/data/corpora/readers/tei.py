@@ -57,12 +57,12 @@ def read_tei(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
             data = stream.read(_CHUNK)
             try:
                 parser.expat.Parse(data, not data)
-            except (expat.ExpatError, ValueError, LookupError) as error:
-                # The others: an encoding that the XML declaration names and Python does not have.
-                line = parser.expat.ErrorLineNumber
-                raise InputError(
-                    f"{path}: line {line:,}: malformed XML: {error}; mend or leave out the file"
-                ) from error
+            except expat.ExpatError as error:
+                told = f"{expat.ErrorString(error.code)} at column {error.offset}"
+                raise InputError(f"{path}: line {error.lineno:,}: malformed XML: {told}; mend the file") from error
+            except (ValueError, LookupError) as error:
+                # An encoding that the XML declaration names and Python does not have.
+                raise InputError(f"{path}: {error}; save the file as UTF-8") from error
             yield from parser.take()
             if not data:
                 break

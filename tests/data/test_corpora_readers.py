@@ -1,0 +1,276 @@
+import bz2
+import gzip
+import importlib.util
+import json
+import lzma
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longspan.data.corpora.contents import look_at
+from longspan.data.corpora.fragments import SPLITTERS
+from longspan.data.corpora.sources import CorpusSource, find_files, parse_sources
+from longspan.data.corpora.streams import Meter, text_chunks
+from longspan.errors import InputError
+
+COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
+TEI = """<?xml version="1.0" encoding="UTF-8"?>
+<TEI xmlns="http://www.tei-c.org/ns/1.0"><teiHeader><title>Not this</title></teiHeader>
+<text><front><head>The   title</head></front><body><div>
+ <p>One <hi>two</hi>, a
+   line<lb/>break<note>not this</note>.</p>
+ <p>A <choice><sic>wrnog</sic><corr>right</corr></choice> &amp; word</p><l>verse</l></div></body></text></TEI>"""
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, str):
+        data = data.encode()
+    if path.suffix == ".zst":
+        import zstandard
+
+        path.write_bytes(zstandard.ZstdCompressor().compress(data))
+    else:
+        path.write_bytes(COMPRESS.get(path.suffix, bytes)(data))
+    return path
+
+
+def documents(**fields):
+    """The documents of a source as whole texts, without the white space around them."""
+    found, held = [], ""
+    for _, fragments in look_at(CorpusSource(**{k: str(v) for k, v in fields.items()}), []).fragments(Meter()):
+        for text, ends_document in fragments:
+            held += text
+            if ends_document:
+                found.append(held.strip())
+                held = ""
+    assert not held
+    return [text for text in found if text]
+
+
+@pytest.mark.parametrize("ending", [*COMPRESS, ".zst"])
+def test_plain_text_ends_documents_at_blank_lines_in_every_compression(tmp_path, ending):
+    if ending == ".zst":
+        pytest.importorskip("zstandard")
+    path = write(tmp_path / f"a.txt{ending}", "\ufeffone\r\ntwo\r\n \t\r\n\r\nthree\rfour\n\n")
+    assert documents(path=path) == ["one\ntwo", "three\nfour"]
+    assert documents(path=path, documents="file") == ["one\ntwo\n \t\n\nthree\nfour"]
+    assert documents(path=path, documents="line") == ["one", "two", "three", "four"]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".bz2", ".zst"])
+def test_cut_or_wrong_compressed_data_names_the_file(tmp_path, ending):
+    if ending == ".zst":
+        pytest.importorskip("zstandard")
+    path = tmp_path / f"a.txt{ending}"
+    whole = write(path, "some words " * 99).read_bytes()
+    for data in (whole[:-5], b"", b"no such format", whole[:-9] + b"\0\0\0\0\0\0\0\0\0"):
+        path.write_bytes(data)
+        with pytest.raises(
+            InputError, match=rf"{re.escape(str(path))}: its \{ending} data is broken or cut after byte"
+        ):
+            documents(path=path)
+
+
+def test_zst_without_its_package_says_what_to_install(tmp_path):
+    if importlib.util.find_spec("zstandard"):
+        pytest.skip("zstandard is installed")
+    (tmp_path / "a.txt.zst").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"pip install 'longspan\[zstd\]'"):
+        documents(path=tmp_path / "a.txt.zst")
+
+
+@pytest.mark.parametrize("before", [0, 5, (1 << 20) - 1, (1 << 20) + 3])
+def test_wrong_bytes_are_named_with_their_offset(tmp_path, before):
+    path = write(
+        tmp_path / "a.txt.gz", b"\xef\xbb\xbf" + "é".encode() * (before // 2) + b"x" * (before % 2) + b"\xe9 no"
+    )
+    with pytest.raises(
+        InputError, match=rf"a.txt.gz is not UTF-8: byte {before + 3:,} is 0xe9 .*save the file as UTF-8"
+    ):
+        documents(path=path)
+    path = write(tmp_path / "b.jsonl", b'{"text": "ok"}\n{"text": "\xe9"}\n')
+    with pytest.raises(InputError, match=r"b.jsonl is not UTF-8: byte 25 is 0xe9"):
+        documents(path=path)
+
+
+ONE = "= One = \n \n Text of one . \n \n = = Part = = \n \n More ."
+TWO = "= Two = \n \n x = y \n = no heading = \n z"
+WIKITEXT = f" \n {ONE} \n \n \n {TWO} \n"
+
+
+@given(st.data())
+def test_where_documents_end_does_not_depend_on_how_the_file_is_read(data):
+    lines = st.sampled_from(["a b", " ", "", "\t", " = Title = ", " = = Part = = ", "x = y", "\u2028"])
+    text = "\n".join(data.draw(st.lists(lines, max_size=12)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    chunks = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    for splitter in SPLITTERS.values():
+        results = []
+        for some in ([text], chunks):
+            joined = "".join(part + ("\0" if ends else "") for part, ends in splitter(some))
+            results.append([document.strip() for document in joined.split("\0") if document.strip()])
+        assert results[0] == results[1]
+        assert re.sub(r"\s", "", "".join(results[0])) == re.sub(r"\s", "", text)
+
+
+def test_wikitext_begins_documents_at_headings_of_the_first_level(tmp_path):
+    expected = [ONE, TWO]
+    assert documents(path=write(tmp_path / "wiki.train.tokens.xz", WIKITEXT)) == expected
+    assert documents(path=write(tmp_path / "a.txt", WIKITEXT), format="wikitext") == expected
+    rows = "".join(json.dumps({"text": line + "\n"}) + "\n" for line in WIKITEXT.split("\n"))
+    assert documents(path=write(tmp_path / "a.jsonl", rows), documents="heading") == expected
+
+
+def test_tei_gives_the_text_without_header_notes_and_replaced_readings(tmp_path):
+    expected = "The title\nOne two, a line\nbreak.\nA right & word\nverse"
+    assert documents(path=write(tmp_path / "a.xml.gz", TEI)) == [expected]
+    corpus = "<teiCorpus>" + re.sub(r"<\?.*?\?>", "", TEI) * 2 + "</teiCorpus>"
+    assert documents(path=write(tmp_path / "b.xml", corpus)) == [expected] * 2
+    latin = TEI.replace("UTF-8", "ISO-8859-1").replace("verse", "f\xfcr").encode("latin-1")
+    assert documents(path=write(tmp_path / "c.xml", latin))[0].endswith("für")
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        (TEI.replace("</hi>", ""), r"line 5: malformed XML: mismatched tag at column"),
+        (TEI[:-30], r"line 6: malformed XML: no element found"),
+        ("", r"line 1: malformed XML"),
+        ("<html><p>x</p></html>", r"holds no <text>"),
+    ],
+)
+def test_bad_xml_is_named_with_its_line(tmp_path, xml, message):
+    with pytest.raises(InputError, match=f"a.xml.*{message}"):
+        documents(path=write(tmp_path / "a.xml", xml))
+
+
+def test_json_lines(tmp_path):
+    path = write(tmp_path / "a.jsonl.gz", '\ufeff{"text": "a\\n\\nb"}\n\n{"text": "c", "id": 1}')
+    assert documents(path=path) == ["a\n\nb", "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"body": "x"}', r"line 3 has no field 'text'; it has 'body'.*text_field"),
+        ('{"text": null}', r"line 3: 'text' holds NoneType, not text"),
+        ('{"text": "x"', r"line 3 is not JSON: .* at column"),
+        ("[1]", r"line 3 is not a JSON object but list"),
+        ("[" * 100_000, r"line 3 is nested too deeply"),
+    ],
+)
+def test_a_bad_json_line_is_named_with_its_number(tmp_path, line, message):
+    with pytest.raises(InputError, match=rf"a.jsonl: {message}"):
+        documents(path=write(tmp_path / "a.jsonl", '{"text": "x"}\n\n' + line + "\n"))
+
+
+def test_parquet(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = [f"text {i}" for i in range(200)]
+    pq.write_table(pa.table({"id": range(200), "body": texts}), tmp_path / "a.parquet", row_group_size=70)
+    path = tmp_path / "a.parquet"
+    assert documents(path=path, text_field="body") == texts
+    with pytest.raises(InputError, match=r"a.parquet has no column 'text'; it has 'id', 'body'"):
+        documents(path=path)
+    with pytest.raises(InputError, match=r"column 'id' holds int64, not text"):
+        documents(path=path, text_field="id")
+    (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"cut.parquet cannot be read as Parquet"):
+        documents(path=tmp_path / "cut.parquet")
+    pq.write_table(pa.table({"text": ["x", None]}), tmp_path / "null.parquet")
+    with pytest.raises(InputError, match=r"null.parquet: row 2 has no text in 'text'"):
+        documents(path=tmp_path / "null.parquet")
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_data_sets_of_the_library_datasets(tmp_path, monkeypatch, streaming):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    write(tmp_path / "set" / "train.jsonl", "".join(json.dumps({"body": f"text {i}"}) + "\n" for i in range(3)))
+    source = CorpusSource(path=str(tmp_path / "set"), format="hub", text_field="body", streaming=streaming)
+    before = look_at(source, [])
+    texts = [text for _, fragments in before.fragments(Meter()) for text, _ in fragments]
+    assert texts == ["text 0", "text 1", "text 2"]
+    assert look_at(source, []).sha256 == before.sha256
+    with pytest.raises(InputError, match="has no column 'text'"):
+        documents(path=tmp_path / "set", format="hub")
+    with pytest.raises(InputError, match=r"nosuch"):
+        look_at(source.model_copy(update={"split": "nosuch"}), [])
+
+
+def test_a_folder_that_datasets_saved(tmp_path):
+    import datasets
+
+    datasets.disable_progress_bars()
+    saved = datasets.DatasetDict({"train": datasets.Dataset.from_dict({"text": ["a", "b"]})})
+    saved.save_to_disk(tmp_path / "saved")
+    assert documents(path=tmp_path / "saved") == ["a", "b"]
+    with pytest.raises(InputError, match="has no split 'test'; it has train"):
+        documents(path=tmp_path / "saved", split="test")
+
+
+def test_files_of_folders_and_globs_come_in_order_of_their_names(tmp_path):
+    for name in ("b/2.txt.gz", "a.jsonl", "b/1.txt", "b/picture.png", ".hidden/x.txt", "b/.y.txt"):
+        write(tmp_path / name, "x")
+
+    def names(files):
+        return [str(file.path.relative_to(tmp_path)) for file in files]
+
+    files, left_out = find_files(CorpusSource(path=str(tmp_path)))
+    assert names(files) == ["a.jsonl", "b/1.txt", "b/2.txt.gz"]
+    assert [file.format for file in files] == ["jsonl", "text", "text"]
+    assert [path.name for path in left_out] == ["picture.png"]
+    assert names(find_files(CorpusSource(path=str(tmp_path), format="text"))[0]) == ["b/1.txt", "b/2.txt.gz"]
+    assert names(find_files(CorpusSource(path=f"{tmp_path}/**/*.txt*"))[0]) == ["b/1.txt", "b/2.txt.gz"]
+    assert names(find_files(CorpusSource(path=f"{tmp_path}/b/*.png", format="text"))[0]) == ["b/picture.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("*.nothing", r"no file matches this pattern"),
+        ("nothing.txt", r"no such file or folder"),
+        ("x.png", r"its ending does not tell its format; set format"),
+        ("x.tar.xz", r"is an archive; unpack it"),
+        ("empty", r"holds no file that ends in \.txt"),
+    ],
+)
+def test_what_cannot_be_found_is_said(tmp_path, path, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.png").write_bytes(b"x")
+    (tmp_path / "x.tar.xz").write_bytes(b"x")
+    with pytest.raises(InputError, match=message):
+        look_at(CorpusSource(path=str(tmp_path / path)), [])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"path": "a.txt", "weight": 0}, r"source 2 \(a.txt\): weight: .*greater than 0"),
+        ({"path": "a.txt", "weight": -1.0}, r"weight: .*greater than 0"),
+        ({"path": "a.txt", "weight": float("nan")}, r"weight: "),
+        ({"path": "a.txt", "wieght": 1}, r"wieght: "),
+        ({"weight": 1}, r"source 2: path: "),
+        ({"path": "a.txt", "fraction": 1.5}, r"fraction: "),
+        ({"path": "a.xml", "format": "tei", "documents": "line"}, r"documents: line does not fit tei; it takes file"),
+        ({"path": "a.txt", "format": "text", "streaming": True}, r"streaming is for data sets of the hub"),
+    ],
+)
+def test_a_wrong_field_of_a_source_is_named(value, message):
+    with pytest.raises(InputError, match=message):
+        parse_sources(["fine.txt", value])
+
+
+def test_a_corpus_needs_a_source():
+    with pytest.raises(InputError, match="no sources"):
+        parse_sources([])
+
+
+def test_memory_of_reading_is_a_chunk_at_a_time(tmp_path):
+    path = write(tmp_path / "a.txt", "x" * (3 << 20))
+    assert max(len(chunk) for chunk in text_chunks(path, Meter())) <= 1 << 20

@@ -1,0 +1,152 @@
+"""Tokens of pieces are those of the whole document, and every character is counted once."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longspan.data.corpora.cutting import Cutter
+from longspan.data.corpora.encoder import Encoder, find_frame
+from longspan.data.corpora.fragments import Fragment
+
+WORDS = [
+    "Anna",
+    "lives",
+    "Oslo,",
+    "Norway;",
+    "it",
+    "is",
+    "big.",
+    "document",
+    "12345",
+    "Αθήνα.",
+    "Ünï",
+    "ﬁne",
+    "½",
+    "the",
+]
+SPACES = [" ", " ", " ", " ", "\n", "  ", "\n\n", "\t", "\u00a0", "\u3000", " \n "]
+PARTS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(SPACES)), max_size=150)
+
+
+def pieces_of(encoder, text, **sizes):
+    cutter = Cutter(encoder.ids, **sizes)
+    return cutter, list(cutter.pieces([Fragment(text, True)]))
+
+
+def encode(encoder, pieces):
+    return encoder.encode([piece.text for piece in pieces], [piece.n_skipped for piece in pieces])
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram", "byte-level"])
+@settings(max_examples=40)
+@given(parts=PARTS)
+def test_cut_documents_have_the_tokens_of_the_whole(tokenizers, kind, parts):
+    text = "".join(word + space for word, space in parts)
+    encoder = Encoder(tokenizers[kind])
+    cutter, pieces = pieces_of(encoder, text, max_piece=120, context=40)
+    assert cutter.n_unsafe_cuts == 0
+    assert cutter.n_cuts == max(len(pieces) - 1, 0)
+    assert "".join(piece.text for piece in pieces) == text.strip()
+    whole = tokenizers[kind](text.strip(), add_special_tokens=False)["input_ids"]
+    encoded = encode(encoder, pieces)
+    assert encoded.ids.tolist() == whole
+    assert encoded.ids.dtype == np.int32
+    assert encoded.n_characters.sum() == len(text.strip())
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram", "byte-level"])
+def test_a_text_without_white_space_is_cut_too(tokenizers, kind):
+    encoder = Encoder(tokenizers[kind])
+    for text in ("北京是首都。" * 100, "नईदिल्ली।" * 60, "a" * 1000):
+        cutter, pieces = pieces_of(encoder, text, max_piece=150, context=40)
+        assert "".join(piece.text for piece in pieces) == text
+        assert max(len(piece.text) for piece in pieces) <= 190
+        encoded = encode(encoder, pieces)
+        assert encoded.n_characters.sum() == len(text)
+        if not cutter.n_unsafe_cuts:
+            assert encoded.ids.tolist() == tokenizers[kind](text, add_special_tokens=False)["input_ids"]
+    assert encoder.ids(["北京是首都。" * 100])
+
+
+def test_a_cut_that_would_change_tokens_is_made_elsewhere():
+    """A tokenizer to which "New York" is one token: no cut between the two words."""
+
+    def ids(texts):
+        return [[hash(word) for word in text.replace("New York", "New_York").split()] for text in texts]
+
+    cutter = Cutter(ids, max_piece=20, context=12)
+    text = "in New York in New York in New York in New York"
+    pieces = [piece.text for piece in cutter.pieces([Fragment(text, True)])]
+    assert len(pieces) > 1
+    assert not any(piece.endswith("New") for piece in pieces)
+    assert not cutter.n_unsafe_cuts
+
+
+def test_no_safe_place_is_counted():
+    cutter = Cutter(lambda texts: [[len(text)] for text in texts], max_piece=50, context=10)
+    pieces = list(cutter.pieces([Fragment("word " * 40, True)]))
+    assert cutter.n_unsafe_cuts == cutter.n_cuts == len(pieces) - 1 > 0
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", " ", "\n", "a", "b c ", " d"]), st.booleans()), max_size=30))
+def test_documents_keep_their_text_however_it_is_cut_into_fragments(fragments):
+    fragments = [Fragment(*fragment) for fragment in [*fragments, ("", True)]]
+    cutter = Cutter(lambda texts: [[ord(c) for c in text] for text in texts], max_piece=7, context=2)
+    cutter.counts_empty = True
+    found: dict[int, str] = {}
+    for piece in cutter.pieces(fragments):
+        found[piece.document] = found.get(piece.document, "") + piece.text
+    whole = "".join(text + ("\0" if ends else "") for text, ends in fragments).split("\0")[:-1]
+    assert [found[i] for i in range(cutter.n_documents)] == [text.strip() for text in whole if text.strip()]
+    assert cutter.n_empty == sum(not text.strip() for text in whole)
+
+
+def test_a_saved_truncation_does_not_shorten_documents(tokenizers):
+    tokenizer = pickle.loads(pickle.dumps(tokenizers["wordpiece"]))
+    before = Encoder(tokenizer)
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    encoder = Encoder(tokenizer)
+    assert encoder.ids(["one two three one two three"]) == before.ids(["one two three one two three"])
+    assert encoder.fingerprint == before.fingerprint
+    tokenizer.add_tokens(["three"])
+    assert Encoder(tokenizer).fingerprint != before.fingerprint
+
+
+def test_an_encoder_in_another_process_gives_the_same(tokenizer):
+    encoder = Encoder(tokenizer)
+    texts = ["Anna lives in Oslo", "", "one two"]
+    there = pickle.loads(pickle.dumps(encoder)).encode(texts, [0, 0, 1])
+    for here, copy in zip(encoder.encode(texts, [0, 0, 1]), there, strict=True):
+        np.testing.assert_array_equal(here, copy)
+    assert there.n_tokens.tolist() == [len(encoder.ids(texts)[0]), 0, len(encoder.ids(texts)[2]) - 1]
+    assert there.n_characters.sum() == len("".join(texts))
+
+
+class Slow:
+    """What a tokenizer in plain Python has: no offsets."""
+
+    is_fast = False
+    init_kwargs = {"vocab_file": "/some/place", "lower": True}  # noqa: RUF012
+
+    def get_vocab(self):
+        return {"a": 0}
+
+    def __call__(self, texts, **options):
+        return {"input_ids": [[1] * len(text.split()) for text in texts]}
+
+
+def test_a_slow_tokenizer_spreads_the_characters():
+    encoded = pickle.loads(pickle.dumps(Encoder(Slow()))).encode(["a bb ccc", "dddd"], [0, 0])
+    assert encoded.ids.tolist() == [1, 1, 1, 1]
+    assert encoded.n_characters.tolist() == [2, 3, 3, 4]
+
+
+def test_the_frame_is_the_tokenizers_own(tokenizers):
+    frame = find_frame(tokenizers["wordpiece"])
+    assert (frame.before, frame.after, frame.separator, frame.pad) == ((2,), (3,), 3, 0)
+    frame = find_frame(tokenizers["unigram"])
+    assert (frame.before, frame.after, frame.separator, frame.pad) == ((0,), (2,), 2, 1)
