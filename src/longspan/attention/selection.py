@@ -10,6 +10,8 @@ from torch import Tensor
 
 from longspan.attention.blocked import attend_blocked
 from longspan.attention.chunked import attend_chunked
+from longspan.attention.flash import attend_flash, reason_against_flash
+from longspan.attention.flex import attend_flex, reason_against_flex
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.reference import attend_reference
 from longspan.attention.request import Request
@@ -43,9 +45,11 @@ class Choice(NamedTuple):
 
 # In order of preference: the first that can serve a request is taken.
 BACKENDS: dict[str, Backend] = {
+    "flash": Backend(attend_flash, reason_against_flash, "torch's own flash kernels on windows of sequences"),
     "triton": Backend(
         attend_triton, reason_against_triton, "window, gaps and global columns in one kernel; nothing else in memory"
     ),
+    "flex": Backend(attend_flex, reason_against_flex, "a kernel that torch compiles, visiting visible blocks only"),
     "blocked": Backend(attend_blocked, lambda request: None, "work and memory linear in the number of tokens"),
     "chunked": Backend(attend_chunked, lambda request: None, "one graph for any length, for export", is_one_graph=True),
     "reference": Backend(
