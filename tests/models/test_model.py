@@ -76,7 +76,7 @@ def test_global_slots_are_found_once_and_only_they_are_projected(tiny_model, bat
     model = tiny_model()
     finds, seen = [], []
     find = GlobalSlots.find
-    monkeypatch.setattr(GlobalSlots, "find", staticmethod(lambda mask: finds.append(mask.shape) or find(mask)))
+    monkeypatch.setattr(GlobalSlots, "find", staticmethod(lambda *masks: finds.append(masks) or find(*masks)))
     attention = model.encoder.layer[1].attention.self
     for name in ("query_global", "key_global", "value_global"):
         getattr(attention, name).register_forward_hook(lambda _, x, y, name=name: seen.append((name, x[0].shape[1])))

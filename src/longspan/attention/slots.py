@@ -33,15 +33,28 @@ class GlobalSlots(NamedTuple):
     start_documents: bool = False
 
     @staticmethod
-    def find(is_global_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
+    def find(
+        is_global_BT: Bool[Tensor, "B T"], is_token_BT: Bool[Tensor, "B T"] | None = None
+    ) -> "GlobalSlots | None":
         """Slots of a dynamic set, as many as the row with most has; None where no row has any.
 
-        The number of slots depends on the data, so that this waits for the device once. What is exported finds it
-        when it runs, and then has one slot at least.
+        Padding, where `is_token_BT` says what is padding, has no slot. The number of slots depends on the data, so that
+        this waits for the device once, and is a break in a graph that torch.compile makes. What is exported finds the
+        number when it runs, and then has one slot at least; so does what is compiled under
+        `torch._dynamo.config.capture_scalar_outputs`.
         """
-        count_B = is_global_BT.sum(dim=1)
         if torch.compiler.is_exporting():
-            return GlobalSlots._traced(is_global_BT, count_B)
+            return GlobalSlots._find_traced(is_global_BT, is_token_BT)
+        if torch.compiler.is_compiling():
+            if torch._dynamo.config.capture_scalar_outputs:
+                return GlobalSlots._find_traced(is_global_BT, is_token_BT)
+            return _find_apart(is_global_BT, is_token_BT)
+        return GlobalSlots._find(is_global_BT, is_token_BT)
+
+    @staticmethod
+    def _find(is_global_BT: Tensor, is_token_BT: Tensor | None) -> "GlobalSlots | None":
+        is_global_BT = is_global_BT if is_token_BT is None else is_global_BT & is_token_BT
+        count_B = is_global_BT.sum(dim=1)
         n_slots = int(count_B.max())
         if n_slots == 0:
             return None
@@ -51,8 +64,10 @@ class GlobalSlots(NamedTuple):
         return GlobalSlots(index_BG.masked_fill(~is_used_BG, 0), is_used_BG)
 
     @staticmethod
-    def _traced(is_global_BT: Tensor, count_B: Tensor) -> "GlobalSlots":
+    def _find_traced(is_global_BT: Tensor, is_token_BT: Tensor | None) -> "GlobalSlots":
         """`find` in operations that a graph may hold whatever the number of slots turns out to be."""
+        is_global_BT = is_global_BT if is_token_BT is None else is_global_BT & is_token_BT
+        count_B = is_global_BT.sum(dim=1)
         # Not int(...), which would need the number while tracing.
         n_slots = cast(int, count_B.max().clamp(min=1).item())
         torch._check(n_slots >= 1)
@@ -129,6 +144,12 @@ class GlobalSlots(NamedTuple):
         shape = (self.index_BG.shape[0], n_tokens)
         count_BT = torch.zeros(shape, dtype=torch.int32, device=self.index_BG.device)
         return count_BT.scatter_add(1, self.index_BG, self.is_used_BG.to(torch.int32)) > 0
+
+
+@torch.compiler.disable(reason="the number of global tokens depends on the data")
+def _find_apart(is_global_BT: Tensor, is_token_BT: Tensor | None) -> GlobalSlots | None:
+    """Between two graphs, in one piece: a break in the midst of `find` would be one in each of its callers too."""
+    return GlobalSlots._find(is_global_BT, is_token_BT)
 
 
 def rows_at(x_BTC: Tensor, index_BG: Tensor) -> Tensor:

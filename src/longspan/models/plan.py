@@ -77,10 +77,10 @@ def plan_attention(
             is_global_BT = is_first_BT if is_global_BT is None else is_global_BT | is_first_BT
         if not torch.compiler.is_compiling():
             documents = Documents.find(document_BT, is_token_BT)
-    elif is_global_BT is not None:
+    elif is_global_BT is not None and n_global:
         is_global_BT = is_global_BT | (torch.arange(shape[1], device=device) < n_global)
     if is_global_BT is not None:
-        slots = GlobalSlots.find(is_global_BT if is_token_BT is None else is_global_BT & is_token_BT)
+        slots = GlobalSlots.find(is_global_BT, is_token_BT)
     elif n_global and documents is not None:
         slots = GlobalSlots.first_of_documents(n_global, documents)
         if slots is not None and is_token_BT is not None:

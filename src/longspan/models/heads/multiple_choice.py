@@ -10,7 +10,7 @@ from transformers.models.longformer.modeling_longformer import LongformerMultipl
 
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens
+from longspan.models.heads.automatic_global import after_first_separators, find_slots, names_global_tokens
 from longspan.models.heads.losses import cross_entropy
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
@@ -56,19 +56,21 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
                 f"choices, tokens, width), not {None if inputs is None else tuple(inputs.shape)}"
             )
         flat_ids = _flat(input_ids)
-        global_attention_mask = _flat(global_attention_mask)
+        slots = None
         if global_attention_mask is None and flat_ids is not None and not names_global_tokens(self.config):
-            global_attention_mask = after_first_separators(flat_ids, self.config.sep_token_id)
+            is_choice_BT = after_first_separators(flat_ids, self.config.sep_token_id)
+            slots = find_slots(is_choice_BT, _flat(attention_mask))
         outputs = self.longformer(
             flat_ids,
             position_ids=_flat(position_ids),
             token_type_ids=_flat(token_type_ids),
             attention_mask=_flat(attention_mask),
-            global_attention_mask=global_attention_mask,
+            global_attention_mask=_flat(global_attention_mask),
             inputs_embeds=_flat(inputs_embeds),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            global_slots=slots,
         )
         logits_BA = self.classifier(self.dropout(outputs.pooler_output)).view(-1, inputs.shape[1])
         loss = None if labels is None else cross_entropy(logits_BA, labels, kwargs.get("num_items_in_batch"))

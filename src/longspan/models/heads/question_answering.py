@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, count_labels
-from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens
+from longspan.models.heads.automatic_global import before_first_separator, find_slots, names_global_tokens
 from longspan.models.heads.losses import cross_entropy
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
@@ -61,9 +61,11 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
         Returns:
             `loss`, the mean of the two cross-entropies, `start_logits` and `end_logits`, both [B, T].
         """
+        slots = None
         if global_attention_mask is None and not names_global_tokens(self.config):
             if input_ids is not None:
-                global_attention_mask = before_first_separator(input_ids, self.config.sep_token_id)
+                is_question_BT = before_first_separator(input_ids, self.config.sep_token_id)
+                slots = find_slots(is_question_BT, attention_mask)
             else:
                 logger.warning_once(
                     "inputs_embeds do not show the question; pass global_attention_mask to make it global"
@@ -78,6 +80,7 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            global_slots=slots,
         )
         start_logits, end_logits = (x.contiguous() for x in self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1))
         loss = None
