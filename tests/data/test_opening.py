@@ -41,6 +41,18 @@ def test_zst_without_its_package_says_what_to_install(tmp_path):
         read_json(path)
 
 
+def test_zst_of_several_frames_and_a_cut_one(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    path = tmp_path / "a.json.zst"
+    frame = zstandard.ZstdCompressor().compress(b"[1, 2, 3]" + b" " * 10_000)
+    path.write_bytes(frame + zstandard.ZstdCompressor().compress(b"\n"))
+    assert read_json(path) == [1, 2, 3]
+    for cut in (frame[:-3], b""):
+        path.write_bytes(cut)
+        with pytest.raises(InputError, match=r"a.json.zst: its .zst data is broken or cut"):
+            read_json(path)
+
+
 @pytest.mark.parametrize("ending", [".gz", ".xz", ".bz2", ".zip"])
 def test_cut_or_wrong_compressed_data_names_the_file(tmp_path, ending):
     path = tmp_path / f"a.json{ending}"

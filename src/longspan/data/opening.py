@@ -130,11 +130,18 @@ def _read_zst(path: Path) -> bytes:
         import zstandard  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise InputError(f"reading {path} needs the package zstandard: pip install 'longspan[zstd]'") from None
+    data, parts = path.read_bytes(), []
     try:
-        with path.open("rb") as file:
-            return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
+        # Frame by frame: zstandard's own reader takes a cut file for a short one.
+        while data or not parts:
+            frame = zstandard.ZstdDecompressor().decompressobj()
+            parts.append(frame.decompress(data))
+            if not frame.eof:
+                raise EOFError("its last frame is not complete")
+            data = frame.unused_data
     except zstandard.ZstdError as error:
         raise EOFError(str(error)) from error
+    return b"".join(parts)
 
 
 def _read_gz(path: Path) -> bytes:
