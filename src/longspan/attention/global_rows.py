@@ -8,7 +8,7 @@ N = B*T tokens of all rows  S = B*G slots of all rows  g slots and t tokens of o
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,10 +54,41 @@ def place_global_rows(out_BHTD: Tensor, inputs: AttentionInputs, slots: GlobalSl
         n_slots = slots.index_BG.shape[1]
         first_BHGD = torch.where(used_B1G1, row_BHGD, out_BHTD[:, :, :n_slots])
         return out_BHTD.slice_scatter(first_BHGD, dim=2, end=n_slots)
-    # Unused slots all point at position 0: adding zeros there is harmless, where overwriting would not be.
-    index_BHGD = slots.index_BG[:, None, :, None].expand_as(row_BHGD)
-    out_BHTD = out_BHTD.masked_fill(slots.mask(out_BHTD.shape[2])[:, None, :, None], 0)
-    return out_BHTD.scatter_add(2, index_BHGD, row_BHGD.masked_fill(~used_B1G1, 0))
+    if torch.compiler.is_compiling():
+        # Unused slots all point at position 0: adding zeros there is harmless, where overwriting would not be.
+        index_BHGD = slots.index_BG[:, None, :, None].expand_as(row_BHGD)
+        out_BHTD = out_BHTD.masked_fill(slots.mask(out_BHTD.shape[2])[:, None, :, None], 0)
+        return out_BHTD.scatter_add(2, index_BHGD, row_BHGD.masked_fill(~used_B1G1, 0))
+    if out_BHTD.requires_grad or row_BHGD.requires_grad:
+        return _Overwritten.apply(out_BHTD, row_BHGD, slots.index_BG, slots.is_used_BG)  # pyright: ignore[reportReturnType]
+    return _overwrite(out_BHTD, row_BHGD, slots.index_BG, slots.is_used_BG)
+
+
+def _overwrite(out_BHTD: Tensor, row_BHGD: Tensor, index_BG: Tensor, is_used_BG: Tensor) -> Tensor:
+    """Put the rows in their places, in place: a copy of all tokens for the sake of a few would be most of the work."""
+    if is_used_BG.device.type != "cpu" or not bool(is_used_BG.all()):
+        # An unused slot writes once more what the row's first used slot writes, or where there is none what is there.
+        first_B1 = is_used_BG.to(torch.uint8).argmax(dim=1, keepdim=True)
+        index_BG = torch.where(is_used_BG, index_BG, index_BG.gather(1, first_B1))
+        first_BH1D = row_BHGD.take_along_dim(first_B1[:, None, :, None], dim=2)
+        there_BH1D = torch.where(is_used_BG.any(dim=1)[:, None, None, None], first_BH1D, out_BHTD[:, :, :1])
+        row_BHGD = torch.where(is_used_BG[:, None, :, None], row_BHGD, there_BH1D)
+    return out_BHTD.scatter_(2, index_BG[:, None, :, None].expand_as(row_BHGD), row_BHGD)
+
+
+class _Overwritten(torch.autograd.Function):
+    """`_overwrite` of a copy, with gradients: of the rows at their places, of the rest elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, out_BHTD: Tensor, row_BHGD: Tensor, index_BG: Tensor, is_used_BG: Tensor) -> Tensor:
+        ctx.save_for_backward(index_BG, is_used_BG)
+        return _overwrite(out_BHTD.clone(), row_BHGD, index_BG, is_used_BG)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BHTD: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        slots = GlobalSlots(*ctx.saved_tensors)
+        of_rows_BHGD = at_slots(grad_BHTD, slots).masked_fill(~slots.is_used_BG[:, None, :, None], 0)
+        return _overwrite(grad_BHTD.clone(), torch.zeros_like(of_rows_BHGD), *slots[:2]), of_rows_BHGD, None, None
 
 
 def attend_from_slots(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
