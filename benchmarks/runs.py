@@ -7,6 +7,7 @@ goes on where it stopped.
 import argparse
 import datetime
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -29,17 +30,21 @@ CPU = {
 }
 
 _GPU = "--device cuda --dtype bfloat16"
+# Ours that need no compilation for each length, which takes longer than all measurements.
+_KERNELS = "'longspan triton' 'longspan flash'"
 GPU = {
     # 65,536 tokens each; the bars first, in case time runs out.
     "attention-4096-gpu": f"attention {_GPU} --batch 16 --lengths 4096 --repeats 20 --seconds 5",
     "attention-16384-gpu": f"attention {_GPU} --batch 4 --lengths 16384 --repeats 20 --seconds 5",
-    "attention-65536-gpu": f"attention {_GPU} --batch 1 --lengths 65536 --repeats 10 --seconds 5",
-    "attention-lengths-gpu": f"attention {_GPU} --lengths 512 1024 2048 4096 8192 16384 32768 --repeats 10 --seconds 3",
-    "attention-dilation-gpu": f"attention {_GPU} --batch 16 --lengths 4096 --dilation 1 2 4 1,2,4 --systems longspan"
+    "attention-65536-gpu": f"attention {_GPU} --batch 1 --lengths 65536 --systems chosen {_KERNELS} SDPA"
     " --repeats 10 --seconds 5",
+    "attention-dilation-gpu": f"attention {_GPU} --batch 16 --lengths 4096 --dilation 1 2 4 1,2,4"
+    " --systems chosen --repeats 10 --seconds 5",
     "encoder-gpu": f"encoder {_GPU} --batch 8 --lengths 512 4096 8192 --repeats 10 --seconds 5",
     "encoder-padded-gpu": f"encoder {_GPU} --padded 4096,512x7 --repeats 10 --seconds 5",
     "training-step-gpu": f"training-step {_GPU} --batch 8 --lengths 4096 --optimizer adamw --repeats 5 --seconds 10",
+    "attention-lengths-gpu": f"attention {_GPU} --lengths 512 1024 4096 16384 32768"
+    f" --systems chosen {_KERNELS} transformers SDPA FlexAttention flash-attn NATTEN --repeats 10 --seconds 3",
 }
 
 
@@ -73,8 +78,8 @@ def make(runs: dict[str, str], description: str) -> int:
             print(f"{name}: not begun, {minutes:.1f} minutes are spent")
             continue
         shown = os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else str(path)
-        bench = ["bench", *text.split(), *arguments.more, "--output", shown]
-        print(f"\n## {name} ({minutes:.1f} min): longspan {' '.join(bench)}", flush=True)
+        bench = ["bench", *shlex.split(text), *arguments.more, "--output", shown]
+        print(f"\n## {name} ({minutes:.1f} min): longspan {shlex.join(bench)}", flush=True)
         if not arguments.dry:
             # As a command of its own: nothing that another run leaves behind counts, and the record says how.
             command = Path(sys.executable).with_name("longspan")

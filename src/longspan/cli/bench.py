@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or f"runs/bench-{arguments.what}.json"
     require_writable_file(output)
     logging.set_verbosity_error()  # transformers' says at every length that it pads
-    with tqdm(desc=f"bench {arguments.what}", unit=" step", leave=False) as bar:
+    with tqdm(desc=f"bench {arguments.what}", unit=" step", leave=False, disable=None) as bar:
 
         def show(step: str) -> None:
             bar.set_postfix_str(step)

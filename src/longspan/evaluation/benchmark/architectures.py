@@ -21,6 +21,7 @@ FULL = "XLM-R, SDPA full attention"
 MODERNBERT = "ModernBERT-shaped"
 SYSTEMS = (OURS, LONGFORMER, FULL, MODERNBERT)
 PAD, FIRST_WORD = 1, 5
+_SDPA: dict[str, Any] = {"attn_implementation": "sdpa"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Models:
     def _xlm_roberta(self) -> Any:
         import transformers
 
-        config = transformers.XLMRobertaConfig(**self._roberta_fields(), attn_implementation="sdpa")
+        config = transformers.XLMRobertaConfig(**self._roberta_fields(), **_SDPA)
         if self._for_masked_lm:
             return transformers.XLMRobertaForMaskedLM(config)
         return transformers.XLMRobertaModel(config, add_pooling_layer=False)
@@ -155,7 +156,7 @@ class Models:
             eos_token_id=2,
             cls_token_id=0,
             sep_token_id=2,
-            attn_implementation="sdpa",
+            **_SDPA,
         )
         return (
             transformers.ModernBertForMaskedLM(config) if self._for_masked_lm else transformers.ModernBertModel(config)

@@ -231,6 +231,20 @@ class _Pool:
         """Layer of transformers' Longformer, weights drawn from a seed."""
         return self._get(("layer", dtype, 0), lambda: _longformer(self._setting, dtype))
 
+    def flex(self, dtype: str, n_tokens: int, pattern: AttentionPattern) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """FlexAttention, compiled when first called."""
+        from torch.nn.attention.flex_attention import flex_attention
+
+        s = self._setting
+
+        def make() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+            mask = block_mask(pattern, s.heads, n_tokens, s.device)
+            # On the CPU a compilation takes half a minute; the second one is for any length.
+            compiled = torch.compile(flex_attention, dynamic=False if device_type(s.device) == "cuda" else None)
+            return lambda q, k, v: compiled(q, k, v, block_mask=mask)
+
+        return self._get(("flex", dtype, n_tokens), make)
+
     def _get(self, key: tuple[str, str, int], make: Callable[[], Any]) -> Any:
         if key not in self._made:
             self._made[key] = make()
@@ -321,6 +335,9 @@ class _Cell(NamedTuple):
     def _call(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Call:
         """`function(q, k, v)`, and its backward where that is measured."""
         q, k, v, grad = self.pool.vectors(self.dtype, self.n_tokens)
+        if self.what == FORWARD:
+            # FlexAttention on the CPU refuses what wants a gradient, asked for or not.
+            q, k, v = q.detach(), k.detach(), v.detach()
         return self._with_backward(lambda: function(q, k, v), (q, k, v), grad)
 
     def _with_backward(self, make: Callable[[], Tensor], leaves: tuple[Tensor, ...], grad: Tensor) -> Call:
@@ -375,13 +392,8 @@ class _Cell(NamedTuple):
         return [*found, layer.key_global, layer.value_global] if self.setting.n_global else found
 
     def _flex_call(self, pattern: AttentionPattern) -> Call:
-        from torch.nn.attention.flex_attention import flex_attention
-
-        s = self.setting
-        mask = block_mask(pattern, s.heads, self.n_tokens, s.device)
-        # On the CPU a compilation takes half a minute; the second one is for any length.
-        compiled = torch.compile(flex_attention, dynamic=False if device_type(s.device) == "cuda" else None)
-        return self._call(lambda q, k, v: compiled(q, k, v, block_mask=mask))
+        compiled = self.pool.flex(self.dtype, self.n_tokens, pattern)
+        return self._call(compiled)
 
     def _flash_call(self, pattern: AttentionPattern) -> Call:
         from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]

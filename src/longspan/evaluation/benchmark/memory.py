@@ -121,12 +121,12 @@ class Probeable(NamedTuple):
     Attributes:
         make: allocates what the call needs, and gives the call.
         counts_all: whether what `make` allocates counts (a model's weights), or the call alone.
-        compiles: whether a first call is needed that does not count.
+        call_first: whether a first call is made that does not count.
     """
 
     make: Callable[[], Call]
     counts_all: bool
-    compiles: bool
+    call_first: bool
 
 
 def probe(what: Probeable, device: str) -> Probe:
@@ -135,7 +135,7 @@ def probe(what: Probeable, device: str) -> Probe:
     if what.counts_all:
         before = torch.cuda.memory_allocated() if torch.device(device).type == "cuda" else resident_bytes()
     call = what.make()
-    if what.compiles:
+    if what.call_first:
         call()
     seconds = 0.0
 

@@ -76,8 +76,11 @@ class Point:
         return self.what, self.n_tokens, self.dtype
 
     def probeable(self) -> Probeable:
-        """For measuring its memory."""
-        return Probeable(self.make, self.counts_all, self.compiles)
+        """For measuring its memory.
+
+        What a first call loads and compiles stays, and is not what a call needs; beside a model's weights it is little.
+        """
+        return Probeable(self.make, self.counts_all, call_first=self.compiles or not self.counts_all)
 
 
 class Limits(NamedTuple):
