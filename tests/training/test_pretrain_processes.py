@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+import longspan
 from longspan.records import read_record
 from longspan.training.pretrain import pretrain
 
@@ -26,14 +27,14 @@ def free_port():
         return some.getsockname()[1]
 
 
-def run_in_two(path, folder):
-    """As torchrun starts them; it is not needed for two."""
+def run_in_two(path, folder, **variables):
+    """As torchrun, or accelerate launch with more variables, starts them; they are not needed for two."""
     port = str(free_port())
     processes = []
     for rank in range(2):
         environment = os.environ | {
             "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2",
-            "LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank),
+            "LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), **variables,
         }  # fmt: skip
         with (folder / f"log-{rank}").open("wb") as log:
             command = [sys.executable, "-m", "longspan", "pretrain", str(path)]
@@ -54,3 +55,25 @@ def test_two_processes_train_as_one(tiny_pretrain, tiny_text, tmp_path):
     for one, other in zip(together.language_model, alone.language_model, strict=True):
         assert one.n_predicted == other.n_predicted
         assert one.loss == pytest.approx(other.loss, abs=1e-5)
+
+
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "LongformerLayer", "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_OFFLOAD_PARAMS": "false",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false", "FSDP_ACTIVATION_CHECKPOINTING": "false", "ACCELERATE_USE_CPU": "true",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo backend")
+def test_sharded_parameters_train_as_whole_ones(tiny_pretrain, tiny_text, tmp_path):
+    """FSDP2 as recipes/accelerate/fsdp2.yaml sets it up."""
+    alone = pretrain(tiny_pretrain(output_dir=str(tmp_path / "alone"), eval_data=[str(tiny_text)], **FIELDS))
+    tiny_pretrain("two.yaml", eval_data=[str(tiny_text)], ddp_backend="gloo", **FIELDS)
+    together = run_in_two(tmp_path / "two.yaml", tmp_path, **FSDP2)
+    assert together.recipe["processes"] == 2 and together.recipe["distributed"] == "FSDP"
+    assert losses(together) == pytest.approx(losses(alone), abs=1e-5)
+    finished = [longspan.LongformerForMaskedLM.from_pretrained(tmp_path / name) for name in ("alone", "run")]
+    for (name, one), other in zip(finished[0].named_parameters(), finished[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3, msg=name)

@@ -154,6 +154,12 @@ class DurableTrainer(Trainer):
         os.replace(new, path)
         _sync(path.parent)
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # Tied weights are stored once and restored by it; transformers warns of the other names.
+        tied = getattr(self.model, "_tied_weights_keys", None) or ()
+        load_result.missing_keys[:] = [key for key in load_result.missing_keys if key not in tied]
+        super()._issue_warnings_after_load(load_result)
+
     def _report_failure(self, path: Path, error: Exception | None, staging: Path) -> None:
         self.failed_saves += 1
         if self.is_world_process_zero():

@@ -87,7 +87,7 @@ def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord
     record = TrainingRecord(
         made=made_now(seed=recipe.seed, data=ready.corpus.data, gpu=_gpu(arguments)),
         name=recipe.name,
-        recipe=as_run(recipe, arguments),
+        recipe=as_run(recipe, arguments) | _processes(trainer),
         attention_backend=backend_of(built.model, ready.max_length, arguments, has_global=False),
         n_examples=ready.corpus.n_documents,
         n_features=len(ready.blocks),
@@ -215,6 +215,13 @@ def _save(model: LongformerForMaskedLM, ready: Ready, record: TrainingRecord) ->
 def _on_device(model: LongformerForMaskedLM, arguments: TrainingArguments) -> LongformerForMaskedLM:
     moved: Any = model.to(arguments.device)  # pyright: ignore[reportArgumentType] - transformers' annotation of `to`
     return moved
+
+
+def _processes(trainer: PretrainTrainer) -> dict[str, Any]:
+    """How many processes the run had, and what they shared; nothing for one."""
+    n = trainer.args.world_size
+    kind = trainer.accelerator.distributed_type
+    return {"processes": n, "distributed": str(kind.value)} if n > 1 else {}
 
 
 def _gpu(arguments: TrainingArguments) -> str | None:
