@@ -15,7 +15,19 @@ import longspan
 from longspan.errors import InputError
 from longspan.records import running_commit
 
-VERBS = ("quickstart", "extend", "pretrain", "finetune", "evaluate", "predict", "report", "bench", "ls", "check")
+VERBS = (
+    "quickstart",
+    "extend",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "predict",
+    "export",
+    "report",
+    "bench",
+    "ls",
+    "check",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

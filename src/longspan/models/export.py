@@ -1,0 +1,369 @@
+"""A trained model as one file that runs without longspan: ONNX, or torch's own exported program.
+
+The graph holds for every batch and every length within its bounds. Attention in it is `chunked`; how many tokens are
+global is found when it runs, so that a question of any length is as global as in the model it came from.
+
+B batch rows  T tokens
+"""
+
+import importlib.util
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from longspan.errors import InputError
+from longspan.files import replace_directory, require_writable_directory
+from longspan.models.checkpoints import (
+    explain_loading,
+    quiet_loading,
+    require_checkpoint,
+    require_loaded,
+    require_tokenizer,
+)
+from longspan.models.config import LongformerConfig, attention_patterns
+from longspan.models.heads.masked_lm import LongformerForMaskedLM
+from longspan.models.heads.multiple_choice import LongformerForMultipleChoice
+from longspan.models.heads.question_answering import LongformerForQuestionAnswering
+from longspan.models.heads.sequence_classification import LongformerForSequenceClassification
+from longspan.models.heads.token_classification import LongformerForTokenClassification
+from longspan.models.model import LongformerModel, LongformerPreTrainedModel
+
+FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
+OPSET = 20
+# The largest difference from the model, relative where a value is above 1, that a graph may show in float32.
+TOLERANCE = 1e-3
+_OUTPUTS: dict[type[LongformerPreTrainedModel], tuple[str, ...]] = {
+    LongformerModel: ("last_hidden_state", "pooler_output"),
+    LongformerForMaskedLM: ("logits",),
+    LongformerForMultipleChoice: ("logits",),
+    LongformerForQuestionAnswering: ("start_logits", "end_logits"),
+    LongformerForSequenceClassification: ("logits",),
+    LongformerForTokenClassification: ("logits",),
+}
+_BATCHES, _LENGTHS = (1, 3), (17, 512, 1000)
+
+
+class Exported(NamedTuple):
+    """What `export_model` made.
+
+    Attributes:
+        folder: that holds the file, config.json, export.json and the tokenizer.
+        file: the graph's file in it.
+        inputs: names of the graph's inputs, each int64 [batch, tokens] (multiple choice: [batch, choices, tokens]).
+        outputs: names of its outputs.
+        min_tokens: the shortest input that it takes.
+        max_tokens: the longest.
+        largest_difference: from the model's outputs over the batches it was tried with; None where it was not tried,
+            because onnxruntime is not installed.
+    """
+
+    folder: Path
+    file: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    min_tokens: int
+    max_tokens: int
+    largest_difference: float | None
+
+
+def export_model(
+    model: LongformerPreTrainedModel,
+    destination: str | Path,
+    *,
+    format: str = "onnx",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    max_tokens: int | None = None,
+    opset: int = OPSET,
+    with_global_mask: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Trace a model of longspan, compare the graph with it, and save it in a folder: all or nothing.
+
+    Args:
+        model: in float32; it comes back as it was.
+        destination: the folder to make.
+        format: "onnx" (`model.onnx`, needs the extra `longspan[onnx]`) or "torch" (`model.pt2`, for
+            `torch.export.load`).
+        tokenizer: saved beside it.
+        max_tokens: longest input of the graph; the model's own where None.
+        opset: of ONNX.
+        with_global_mask: the graph also takes `global_attention_mask`, which then says which tokens are global in the
+            place of what a task head would choose.
+        overwrite: allow the folder to hold files; they are gone afterwards.
+
+    Raises:
+        InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
+            is not installed, a graph that computes something else than the model, or a folder that cannot be written.
+    """
+    if type(model) not in _OUTPUTS:
+        raise InputError(
+            f"export takes one of {', '.join(kind.__name__ for kind in _OUTPUTS)}, not {type(model).__name__}"
+        )
+    if format not in FORMATS:
+        raise InputError(f"the format is one of {', '.join(FORMATS)}, not {format!r}")
+    if model.dtype != torch.float32:
+        raise InputError(f"export takes a model in float32, not {model.dtype}; load it with dtype=torch.float32")
+    if format == "onnx":
+        _require_installed("onnxscript")
+    require_writable_directory(destination, overwrite=overwrite)
+    with _ready(model):
+        traced = trace_model(model, max_tokens=max_tokens, with_global_mask=with_global_mask)
+        with replace_directory(destination, overwrite=overwrite) as folder:
+            path = folder / FORMATS[format]
+            if format == "onnx":
+                _save_onnx(traced, path, opset)
+            else:
+                torch.export.save(traced.program, path)
+            difference = _largest_difference(model, traced, path)
+            if difference is not None and not difference <= TOLERANCE:
+                raise InputError(
+                    f"the graph differs from the model by {difference:.1e}, more than {TOLERANCE:.0e}: nothing was "
+                    "saved; try another opset, or report it with the versions of torch and onnxruntime"
+                )
+            exported = Exported(
+                Path(destination),
+                path.name,
+                traced.inputs,
+                traced.outputs,
+                traced.min_tokens,
+                traced.max_tokens,
+                difference,
+            )
+            model.config.save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+            about = exported._asdict() | {"model": type(model).__name__, "torch": torch.__version__}
+            if format == "onnx":
+                about["opset"] = opset
+            del about["folder"]
+            (folder / "export.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return exported
+
+
+class Traced(NamedTuple):
+    """A model's graph, what goes in and comes out, and its bounds on the length."""
+
+    program: torch.export.ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    axes: dict[str, dict[int, str]]
+    min_tokens: int
+    max_tokens: int
+
+
+def trace_model(
+    model: LongformerPreTrainedModel, *, max_tokens: int | None = None, with_global_mask: bool = False
+) -> Traced:
+    """`torch.export` of a model in evaluation mode, for every batch and all lengths from `min_tokens` to `max_tokens`.
+
+    Raises:
+        InputError: `max_tokens` is more than the model takes, or too few.
+    """
+    config: LongformerConfig = model.config
+    longest = config.max_position_embeddings - (config.pad_token_id or 0) - 1
+    max_tokens = longest if max_tokens is None else max_tokens
+    n_global = max((pattern.n_global for pattern in attention_patterns(config)), default=0)
+    min_tokens = max(3, n_global + 1)
+    if not 2 * min_tokens <= max_tokens <= longest:
+        raise InputError(f"max_tokens must be from {2 * min_tokens} to the model's {longest:,}, not {max_tokens}")
+    names = ["input_ids", "attention_mask"]
+    if config.type_vocab_size > 1:
+        names.append("token_type_ids")
+    if with_global_mask:
+        names.append("global_attention_mask")
+    is_choice = isinstance(model, LongformerForMultipleChoice)
+    axis_names = ("batch", "choices", "tokens") if is_choice else ("batch", "tokens")
+    dims = {
+        "batch": torch.export.Dim("batch"),
+        "choices": torch.export.Dim("choices"),
+        "tokens": torch.export.Dim("tokens", min=min_tokens, max=max_tokens),
+    }
+    # Sizes unlike each other, so that tracing takes none for another.
+    example = {"batch": 2, "choices": 5, "tokens": min(max_tokens, 307)}
+    shape = tuple(example[axis] for axis in axis_names)
+    ones = torch.ones(shape, dtype=torch.int64)
+    outputs = _OUTPUTS[type(model)]
+    if isinstance(model, LongformerModel) and model.pooler is None:
+        outputs = outputs[:1]
+    program = torch.export.export(
+        _Outputs(model, outputs).eval(),
+        (),
+        {name: ones.clone() for name in names},
+        dynamic_shapes={name: {i: dims[axis] for i, axis in enumerate(axis_names)} for name in names},
+        strict=False,
+    )
+    axes = {name: dict(enumerate(axis_names)) for name in names}
+    return Traced(program, tuple(names), outputs, axes, min_tokens, max_tokens)
+
+
+def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, PreTrainedTokenizerBase | None]:
+    """Load a Longformer checkpoint, whoever saved it, with the head that its configuration names, in float32.
+
+    Returns:
+        The model in eval mode, and the tokenizer, or None where the folder has none.
+
+    Raises:
+        InputError: no such folder or name, a damaged one, another family, or a head that longspan does not know.
+    """
+    name = str(name_or_path)
+    folder = Path(name).expanduser()
+    if folder.exists():
+        require_checkpoint(folder, allow_pickle=False)
+        name = str(folder)
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
+    with explain_loading(name):
+        config = AutoConfig.from_pretrained(name)
+    if config.model_type != "longformer":
+        raise InputError(f"{name} is of the family {config.model_type}; make it a Longformer with `longspan extend`")
+    named = next(iter(config.architectures or []), "LongformerModel")
+    kinds = {kind.__name__: kind for kind in _OUTPUTS}
+    if named not in kinds:
+        raise InputError(f"{name} is a {named}; export knows {', '.join(kinds)}")
+    with explain_loading(name), quiet_loading():
+        model, info = kinds[named].from_pretrained(
+            name,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    require_loaded(name, named, info)
+    if isinstance(model, LongformerModel) and any("pooler." in key for key in info["missing_keys"]):
+        model.pooler = None
+    tokenizer = None
+    if not folder.exists() or (folder / "tokenizer_config.json").is_file() or (folder / "tokenizer.json").is_file():
+        with explain_loading(name, "the tokenizer of "):
+            tokenizer = AutoTokenizer.from_pretrained(name)
+        require_tokenizer(name, tokenizer)
+    return model.eval(), tokenizer
+
+
+class _Outputs(nn.Module):
+    """A model that gives a plain tuple, and takes its inputs by name."""
+
+    def __init__(self, model: LongformerPreTrainedModel, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """The outputs of these names."""
+        found = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            global_attention_mask=global_attention_mask,
+            output_attentions=False,
+            output_hidden_states=False,
+            return_dict=True,
+        )
+        return tuple(found[name] for name in self.names)
+
+
+@contextmanager
+def _ready(model: LongformerPreTrainedModel) -> Iterator[None]:
+    """The model in evaluation mode, without gradients, free in its choice of a backend; put back afterwards."""
+    config: LongformerConfig = model.config
+    was_training, backend = model.training, config.attention_backend
+    model.eval()
+    config.attention_backend = "auto"
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        config.attention_backend = backend
+        model.train(was_training)
+
+
+def _require_installed(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        raise InputError(f"ONNX needs {name}; install it with: pip install 'longspan[onnx]'")
+
+
+def _save_onnx(traced: Traced, path: Path, opset: int) -> None:
+    with warnings.catch_warnings():
+        # That several inputs share an axis is meant; and of torch's exporter's own deprecated calls.
+        warnings.filterwarnings("ignore", message=r".*The axis name", category=UserWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        program = torch.onnx.export(
+            traced.program,
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=list(traced.inputs),
+            output_names=list(traced.outputs),
+            dynamic_shapes=traced.axes,
+        )
+    assert program is not None, "with dynamo=True a program is returned"
+    program.save(path)
+
+
+def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: Path) -> float | None:
+    """How far the saved graph is from the model, at its worst, over several lengths and batches with padding."""
+    if path.suffix == ".onnx":
+        if importlib.util.find_spec("onnxruntime") is None:
+            return None
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+        def run(inputs: dict[str, Tensor]) -> list[Tensor]:
+            found = session.run(list(traced.outputs), {name: x.numpy() for name, x in inputs.items()})
+            return [torch.from_numpy(x) for x in found]
+    else:
+        loaded = torch.export.load(path).module()
+
+        def run(inputs: dict[str, Tensor]) -> list[Tensor]:
+            return list(loaded(**inputs))
+
+    lengths = sorted({min(max(length, traced.min_tokens), traced.max_tokens) for length in (*_LENGTHS, 4096)})
+    own = _Outputs(model, traced.outputs)
+    worst = 0.0
+    for seed, n_tokens in enumerate(lengths):
+        inputs = _random_inputs(model.config, traced, _BATCHES[seed % 2 == 0], n_tokens, seed)
+        for expected, found in zip(own(**inputs), run(inputs), strict=True):
+            difference = ((found - expected).abs() / expected.abs().clamp(min=1)).max().item()
+            worst = difference if not difference <= worst else worst  # NaN stays
+    return worst
+
+
+def _random_inputs(
+    config: transformers.LongformerConfig, traced: Traced, n_rows: int, n_tokens: int, seed: int
+) -> dict[str, Tensor]:
+    """Rows of random pieces, each with separators at another place, padded on the right by other lengths."""
+    draw = torch.Generator().manual_seed(seed)
+    has_choices = len(traced.axes["input_ids"]) == 3
+    n_texts = n_rows * 2 if has_choices else n_rows
+    padding_id = config.pad_token_id or 0
+    ids_BT = torch.randint(0, config.vocab_size - 1, (n_texts, n_tokens), generator=draw)
+    ids_BT = ids_BT + (ids_BT >= padding_id)
+    is_token_BT = torch.ones(n_texts, n_tokens, dtype=torch.bool)
+    for row in range(n_texts):
+        length = n_tokens - row * n_tokens // (2 * n_texts)
+        is_token_BT[row, length:] = False
+        if config.sep_token_id is not None:
+            ids_BT[row, [min(length - 1, 4 + 5 * row), length - 1]] = config.sep_token_id
+    inputs = {
+        "input_ids": ids_BT.masked_fill(~is_token_BT, padding_id),
+        "attention_mask": is_token_BT.long(),
+        "token_type_ids": torch.zeros_like(ids_BT),
+        "global_attention_mask": (torch.rand(n_texts, n_tokens, generator=draw) < 0.02).long(),
+    }
+    made = {name: inputs[name] for name in traced.inputs}
+    return {name: x.unflatten(0, (n_rows, 2)) for name, x in made.items()} if has_choices else made
