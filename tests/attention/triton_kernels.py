@@ -5,6 +5,7 @@ GPU. In the interpreter tiles are small, so that few tokens make several of them
 """
 
 import os
+import sys
 
 import pytest
 import torch
@@ -19,9 +20,31 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 SMALL = Configuration(Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2), Tiles(32, 16, 4, 2), Tiles(16, 16, 4, 2))
 OTHER = Configuration(Tiles(32, 16, 4, 2), Tiles(16, 32, 4, 2), Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2))
-N_EXAMPLES = 12 if INTERPRETED else 150
+N_EXAMPLES = 8 if INTERPRETED else 150
 # Rows of a tile that are thrown away may overflow; the oracle tells if they are not.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{what} encountered") for what in ("overflow", "invalid value")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_interpreter():
+    """The interpreter puts itself in the place of triton.language at each call of a helper: once a launch and file will do."""
+    if not INTERPRETED:
+        return
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang
+    done: set[int] = set()
+
+    def patch_once(function):
+        if isinstance(sys._getframe(1).f_locals.get("self"), interpreter.GridExecutor):
+            done.clear()
+        module = id(function.__globals__)
+        if module in done:
+            return None
+        done.add(module)
+        return patch(function)
+
+    interpreter._patch_lang = patch_once
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +96,7 @@ def cases(draw) -> dict:
         "seed": draw(st.integers(0, 2**31)),
         "n_rows": draw(st.integers(1, 2)),
         "n_heads": n_heads,
-        "n_tokens": draw(st.sampled_from([1, 15, 33, 50] if INTERPRETED else [1, 63, 127, 128, 200, 333, 1000])),
+        "n_tokens": draw(st.sampled_from([1, 15, 33, 45] if INTERPRETED else [1, 63, 127, 128, 200, 333, 1000])),
         "width": draw(st.sampled_from([3, 16, 20] if INTERPRETED else [8, 32, 64, 80, 128, 256])),
         "pattern": pattern,
         # The interpreter knows no bfloat16.
@@ -174,9 +197,9 @@ def dropped(vectors, pattern, dropout_p):
 
 def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make_case, assert_close, monkeypatch):
     """With the unit matrix for values the output is the probabilities themselves: one sees which are dropped."""
-    T, p = 48, 0.3
+    T, p = 40, 0.3
     # Global rows are attended to by torch's own kernel with draws of its own: here they are left out of the sum.
-    pattern = AttentionPattern(20, 9, dilation=(1, 2), n_global=3)
+    pattern = AttentionPattern(14, 9, dilation=(1, 2), n_global=3)
     case = on_device(make_case(seed=0, n_rows=2, n_heads=2, n_tokens=T, width=64, pattern=pattern))
     unit = torch.eye(T, 64, device=DEVICE).expand(2, 2, T, 64)
     local = slice(pattern.n_global, None)
@@ -250,7 +273,7 @@ def test_nothing_quadratic_is_ever_made(make_case):
             return out
 
     pattern = AttentionPattern(4, 4, n_global=1)
-    case = on_device(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=130, width=8, pattern=pattern, padding="right"))
+    case = on_device(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=100, width=8, pattern=pattern, padding="right"))
     with Largest() as largest:
         results(case, "triton")
     assert largest.n <= 4 * case.q_BHTD.numel()
