@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import transformers
@@ -53,8 +54,8 @@ def make_inputs(folder: Path) -> None:
     ).save_pretrained(folder / "model")  # fmt: skip
     torch.manual_seed(0)
     config = transformers.XLMRobertaConfig(
-        vocab_size=backend.get_vocab_size(), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=128, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1,
+        vocab_size=backend.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1,
     )  # fmt: skip
     transformers.XLMRobertaForMaskedLM(config).save_pretrained(folder / "model")
 
@@ -63,9 +64,9 @@ def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
     """The run, into its own folder."""
     fields = {
         "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": str(folder / "text.txt"),
-        "held_out": 0.3, "eval_lengths": [64], "output_dir": str(folder / output), "cache_dir": str(folder / "cache"),
-        "n_processes": 1, "resume_from_checkpoint": True, "max_tokens": 192, "attention_window": 32, "proof": "none",
-        "max_steps": n_steps, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 3, "save_steps": 2,
+        "held_out": 0.3, "eval_lengths": [96], "output_dir": str(folder / output), "cache_dir": str(folder / "cache"),
+        "n_processes": 1, "resume_from_checkpoint": True, "max_tokens": 96, "attention_window": 32, "proof": "none",
+        "max_steps": n_steps, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "save_steps": 2,
         "save_total_limit": 3, "logging_steps": 3, "learning_rate": 1e-3, "lr_scheduler_type": "polynomial",
         "lr_scheduler_kwargs": {"power": 3.0}, "warmup_steps": 5, "seed": 11, "use_cpu": True, "report_to": "none",
         "disable_tqdm": True,
@@ -75,9 +76,18 @@ def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
     return load_recipe(path, kind=PretrainRecipe)
 
 
-def run_until(recipe: PretrainRecipe, kill_after: float | None, *, while_saving: bool) -> tuple[bool, bool]:
-    """Run `recipe` in a process of its own; (was it killed, was it saving then)."""
-    saving = Path(recipe.output_dir) / "checkpoints" / ".saving"
+class Moment(NamedTuple):
+    """When to kill: seconds after the start, or after the first sign of training; while it saves, or at any time."""
+
+    seconds: float
+    from_start: bool
+    while_saving: bool
+
+
+def run_until(recipe: PretrainRecipe, moment: Moment | None) -> tuple[bool, bool]:
+    """Run `recipe` in a process of its own until it ends or the moment comes; (was it killed, was it saving then)."""
+    checkpoints = Path(recipe.output_dir) / "checkpoints"
+    saving = checkpoints / ".saving"
     child = os.fork()
     if child == 0:
         code = 1
@@ -86,31 +96,40 @@ def run_until(recipe: PretrainRecipe, kill_after: float | None, *, while_saving:
             code = 0
         finally:
             os._exit(code)
-    began = time.monotonic()
-    passed = 0.0
+    began = time.monotonic() if moment is None or moment.from_start else None
+    before = _changed(checkpoints)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             if status:
                 raise SystemExit(f"the run ended by itself with status {status}")
             return False, False
-        passed = time.monotonic() - began
-        is_saving = saving.exists()
-        if kill_after is not None and passed >= kill_after and (is_saving or not while_saving):
-            if while_saving:
-                time.sleep(random.random() * 0.03)  # anywhere in it
-                is_saving = saving.exists()
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return True, is_saving
-        time.sleep(0.0005)
+        if began is None and _changed(checkpoints) != before and saving.exists():
+            began = time.monotonic()  # it trains: a checkpoint is being written
+        if moment is not None and began is not None and time.monotonic() - began >= moment.seconds:
+            is_saving = saving.exists()
+            if is_saving or not moment.while_saving:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return True, is_saving
+        time.sleep(0.0002)
+
+
+def draw_moment(k: int, longest: float) -> Moment:
+    """Every fourth kill from the start on, every second while saving."""
+    return Moment(random.random() * longest, k % 4 == 0, k % 2 == 1)
+
+
+def _changed(folder: Path) -> int:
+    return folder.stat().st_mtime_ns if folder.exists() else 0
 
 
 def main() -> int:
     """Kill, compare, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds until a kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--output", type=Path, required=True, help="where the record goes")
     arguments = parser.parse_args()
@@ -119,18 +138,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_inputs(folder)
-        began = time.monotonic()
-        run_until(recipe_in(folder, "whole", arguments.steps), None, while_saving=False)
-        longest = (time.monotonic() - began) / 4
+        run_until(recipe_in(folder, "whole", arguments.steps), None)
         recipe = recipe_in(folder, "killed", arguments.steps)
         n_kills = n_saving = 0
         while n_kills < arguments.kills:
-            was_killed, was_saving = run_until(recipe, 0.2 + random.random() * longest, while_saving=n_kills % 2 == 1)
+            was_killed, was_saving = run_until(recipe, draw_moment(n_kills, arguments.longest))
             if not was_killed:
                 raise SystemExit(f"the run ended after {n_kills} kills; give more --steps")
             n_kills, n_saving = n_kills + 1, n_saving + was_saving
             print(f"kill {n_kills}{' (saving)' if was_saving else ''}, {_newest(recipe)}")
-        run_until(recipe, None, while_saving=False)
+        run_until(recipe, None)
         whole, killed = (_record(folder / output) for output in ("whole", "killed"))
         differences = [
             abs(one.values["loss"] - other.values["loss"])

@@ -1,3 +1,6 @@
+import copy
+import shutil
+
 import pytest
 import torch
 from transformers import AutoTokenizer, TrainerCallback
@@ -127,6 +130,7 @@ def test_a_gradient_that_is_not_finite_is_seen(tiny_pretrain):
         ({"load_best_model_at_end": True}, "remove load_best_model_at_end"),
         ({"save_strategy": "epoch"}, "save_strategy must be steps or no"),
         ({"max_length": 200}, "the model takes 96 tokens"),
+        ({"fp16": True}, "fp16 needs a GPU"),
         ({"eval_lengths": [128]}, "must lie between"),
         ({"max_tokens": None, "attention_window": None, "proof": None}, "extend it: --max_tokens"),
     ],
@@ -135,6 +139,17 @@ def test_what_does_not_fit_is_said_before_anything_is_written(tiny_pretrain, tmp
     with pytest.raises(InputError, match=message):
         pretrain(tiny_pretrain(**fields))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_with_more_pieces_than_the_model_is_refused(
+    tiny_pretrain, tiny_mlm_folder, tiny_tokenizer, tmp_path
+):
+    shutil.copytree(tiny_mlm_folder, tmp_path / "other")
+    larger = copy.deepcopy(tiny_tokenizer)
+    larger.add_tokens(["bees!"])
+    larger.save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match="has 201 pieces, the model 200 rows"):
+        pretrain(tiny_pretrain(model=str(tmp_path / "other")))
 
 
 def test_a_text_shorter_than_a_block_is_refused(tiny_pretrain, tmp_path):

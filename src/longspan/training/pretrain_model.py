@@ -70,11 +70,18 @@ def build_masked_lm(recipe: PretrainRecipe) -> MaskedLm:
         source, tokenizer = _load_longformer(recipe)
     if tokenizer is None:
         raise InputError(f"{recipe.model} has no tokenizer beside it; save its tokenizer into the same folder")
+    if len(tokenizer) > source.config.vocab_size:
+        raise InputError(
+            f"the tokenizer of {recipe.model} has {len(tokenizer):,} pieces, the model {source.config.vocab_size:,} "
+            "rows for them; they don't belong together, or the model needs resize_token_embeddings"
+        )
     set_seed(recipe.seed)
     model = as_masked_lm(source.float())
     _set_dropout(model, recipe)
     n_reserved = model.longformer.embeddings.padding_idx + 1
-    n_old_rows = n_reserved + proof.old_max_tokens if proof is not None else 0
+    # Stretched rows are all new.
+    n_old = 0 if proof is None or recipe.positions == "interpolate" else proof.old_max_tokens
+    n_old_rows = n_reserved + n_old if proof is not None else 0
     if recipe.trained == "positions":
         _train_positions_only(model, recipe, n_old_rows)
     else:

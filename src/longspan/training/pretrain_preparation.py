@@ -75,11 +75,11 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
         for text in hold_out(some, asker, max_tokens=lengths[-1], max_blocks=recipe.max_eval_blocks)
     ]
     identity = deciding_fields(recipe) | {
-        "blocks": blocks.fingerprint,
+        "text (its fingerprint)": blocks.fingerprint,
         "max_steps": arguments.max_steps,
         "rows of a step": rows,
         "seed": recipe.seed,
-        "tokenizer": corpus.tokenizer_fingerprint,
+        "tokenizer (its fingerprint)": corpus.tokenizer_fingerprint,
         "vocabulary": built.model.config.vocab_size,
     }
     in_first_process(arguments, lambda: folder.require_same(identity, resume_from))

@@ -47,6 +47,8 @@ def make_arguments(recipe: Recipe, folder: RunFolder, *, evaluates: bool, **defa
     # TensorBoard gets a callback of its own (`tensorboard`), for a folder of its own.
     others = [name for name in reports(recipe) if name != "tensorboard"]
     fields |= _FIXED | {"output_dir": str(folder.checkpoints), "report_to": others or "none"}
+    if fields.get("fp16") and fields["use_cpu"]:
+        raise InputError(f"{recipe.name}: fp16 needs a GPU; use precision: auto, bf16 or float32")
     try:
         return TrainingArguments(**fields)
     except (ValueError, ImportError, NotImplementedError) as error:
