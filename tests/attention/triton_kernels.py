@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{what} encountered") for what 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_interpreter():
-    """The interpreter puts itself in the place of triton.language at each call of a helper: once a launch and file will do."""
+    """The interpreter takes triton.language's place at each call of a helper: once a launch and file will do."""
     if not INTERPRETED:
         return
     from triton.runtime import interpreter
