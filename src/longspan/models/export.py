@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -180,7 +180,7 @@ def trace_model(
     if with_global_mask:
         names.append("global_attention_mask")
     is_choice = isinstance(model, LongformerForMultipleChoice)
-    axis_names = ("batch", "choices", "tokens") if is_choice else ("batch", "tokens")
+    axis_names: tuple[str, ...] = ("batch", "choices", "tokens") if is_choice else ("batch", "tokens")
     dims = {
         "batch": torch.export.Dim("batch"),
         "choices": torch.export.Dim("choices"),
@@ -200,7 +200,7 @@ def trace_model(
         dynamic_shapes={name: {i: dims[axis] for i, axis in enumerate(axis_names)} for name in names},
         strict=False,
     )
-    axes = {name: dict(enumerate(axis_names)) for name in names}
+    axes: dict[str, dict[int, str]] = {name: dict(enumerate(axis_names)) for name in names}
     return Traced(program, tuple(names), outputs, axes, min_tokens, max_tokens)
 
 
@@ -229,7 +229,8 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
     if named not in kinds:
         raise InputError(f"{name} is a {named}; export knows {', '.join(kinds)}")
     with explain_loading(name), quiet_loading():
-        model, info = kinds[named].from_pretrained(
+        kind: Any = kinds[named]
+        model, info = kind.from_pretrained(
             name,
             dtype=torch.float32,
             use_safetensors=True,

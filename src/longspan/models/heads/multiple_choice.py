@@ -72,7 +72,7 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
             return_dict=True,
             global_slots=slots,
         )
-        logits_BA = self.classifier(self.dropout(outputs.pooler_output)).view(-1, inputs.shape[1])
+        logits_BA = self.classifier(self.dropout(outputs.pooler_output)).view(inputs.shape[0], inputs.shape[1])
         loss = None if labels is None else cross_entropy(logits_BA, labels, kwargs.get("num_items_in_batch"))
         output = LongformerMultipleChoiceModelOutput(loss=loss, logits=logits_BA)
         return with_encoder_outputs(output, outputs, return_dict, self.config)
