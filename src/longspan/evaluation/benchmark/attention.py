@@ -299,6 +299,7 @@ class _Cell(NamedTuple):
                 self._longformer_call,
                 beside=self._projections_call,
                 whole=WHOLE_LONGFORMER,
+                multiple_of=s.window,
                 against="has no dilation" if is_dilated else None,
                 n_bytes=s.batch * s.heads * self.n_tokens * 1.5 * s.window * 4 * (6 if backward else 4),
                 **self._floor(pattern),

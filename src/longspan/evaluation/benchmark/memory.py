@@ -122,11 +122,13 @@ class Probeable(NamedTuple):
         make: allocates what the call needs, and gives the call.
         counts_all: whether what `make` allocates counts (a model's weights), or the call alone.
         call_first: whether a first call is made that does not count.
+        warm_up: gives a short call to be made before, instead; None for none.
     """
 
     make: Callable[[], Call]
     counts_all: bool
     call_first: bool
+    warm_up: Callable[[], Call] | None = None
 
 
 def probe(what: Probeable, device: str) -> Probe:
@@ -135,7 +137,9 @@ def probe(what: Probeable, device: str) -> Probe:
     if what.counts_all:
         before = torch.cuda.memory_allocated() if torch.device(device).type == "cuda" else resident_bytes()
     call = what.make()
-    if what.call_first:
+    if what.warm_up is not None:
+        what.warm_up()()
+    elif what.call_first:
         call()
     seconds = 0.0
 

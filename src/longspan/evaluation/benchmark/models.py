@@ -30,8 +30,8 @@ from longspan.evaluation.benchmark.architectures import (
 )
 from longspan.evaluation.benchmark.attention import gpu_name
 from longspan.evaluation.benchmark.measure import Call
-from longspan.evaluation.benchmark.memory import Probe, Probeable, in_short, probe_apart
-from longspan.evaluation.benchmark.rounds import Point, measure_points, probe_here
+from longspan.evaluation.benchmark.memory import Probe, Probeable, in_short, probe, probe_apart
+from longspan.evaluation.benchmark.rounds import Point, measure_points
 from longspan.evaluation.benchmark.setting import Setting, backend_of, device_type
 from longspan.records import BenchmarkRecord, made_now
 
@@ -147,7 +147,7 @@ def benchmark_models(setting: ModelSetting, on_step: Callable[[str], object] = l
     probe_of = None
     if setting.with_memory:
         on_gpu = device_type(setting.device) == "cuda"
-        probe_of = partial(probe_here, device=setting.device) if on_gpu else partial(_probe_apart, setting)
+        probe_of = partial(_probe_alone if on_gpu else _probe_apart, setting)
     measured = measure_points(points, setting.limits(), probe_of, on_step)
     settings = {
         **setting.as_settings(),
@@ -244,7 +244,7 @@ def _point(
         warm_up=None if on_gpu else partial(call, short),
         is_chosen=name == OURS,
         n_bytes=max(_estimate(setting, size, system, what, dtype, rows) for rows in batches),
-        power=2 if system in (FULL, MODERNBERT) else 1,
+        multiple_of=setting.window if system == LONGFORMER else 1,
         counts_all=True,
         compiles=on_gpu,
     )
@@ -339,6 +339,11 @@ def _estimate(setting: ModelSetting, size: Size, system: str, what: str, dtype: 
 
 def _probe_apart(setting: ModelSetting, point: Point) -> Probe:
     return probe_apart(_probeable, (setting, point.key), 3 * setting.seconds + 120)
+
+
+def _probe_alone(setting: ModelSetting, point: Point) -> Probe:
+    """In this process, with weights that no other model shares."""
+    return probe(_probeable(setting, point.key), setting.device)
 
 
 def _probeable(setting: ModelSetting, key: tuple[str, str, int, str]) -> Probeable:

@@ -42,6 +42,7 @@ class Point:
         against: why it is not measured.
         n_bytes: memory at the peak, estimated.
         power: how its time grows with length.
+        multiple_of: it pads rows to a multiple of so many tokens.
         counts_all: what `make` allocates counts as its memory.
         compiles: its first call compiles.
         operations: floating-point operations that cannot be done without; 0 where nobody counted.
@@ -60,6 +61,7 @@ class Point:
     against: str | None = None
     n_bytes: float = 0
     power: int = 1
+    multiple_of: int = 1
     counts_all: bool = False
     compiles: bool = False
     operations: int = 0
@@ -71,6 +73,11 @@ class Point:
         return self.what, self.system, self.n_tokens, self.dtype
 
     @property
+    def n_computed(self) -> int:
+        """Tokens a row that it computes, its own padding included."""
+        return -(-self.n_tokens // self.multiple_of) * self.multiple_of
+
+    @property
     def cell(self) -> tuple[str, int, str]:
         """What its peers share with it."""
         return self.what, self.n_tokens, self.dtype
@@ -78,9 +85,9 @@ class Point:
     def probeable(self) -> Probeable:
         """For measuring its memory.
 
-        What a first call loads and compiles stays, and is not what a call needs; beside a model's weights it is little.
+        What a first call loads and compiles stays, and is not what a call needs.
         """
-        return Probeable(self.make, self.counts_all, call_first=self.compiles or not self.counts_all)
+        return Probeable(self.make, self.counts_all, self.compiles or not self.counts_all, self.warm_up)
 
 
 class Limits(NamedTuple):
@@ -231,10 +238,8 @@ def _too_slow(state: _State, states: Sequence[_State], limits: Limits) -> str | 
     """Why a call would take too long; what it is expected to take is kept, for longer ones to be judged by."""
     point = state.point
     if state.known is None:
-        for other in _shorter(state, states):
-            seconds = min(other.seconds) if other.seconds else other.known
-            if seconds is not None:
-                state.known = seconds * (point.n_tokens / other.point.n_tokens) ** point.power
+        seen = [(o.point.n_computed, min(o.seconds) if o.seconds else o.known) for o in _shorter(state, states)]
+        state.known = _extrapolated([(n, s) for n, s in seen if s], point.n_computed, point.power)
     if state.known is None or state.known <= limits.seconds:
         return None
     return f"takes about {state.known:.3g} s a call, {limits.seconds:.3g} s are allowed"
@@ -252,12 +257,21 @@ def _too_large(state: _State, states: Sequence[_State], limits: Limits) -> str |
     seen = [(other.point.n_tokens, other.peak_bytes) for other in _shorter(state, states) if other.peak_bytes]
     expected = point.n_bytes
     if len(seen) >= 2:
-        (short, less), (long, more) = seen[-2:]
-        power = max(1.0, min(2.0, math.log(more / less) / math.log(long / short)))
-        expected = more * (point.n_tokens / long) ** power
+        expected = _extrapolated(seen, point.n_tokens, 1) or expected
     if expected <= free:
         return None
     return f"needs about {expected / _GIB:.0f} GiB, {free / _GIB:.0f} GiB can be had"
+
+
+def _extrapolated(seen: Sequence[tuple[int, float]], n_tokens: int, power: float) -> float | None:
+    """Cost at `n_tokens` from (length, cost) at shorter ones, growing as between the last two; by `power` from one."""
+    if not seen:
+        return None
+    long, more = seen[-1]
+    short, less = seen[-2] if len(seen) >= 2 else seen[-1]
+    if short < long:
+        power = max(1.0, min(2.0, math.log(more / less) / math.log(long / short)))
+    return more * (n_tokens / long) ** power
 
 
 def _timings(state: _State, states: Sequence[_State], rates: dict[str, float], copy_rate: float) -> list[Timing]:
