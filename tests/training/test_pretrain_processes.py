@@ -4,9 +4,11 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 
 import longspan
 from longspan.records import read_record
@@ -15,6 +17,23 @@ from longspan.training.pretrain import pretrain
 # Half the rows at once in each of two processes. Without dropout: it is drawn in each process by itself.
 FIELDS = {"max_steps": 4, "rows_per_step": 4, "gradient_accumulation_steps": None, "hidden_dropout": 0.0,
           "attention_dropout": 0.0, "max_eval_blocks": 5}  # fmt: skip
+
+
+ACCELERATE = Path(__file__).parents[2] / "recipes" / "accelerate"
+
+
+@pytest.mark.parametrize("name", ["ddp.yaml", "fsdp2.yaml"])
+def test_accelerates_configurations_are_ones(name):
+    config = load_config_from_file(str(ACCELERATE / name))  # refuses a field that it does not know
+    assert config.num_processes == 8
+    fsdp = getattr(config, "fsdp_config", None) or {}
+    for field, value in fsdp.items():
+        known = {"true": "true", "false": "false"}.get(str(value).lower(), str(value))
+        variable = {"FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP"}.get(
+            field.upper(), field.upper()
+        )
+        # The two processes below run with what the file says.
+        assert FSDP2[variable] == known, field
 
 
 def losses(record):

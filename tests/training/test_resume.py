@@ -1,6 +1,7 @@
 """A pre-training run that is killed goes on as if nothing had happened."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -152,23 +153,26 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(tiny_pretrain, tmp_pa
         PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(path))).check()
 
 
-def test_a_full_disk_while_saving_does_not_end_the_training(tiny_pretrain, tmp_path, monkeypatch, caplog):
-    from longspan.training import checkpoints
+class FullDisk(TrainerCallback):
+    """Files above 20,000 bytes cannot be written during one step and the saving after it."""
 
-    whole = checkpoints.write_manifest
-    tries = []
+    def __init__(self, step):
+        self.step = step
 
-    def fill_up(folder):
-        tries.append(folder.name)
-        if folder.name == "checkpoint-2":
-            raise OSError(28, "No space left on device", str(folder))
-        whole(folder)
+    def on_step_begin(self, args, state, control, **_):
+        limit = 20_000 if state.global_step + 1 == self.step else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
-    monkeypatch.setattr(checkpoints, "write_manifest", fill_up)
-    record = pretrain(tiny_pretrain(max_steps=3, save_steps=1))
+
+def test_a_full_disk_while_saving_does_not_end_the_training(tiny_pretrain, tmp_path, caplog):
+    try:
+        record = pretrain(tiny_pretrain(max_steps=3, save_steps=1), callbacks=(FullDisk(2),))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert record.counts["checkpoints_not_saved"] == 1
     assert sorted(losses(record)) == [1, 2, 3]
-    assert "checkpoint-2 could not be saved" in caplog.text and "checkpoint-1" in caplog.text
+    assert "checkpoint-2 could not be saved" in caplog.text
+    assert "the last good one is" in caplog.text and "checkpoint-1" in caplog.text
     found = {path.name for path in (tmp_path / "run/checkpoints").glob("*") if path.is_dir()}
     assert found == {"checkpoint-1", "checkpoint-3"}
 

@@ -103,7 +103,10 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
             raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")
     if recipe.trained == "positions" and recipe.training.get("fsdp"):
         raise InputError(f"{recipe.name}: trained: positions needs whole parameters; remove fsdp")
-    arguments = make_arguments(recipe, folder, evaluates=evaluates, save_total_limit=3)
+    # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
+    arguments = make_arguments(
+        recipe, folder, evaluates=evaluates, save_total_limit=3, ddp_find_unused_parameters=False
+    )
     if recipe.rows_per_step is not None:
         if "gradient_accumulation_steps" in recipe.training:
             raise InputError(f"{recipe.name}: rows_per_step sets gradient_accumulation_steps; remove one of them")
