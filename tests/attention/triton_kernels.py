@@ -288,3 +288,8 @@ def test_every_device_has_a_line(dtype, capability, width):
         assert tiles.queries >= 16
         assert tiles.keys >= 16
         assert tiles.queries & (tiles.queries - 1) == tiles.keys & (tiles.keys - 1) == 0
+
+
+def test_a_small_shared_memory_gets_small_tiles():
+    lines = [configuration_for(capability, torch.bfloat16, 128) for capability in ((12, 0), (8, 9), (9, 0))]
+    assert lines[0] == lines[1] != lines[2]

@@ -59,6 +59,9 @@ TABLE = (
 
 def configuration_for(capability: tuple[int, int], dtype: torch.dtype, padded_width: int) -> Configuration:
     """The line for a device, a dtype and a width of head, padded to a power of two."""
+    if capability[0] == 12:
+        # The shared memory of these is that of 8.9.
+        capability = (8, 9)
     for line in TABLE:
         if capability >= line.capability and dtype.itemsize == line.n_bytes and padded_width <= line.width:
             return line.tiles
