@@ -12,9 +12,9 @@ from longspan.attention import flash as flash_file
 from longspan.attention.checks import check_inputs
 from longspan.attention.documents import Documents
 from longspan.attention.flash import Kernel, attend_flash, plan_of, reason_against_flash
-from longspan.attention.flash_plan import Cuts
+from longspan.attention.flash_plan import Cuts, window_of
 from longspan.attention.reference import attend_reference
-from longspan.attention.selection import Request
+from longspan.attention.request import Request
 
 NAMES = ("dq", "dk", "dv", "dq_global", "dk_global", "dv_global")
 
@@ -119,3 +119,224 @@ def cases(draw) -> dict:
 def test_output_and_all_gradients_equal_the_oracle(arguments, make_case, assert_close):
     arguments["pattern"] = AttentionPattern(**arguments["pattern"])
     assert_equals_oracle(make_case(**arguments), assert_close)
+
+
+@pytest.mark.parametrize("scale", [-0.3, 0.0, 0.5])
+def test_any_scale(scale, make_case, assert_close):
+    case = make_case(
+        seed=0,
+        n_rows=2,
+        n_heads=2,
+        n_tokens=50,
+        width=8,
+        pattern=AttentionPattern(4, 4, n_global=1),
+        padding="anywhere",
+    )
+    assert_equals_oracle(case, assert_close, scale=scale)
+
+
+def test_a_batch_without_any_token(make_case):
+    case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=20, width=8, pattern=AttentionPattern(2, 2, n_global=1))
+    nowhere_BT = torch.zeros(2, 20, dtype=torch.bool)
+    for x in results(case._replace(masks={"is_token_BT": nowhere_BT}), attend_flash).values():
+        assert not x.any()
+
+
+@pytest.mark.parametrize("n_global", [0, 2])
+def test_packed_documents_with_their_own_first_tokens_global(n_global, make_case, assert_close, monkeypatch):
+    """What an unpadded batch is made of: no part of it looks at the device, and no product over blocks is needed."""
+    documents = Documents.of_lengths([30, 1, 2, 41, 26])
+    case = make_case(
+        seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=AttentionPattern(5, 3, dilation=(1, 2))
+    )
+    slots = GlobalSlots.first_of_documents(n_global, documents)
+    if slots is not None:
+        given = make_case(seed=1, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=case.pattern)
+        index_BHGD = slots.index_BG[:, None, :, None].expand(1, 2, -1, 8)
+        q_BHGD = given.q_BHTD.detach().gather(2, index_BHGD).requires_grad_()
+        case = case._replace(global_rows=GlobalRows(slots, q_BHGD, given.k_BHTD, given.v_BHTD))
+    inputs = inputs_of(case, documents=documents)
+    with monkeypatch.context() as patch:
+        for look in ("cpu", "item", "tolist", "nonzero", "__bool__", "__int__", "numpy"):
+            patch.setattr(torch.Tensor, look, None)
+        plan = plan_of(inputs)
+    assert not plan.blocks and (plan.columns is not None) == (n_global > 0)
+    assert plan.columns is None or plan.columns.of_queries == slice(0, 100)
+    assert_equals_oracle(case, assert_close, documents=documents)
+
+
+@pytest.mark.parametrize(
+    ("counts", "of_queries"),
+    [([2, 1, 3, 0], slice(0, 74)), ([0, 1, 3, 1], slice(30, 100)), ([2, 0, 3, 0], None)],
+)
+def test_documents_without_global_tokens_stay_out_of_the_columns(counts, of_queries, make_case, assert_close):
+    """By a view where those with some are neighbours, as before the one token that stands for all padding."""
+    documents = Documents.of_lengths([30, 3, 41, 26])
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=AttentionPattern(5, 3))
+    is_global_BT = torch.zeros(1, 100, dtype=torch.bool)
+    for (_, start, _), n in zip(documents.bounds, counts, strict=True):
+        is_global_BT[0, start : start + n] = True
+    case = case._replace(masks={"is_global_BT": is_global_BT})
+    columns = plan_of(inputs_of(case, documents=documents)).columns
+    assert columns.of_queries == of_queries if of_queries else len(columns.of_queries) == 71
+    assert_equals_oracle(case, assert_close, documents=documents)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_question_tokens_in_padded_rows_are_columns_wherever_they_come_first(first, make_case, assert_close):
+    """Rows with questions of different lengths, and one with none, padding in between."""
+    case = make_case(seed=0, n_rows=3, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(3, 3))
+    position_T = torch.arange(40)
+    is_global_BT = position_T < torch.tensor([[5], [0], [9]])
+    if not first:
+        is_global_BT[1, 20] = True
+    masks = {"is_token_BT": position_T < torch.tensor([[40], [31], [9]]), "is_global_BT": is_global_BT}
+    case = case._replace(masks=masks)
+    plan = plan_of(inputs_of(case))
+    assert (plan.columns is not None, len(plan.blocks) > 0) == (first, not first)
+    assert_equals_oracle(case, assert_close)
+
+
+def test_global_tokens_anywhere_in_small_blocks(make_case, assert_close, monkeypatch):
+    monkeypatch.setattr("longspan.attention.flash_plan._MAX_SCORES", 1)
+    for documents in (True, False):
+        case = make_case(
+            seed=0,
+            n_rows=2,
+            n_heads=3,
+            n_tokens=150,
+            width=8,
+            pattern=AttentionPattern(40, 9, dilation=(1, 2, 1)),
+            dynamic="some",
+            documents=documents,
+            padding="anywhere",
+        )
+        assert len(plan_of(inputs_of(case)).blocks) > 2
+        assert_equals_oracle(case, assert_close)
+
+
+def test_padding_amid_tokens_is_masked_not_cut(make_case, assert_close):
+    """NaN there reaches nobody: distances count positions, so that it cannot be taken out."""
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(4, 4, n_global=3))
+    is_token_BT = torch.ones(1, 30, dtype=torch.bool)
+    is_token_BT[0, [1, 10, 11]] = False
+    case = case._replace(masks={"is_token_BT": is_token_BT})
+    assert plan_of(inputs_of(case)).has_holes
+    assert_equals_oracle(case, assert_close)
+    vectors = [x.detach().masked_fill(~is_token_BT[:, None, :, None], torch.nan) for x in case[1:3]]
+    inputs = inputs_of(case._replace(k_BHTD=vectors[0], v_BHTD=vectors[1]))
+    # the rows of global tokens are the business of global_rows
+    assert attend_flash(inputs)[:, :, 3:].isfinite().all()
+
+
+@pytest.mark.parametrize(("n_tokens", "moves"), [(64, False), (63, True)])
+def test_gaps_that_divide_the_length_move_no_token(n_tokens, moves, make_case):
+    case = make_case(
+        seed=0, n_rows=2, n_heads=2, n_tokens=n_tokens, width=8, pattern=AttentionPattern(4, 4, dilation=4)
+    )
+    (group,) = plan_of(inputs_of(case)).groups
+    assert (group.order is not None) == moves
+    assert group.cuts.max_q == 16
+    x_NHD = torch.arange(2 * n_tokens * 2 * 8).view(-1, 2, 8)
+    assert moves or group.regroup(x_NHD).data_ptr() == x_NHD.data_ptr()
+    assert torch.equal(group.ungroup(group.regroup(x_NHD), 2), x_NHD)
+    assert torch.equal(group.ungroup_lse(group.regroup_lse(x_NHD[..., 0].mT), 2), x_NHD[..., 0].mT)
+
+
+def test_windows_that_end_no_sequence_short_are_left_out():
+    cut = torch.tensor([0, 10], dtype=torch.int32)
+    cuts = Cuts(cut, cut, 10, 10)
+    assert window_of(AttentionPattern(9, 8), cuts) == (-1, 8)
+    assert window_of(AttentionPattern(8, 9), cuts) == (8, -1)
+    assert window_of(AttentionPattern(400, 0, causal=True), cuts) == (-1, 0)
+    assert window_of(AttentionPattern(0, 0), Cuts(cut, cut, 1, 1)) == (-1, -1)
+
+
+def test_plans_are_made_once_for_all_layers(make_case, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        flash_file, "make_plan", lambda inputs, make=flash_file.make_plan: made.append(1) or make(inputs)
+    )
+    is_token_BT = torch.arange(60) < torch.tensor([[60], [31]])
+    for seed in range(3):
+        case = make_case(seed=seed, n_rows=2, n_heads=2, n_tokens=60, width=8, pattern=AttentionPattern(6, 7))
+        plan_of(inputs_of(case._replace(masks={"is_token_BT": is_token_BT})))
+    assert len(made) == 1
+    is_token_BT[0, 50:] = False
+    assert plan_of(inputs_of(case._replace(masks={"is_token_BT": is_token_BT}))).groups[0].cuts.max_q == 50
+
+
+def test_no_tensor_on_the_way_is_larger_than_linear(make_case, monkeypatch):
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Largest(TorchDispatchMode):
+        n = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            self.n = max([self.n, *(x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor))])
+            return out
+
+    pattern = AttentionPattern(8, 8, dilation=(1, 2), n_global=1)
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=2048, width=8, pattern=pattern, padding="right")
+    # The kernel's other stand-in is dense.
+    linear = Kernel(
+        lambda q, k, v, cuts, window, scale: (q + 0, q[..., 0].mT + 0),
+        lambda grad, q, k, v, *others: (q + 0, k + 0, v + 0),
+    )
+    monkeypatch.setattr(flash_file, "_KERNEL", linear)
+    with Largest() as largest:
+        results(case, attend_flash)
+    assert largest.n <= 2 * case.q_BHTD.numel()
+
+
+def test_the_library_takes_what_it_is_given(monkeypatch):
+    """Names, order and types of arguments, on a device that is made up: results of the right shapes."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    monkeypatch.undo()
+    with FakeTensorMode():
+        q, k, v = (torch.empty(n, 2, 64, dtype=torch.bfloat16, device="cuda") for n in (30, 4, 4))
+        cuts = Cuts(*(torch.empty(3, dtype=torch.int32, device="cuda") for _ in range(2)), 20, 3)
+        out, lse = flash_file._KERNEL.forward(q, k, v, cuts, (-1, -1), 0.1)
+        assert out.shape == q.shape and lse.shape == (2, 30) and lse.dtype == torch.float32
+        grads = flash_file._KERNEL.backward(out, q, k, v, out, lse, cuts, (5, -1), 0.1)
+        assert [x.shape for x in grads] == [q.shape, k.shape, v.shape]
+
+
+GPU = Request(
+    n_rows=1, n_heads=2, n_tokens=8, width=64, device="cuda", dtype=torch.bfloat16, needs_grad=True,
+    pattern=AttentionPattern(1, 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"device": "cpu"}, "tensors are on cpu"),
+        ({"dtype": torch.float32}, "not float32"),
+        ({"width": 60}, "not 60"),
+        ({"width": 264}, "up to 256, not 264"),
+        ({"width": 256, "has_padding": True}, "no room to mask padding"),
+        ({"dropout_p": 0.1}, "no dropout"),
+    ],
+)
+def test_what_it_cannot_is_refused(change, reason):
+    assert reason in reason_against_flash(GPU._replace(**change))
+
+
+def test_devices_and_builds_that_cannot_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert "ROCm" in reason_against_flash(GPU)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no CUDA device" in reason_against_flash(GPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
+    assert "without flash attention" in reason_against_flash(GPU)
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert "capability 8.0" in reason_against_flash(GPU)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert reason_against_flash(GPU) is None

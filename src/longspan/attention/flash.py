@@ -93,7 +93,7 @@ def _library_backward(
         0.0,
         False,
         state,
-        state[:0],
+        q.new_empty(0),
         scale=scale,
         window_size_left=window[0],
         window_size_right=window[1],
@@ -114,8 +114,6 @@ def reason_against_flash(request: Request) -> str | None:
         return f"the kernels take a head width that is a multiple of 8, up to {_MAX_WIDTH}, not {request.width}"
     if request.has_padding and request.width + _MORE_COLUMNS > _MAX_WIDTH:
         return f"a head width of {request.width} leaves no room to mask padding in the midst of a row"
-    if request.is_exporting:
-        return "sequences are cut for one length, and what is exported takes others as well"
     if request.dropout_p:
         return "the kernels have no dropout on sequences of several lengths"
     if not torch.cuda.is_available():
@@ -150,9 +148,10 @@ def plan_of(inputs: AttentionInputs) -> Plan:
     """The plan of a call, the one that an earlier layer made where it was given the same masks."""
     B, H, T, _ = inputs.q_BHTD.shape
     slots = None if inputs.global_rows is None else inputs.global_rows.slots
-    masks = [inputs.is_token_BT, inputs.is_global_BT, inputs.document_BT]
-    masks += [None, None] if slots is None else [slots.index_BG, slots.is_used_BG]
+    # Of documents the bounds say everything.
     bounds = None if inputs.documents is None else inputs.documents.bounds
+    masks = [inputs.is_token_BT, inputs.is_global_BT, None if bounds is not None else inputs.document_BT]
+    masks += [None, None] if slots is None else [slots.index_BG, slots.is_used_BG]
     which = (inputs.pattern, B, H, T, inputs.q_BHTD.device, bounds, None if slots is None else slots[2:])
     return _PLANS.get(masks, which, lambda: make_plan(inputs))
 
@@ -277,12 +276,20 @@ def _columns_forward(
     """The output and log-sum-exp over the windows and the columns, from those over the windows."""
     of_queries = columns.of_queries
     k, v = (x.index_select(0, columns.of_keys) for x in (k_NHD, v_NHD))
-    if of_queries is None:
-        part = _KERNEL.forward(q_NHD, k, v, columns.cuts, (-1, -1), scale)
-        return _merge(out_NHD, lse_HN, *part)
-    part = _KERNEL.forward(q_NHD.index_select(0, of_queries), k, v, columns.cuts, (-1, -1), scale)
-    out, lse = _merge(out_NHD.index_select(0, of_queries), lse_HN.index_select(1, of_queries), *part)
+    part = _KERNEL.forward(_take(q_NHD, 0, of_queries), k, v, columns.cuts, (-1, -1), scale)
+    out, lse = _merge(_take(out_NHD, 0, of_queries), _take(lse_HN, 1, of_queries), *part)
+    if out.shape == out_NHD.shape:
+        return out, lse
+    if isinstance(of_queries, slice):
+        out_NHD[of_queries], lse_HN[:, of_queries] = out, lse
+        return out_NHD, lse_HN
     return out_NHD.index_copy_(0, of_queries, out), lse_HN.index_copy_(1, of_queries, lse)
+
+
+def _take(x: Tensor, axis: int, places: slice | Tensor) -> Tensor:
+    if isinstance(places, slice):
+        return x.narrow(axis, places.start, places.stop - places.start)
+    return x.index_select(axis, places)
 
 
 def _merge(out_1: Tensor, lse_1: Tensor, out_2: Tensor, lse_2: Tensor) -> tuple[Tensor, Tensor]:
@@ -296,12 +303,10 @@ def _columns_backward(whole: _Whole, grads: list[Tensor], columns: Columns, scal
     of_queries, of_keys = columns.of_queries, columns.of_keys
     grad, q, k, v, out, lse = whole
     k, v = (x.index_select(0, of_keys) for x in (k, v))
-    if of_queries is not None:
-        grad, q, out = (x.index_select(0, of_queries) for x in (grad, q, out))
-        lse = lse.index_select(1, of_queries)
+    grad, q, out, lse = (_take(x, axis, of_queries) for x, axis in ((grad, 0), (q, 0), (out, 0), (lse, 1)))
     grad_q, grad_k, grad_v = _KERNEL.backward(grad, q, k, v, out, lse, columns.cuts, (-1, -1), scale)
-    if of_queries is None:
-        grads[0] += grad_q
+    if isinstance(of_queries, slice):
+        grads[0][of_queries] += grad_q
     else:
         grads[0].index_add_(0, of_queries, grad_q)
     grads[1].index_add_(0, of_keys, grad_k)

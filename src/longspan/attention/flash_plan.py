@@ -90,12 +90,13 @@ class Columns(NamedTuple):
 
     Attributes:
         of_keys: places of the global tokens among the N, [S].
-        of_queries: places of the queries that see any, in order; None for all N.
+        of_queries: the queries that see any, as a range of the N where sequences with global tokens are neighbours
+            (a view does then), else as places.
         cuts: the sequences of both.
     """
 
     of_keys: Tensor
-    of_queries: Tensor | None
+    of_queries: slice | Tensor
     cuts: Cuts
 
 
@@ -135,7 +136,9 @@ def make_plan(inputs: AttentionInputs) -> Plan:
     device = inputs.q_BHTD.device
     bounds, has_holes = _sequences(inputs)
     slots = inputs.global_slots()
-    n_first = [0] * len(bounds) if slots is None else _count_first(inputs, slots, bounds)
+    n_first: list[int] | None = [0] * len(bounds)
+    if slots is not None:
+        slots, n_first = _count_first(inputs, slots, bounds)
     flat = [(row * T + start, row * T + stop) for row, start, stop in bounds]
     # Where not all global tokens come first, none is cut off.
     n_cut = [0] * len(bounds) if n_first is None else n_first
@@ -160,7 +163,7 @@ def make_plan(inputs: AttentionInputs) -> Plan:
 def window_of(pattern: AttentionPattern, cuts: Cuts) -> tuple[int, int]:
     """Steps to the left and to the right as the library takes them: -1 where the window ends no sequence short."""
     reach = cuts.max_k - 1
-    return (-1 if pattern.left >= reach else pattern.left), (-1 if pattern.right >= reach > 0 else pattern.right)
+    return (-1 if pattern.left >= reach else pattern.left), (-1 if pattern.right >= reach else pattern.right)
 
 
 def _sequences(inputs: AttentionInputs) -> tuple[Sequence[tuple[int, int, int]], bool]:
@@ -180,23 +183,36 @@ def _sequences(inputs: AttentionInputs) -> tuple[Sequence[tuple[int, int, int]],
 
 def _count_first(
     inputs: AttentionInputs, slots: GlobalSlots, bounds: Sequence[tuple[int, int, int]]
-) -> list[int] | None:
-    """How many global tokens each sequence starts with; None where there are others beside them."""
+) -> tuple[GlobalSlots, list[int] | None]:
+    """How many global tokens each sequence starts with; None where there are others beside them.
+
+    With documents the slots come back knowing whose they are, so that global rows need not look again.
+    """
     G, T = slots.index_BG.shape[1], inputs.q_BHTD.shape[2]
+    is_known = slots.start_documents and inputs.is_token_BT is None
     if slots.are_first and min(inputs.pattern.n_global, T) == G:
         # The pattern's own, all of them: known without looking. A hole among them is nobody's key (`flash`).
-        return [max(0, min(G, stop) - start) for _, start, stop in bounds]
-    if slots.start_documents and slots.of_documents is not None and inputs.is_token_BT is None:
-        return [stop - start for start, stop in slots.of_documents]
+        counts = [max(0, min(G, stop) - start) for _, start, stop in bounds]
+        if inputs.documents is not None and inputs.is_token_BT is None:
+            owned = tuple((start, start + n) if n else (0, 0) for (_, start, _), n in zip(bounds, counts, strict=True))
+            slots = slots._replace(of_documents=owned)
+        return slots, counts
+    if inputs.documents is not None and slots.of_documents is None:
+        slots = slots.by_document(inputs.documents)
+        if not slots.start_documents:
+            return slots, None
+        is_known = True
+    if is_known and slots.of_documents is not None:
+        return slots, [last - first for first, last in slots.of_documents]
     index_BG, is_used_BG = torch.stack([slots.index_BG, slots.is_used_BG.to(torch.int64)]).cpu().numpy()
     place_BG = np.where(is_used_BG, index_BG, T)
     counts = []
     for row, start, stop in bounds:
         its = place_BG[row][(place_BG[row] >= start) & (place_BG[row] < stop)]
         if len(its) and its.max() != start + len(its) - 1:
-            return None
+            return slots, None
         counts.append(len(its))
-    return counts
+    return slots, counts
 
 
 def _group(heads: Tensor | None, dilation: int, edges: list[int], device: torch.device) -> Group:
@@ -218,15 +234,16 @@ def _group(heads: Tensor | None, dilation: int, edges: list[int], device: torch.
 
 def _columns(flat: list[tuple[int, int]], n_first: list[int], n_tokens: int, device: torch.device) -> Columns:
     of_keys = [place for (start, _), n in zip(flat, n_first, strict=True) for place in range(start, start + n)]
-    having = [place for place, n in zip(flat, n_first, strict=True) if n]
-    counts = [n for n in n_first if n]
-    if len(having) == len(flat):
+    having = [number for number, n in enumerate(n_first) if n]
+    counts = [n_first[number] for number in having]
+    if len(having) == having[-1] - having[0] + 1:
         # What lies between sequences goes with the one before it: it may see anything.
-        of_queries = None
-        cut_q = [0, *(start for start, _ in having[1:]), n_tokens]
+        edges = [0, *(start for start, _ in flat[1:]), n_tokens][having[0] : having[-1] + 2]
+        of_queries = slice(edges[0], edges[-1])
+        cut_q = [edge - edges[0] for edge in edges]
     else:
-        of_queries = _upload(np.concatenate([np.arange(start, stop) for start, stop in having]), device)
-        cut_q = [0, *accumulate(stop - start for start, stop in having)]
+        of_queries = _upload(np.concatenate([np.arange(*flat[number]) for number in having]), device)
+        cut_q = [0, *accumulate(flat[number][1] - flat[number][0] for number in having)]
     cuts = Cuts(
         _to_tensor(cut_q, torch.int32, device),
         _to_tensor([0, *accumulate(counts)], torch.int32, device),
@@ -242,8 +259,6 @@ def _blocks(inputs: AttentionInputs, slots: GlobalSlots | None, bounds: Sequence
     B, H, T, _ = inputs.q_BHTD.shape
     whole = [(slice(0, B), 0, T, slice(0, slots.index_BG.shape[1]))]
     if inputs.documents is not None:
-        if slots.of_documents is None:
-            slots = slots.by_document(inputs.documents)
         assert slots.of_documents is not None
         whole = [
             (slice(row, row + 1), start, stop, slice(*of_document))

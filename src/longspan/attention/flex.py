@@ -77,7 +77,8 @@ def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, block_mask: Any, sca
 
 @functools.cache
 def _compiled() -> Callable[..., Tensor]:
-    return torch.compile(_attend)
+    # Whole, so that more compilations than torch allows are an error, and not dense attention in silence.
+    return torch.compile(_attend, fullgraph=True)
 
 
 def _prepare(inputs: AttentionInputs) -> _Prepared:

@@ -1,0 +1,50 @@
+"""Values remembered by the tensors that they were made from."""
+
+import gc
+
+import pytest
+import torch
+
+from longspan.attention.remembered import Remembered
+
+
+@pytest.fixture
+def memory():
+    return Remembered(3)
+
+
+def test_the_same_tensors_and_the_rest_find_the_value(memory):
+    x, y = torch.zeros(2), torch.zeros(2)
+    made = memory.get((x, None), "a", object)
+    assert memory.get((x, None), "a", object) is made
+    for tensors, others in (((y, None), "a"), ((None, x), "a"), ((x, x), "a"), ((x, None), "b"), ((None, None), "a")):
+        assert memory.get(tensors, others, object) is not made
+
+
+def test_a_change_in_place_makes_another(memory):
+    x = torch.zeros(2)
+    made = memory.get((x,), 0, object)
+    x[0] = 1
+    assert memory.get((x,), 0, object) is not made
+
+
+def test_what_was_made_in_inference_mode_is_not_kept(memory):
+    with torch.inference_mode():
+        x = torch.zeros(2)
+        assert memory.get((x,), 0, object) is not memory.get((x,), 0, object)
+    y = torch.zeros(2)
+    with torch.inference_mode():
+        assert memory.get((y,), 0, object) is memory.get((y,), 0, object)
+
+
+def test_the_oldest_is_forgotten_first_and_the_dead_before_it(memory):
+    kept = memory.get((), 0, object)
+    x = torch.zeros(2)
+    memory.get((x,), 1, object)
+    memory.get((), 2, object)
+    del x
+    gc.collect()
+    memory.get((), 3, object)
+    assert memory.get((), 0, object) is kept
+    memory.get((), 4, object)
+    assert memory.get((), 0, object) is not kept
