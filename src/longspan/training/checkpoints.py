@@ -116,12 +116,14 @@ class DurableTrainer(Trainer):
         if self.is_world_process_zero():
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()
+        progress = self.progress()
         error: Exception | None = None
         try:
             self._staging = staging
             staging.mkdir(parents=True, exist_ok=True)
             super()._save_checkpoint(model, trial, *args, **kwargs)
-            self._write_progress(staging / name / _PROGRESS)
+            if self.is_world_process_zero():
+                (staging / name / _PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         except (OSError, SafetensorError, RuntimeError) as caught:
             if not is_full_disk(caught):
                 raise
@@ -191,6 +193,7 @@ class DurableTrainer(Trainer):
             "loss_since_log": self.accelerator.gather(self._tr_loss).mean().item(),  # pyright: ignore
             "loss_logged": self._total_loss_scalar,
             "step_of_log": self._globalstep_last_logged,
+            "failed_saves": self.failed_saves,
         }
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
@@ -198,11 +201,7 @@ class DurableTrainer(Trainer):
         self._tr_loss += progress["loss_since_log"]
         self._total_loss_scalar = progress["loss_logged"]
         self._globalstep_last_logged = progress["step_of_log"]
-
-    def _write_progress(self, path: Path) -> None:
-        progress = self.progress()
-        if self.is_world_process_zero():
-            path.write_text(json.dumps(progress), encoding="utf-8")
+        self.failed_saves = progress["failed_saves"]
 
 
 class _Restore(TrainerCallback):
