@@ -115,6 +115,9 @@ def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Sect
         if isinstance(record, EvaluationRecord):
             facts.insert(0, ("Protocol", record.protocol))
             facts.insert(0, ("Model", record.model))
+            if record.attention_backend:
+                told = [f"{system}: {backend}" for system, backend in record.attention_backend.items()]
+                facts.append(("Attention", "\n".join(told)))
         settings = getattr(record, "settings", None) or getattr(record, "recipe", None)
         if settings:
             # One to a line: a recipe has dozens, a system's settings are a mapping.
