@@ -1,6 +1,6 @@
 """`blocked` is one operator to torch.compile: no graph break, nothing specialised to a length, equal gradients.
 
-Run by `test_blocked_compiled.py`, without the checker of types that the other tests run under: it would be traced along.
+Run by `test_blocked_compiled.py`, without the checker of types that other tests run under: it would be traced along.
 """
 
 import pytest

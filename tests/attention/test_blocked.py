@@ -8,8 +8,19 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend, blocked_window
+from longspan.attention import (
+    AttentionPattern,
+    Documents,
+    GlobalRows,
+    GlobalSlots,
+    attend,
+    blocked_window,
+    selection,
+)
 from longspan.attention import blocked as blocked_file
+from longspan.attention.blocked_plan import Strands, make_plan
+from longspan.attention.checks import check_inputs
+from longspan.attention.dispatch import request_of
 
 BACKENDS = ("reference", "blocked")
 
@@ -123,15 +134,51 @@ def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close)
     assert not together[1, :, 37:].any()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("where", [0, 1, 2])
+@pytest.mark.parametrize("backend", selection.BACKENDS)
+@pytest.mark.parametrize("where", ["q", "k", "v"])
 def test_nan_surfaces(backend, where, make_case):
-    case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=4, pattern=AttentionPattern(2, 2))
+    case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=16, pattern=AttentionPattern(2, 2))
+    inputs = check_inputs(
+        *case[:4], is_token_BT=None, is_global_BT=None, document_BT=None, global_rows=None, scale=None, dropout_p=0.0
+    )
+    against = selection.BACKENDS[backend].reason_against(request_of(inputs))
+    if against is not None:
+        pytest.skip(against)
     vectors = [x.detach().clone() for x in case[:3]]
-    vectors[where][0, 0, 10] = torch.nan
+    vectors["qkv".index(where)][0, 0, 10] = torch.nan
     out = attend(*vectors, case.pattern, backend=backend)
-    rows = [10] if where == 0 else range(8, 13)
+    rows = [10] if where == "q" else range(8, 13)
     assert out[0, 0, rows].isnan().all()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("where", [1, 2])
+@pytest.mark.parametrize("by_flash", [True, False])
+def test_what_is_not_finite_spoils_only_who_sees_it(by_flash, where, bad, make_case, monkeypatch):
+    """In the rows of the window and in the global column's sequence; not in what merely shares a block or the row."""
+    if not by_flash:
+        monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
+    pattern = AttentionPattern(3, 4)
+    case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=100, width=8, pattern=pattern)
+    is_token_BT = torch.ones(2, 100, dtype=torch.bool)
+    is_token_BT[0, [5, 98, 99]] = False
+    document_BT = torch.tensor([[0] * 60 + [1] * 40, [0] * 100])
+    is_global_BT = torch.zeros(2, 100, dtype=torch.bool)
+    is_global_BT[0, 65] = True
+    masks = {"is_token_BT": is_token_BT, "document_BT": document_BT, "is_global_BT": is_global_BT}
+    clean = attend(*case[:4], **masks, backend="blocked")
+    vectors = [x.detach().clone() for x in case[:3]]
+    for row, position in ((0, 5), (0, 98), (1, 50)):  # two of padding, one that is seen
+        vectors[where][row, 1, position] = bad
+    leaves = [x.requires_grad_() for x in vectors]
+    out = attend(*leaves, pattern, **masks, backend="blocked")
+    is_spoilt_BHT = torch.zeros(2, 2, 100, dtype=torch.bool)
+    is_spoilt_BHT[1, 1, 46:54] = True
+    assert out[is_spoilt_BHT].isnan().all()
+    assert torch.allclose(out[~is_spoilt_BHT], clean[~is_spoilt_BHT], atol=1e-6)
+    grad_q, grad_k, grad_v = torch.autograd.grad(out.sum(), leaves)
+    assert grad_q[is_spoilt_BHT].isnan().all() and grad_q[~is_spoilt_BHT].isfinite().all()
+    assert grad_k.isfinite().all() and grad_v.isfinite().all()
 
 
 def test_rows_without_any_token_are_zero_and_have_gradient_zero(make_case):
@@ -152,6 +199,63 @@ def test_documents_in_one_row_equal_documents_apart(backend, make_case, assert_c
     for start, stop in itertools.pairwise(starts):
         apart = attend(*(x[:, :, start:stop] for x in case[:3]), pattern, backend=backend)
         assert_close("out", packed[:, :, start:stop], apart)
+
+
+@pytest.mark.parametrize("lengths", [[30] * 4, [1] * 50, [7, 30, 7, 30, 8], [3, 90, 200]])
+def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close):
+    """Documents of one length, that a window covers, and of many; with a global token each."""
+    pattern = AttentionPattern(29, 40)
+    n_tokens = sum(lengths)
+    case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=n_tokens, width=8, pattern=pattern)
+    starts = [0, *itertools.accumulate(lengths)]
+    is_global_BT = torch.zeros(1, n_tokens, dtype=torch.bool)
+    is_global_BT[0, starts[:-1]] = True
+    documents = Documents.of_lengths(lengths)
+    packed = attend(*case[:4], documents=documents, backend="blocked")
+    with_global = attend(*case[:4], documents=documents, is_global_BT=is_global_BT, backend="blocked")
+    for start, stop in itertools.pairwise(starts):
+        own = [x[:, :, start:stop] for x in case[:3]]
+        assert_close("out", packed[:, :, start:stop], attend(*own, pattern, backend="reference"))
+        apart = attend(*own, pattern, is_global_BT=is_global_BT[:, start:stop].clone(), backend="reference")
+        assert_close("out", with_global[:, :, start:stop], apart)
+
+
+def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
+    """Documents and rows of other lengths are computed on their own: every bias is a band's [K, R]."""
+    seen = []
+    flash = blocked_window.flash_forward
+    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=3000, width=8, pattern=AttentionPattern(64, 64))
+    is_token_BT = torch.arange(3000) < torch.tensor([[3000], [700]])
+    document_BT = torch.arange(3000).expand(2, 3000) // 1700
+    attend(*case[:4], is_token_BT=is_token_BT, document_BT=document_BT.contiguous(), backend="blocked")
+    attend(*case[:4], is_token_BT=is_token_BT, backend="blocked")
+    assert seen and all(bias is None or bias.dim() == 2 for bias in seen)
+
+
+def test_rows_of_other_lengths_are_found(make_case):
+    """Of equal bounds together, evenly spaced ones in one group; the short ones with the longest where that is less."""
+    shape, cpu = (5, 2, 900), torch.device("cpu")
+    length_B1 = torch.tensor([[900], [500], [900], [500], [0]])
+    arguments = {"documents": None, "slots": None, "scale": 1.0, "dropout_p": 0.0, "seed": 0}
+    plan = make_plan(shape, cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(900) < length_B1, **arguments)
+    assert plan.is_key_BT is None and not plan.covers
+    assert set(plan.groups) == {Strands(0, 0, 2, 2, 0, 900), Strands(1, 0, 2, 2, 0, 500)}
+    tiny = make_plan(
+        (5, 2, 9), cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(9) < length_B1 // 100, **arguments
+    )
+    assert tiny.groups == (Strands(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bfloat16_instructions(seed, make_case, assert_close, monkeypatch):
+    """A processor that has them multiplies in bfloat16: the path is forced, slow where they are emulated."""
+    monkeypatch.setattr(blocked_file, "cpu_computes_bf16", lambda: True)
+    case = make_case(
+        seed=seed, n_rows=2, n_heads=2, n_tokens=131, width=16, pattern=AttentionPattern(21, 9, dilation=(1, 2)),
+        dtype=torch.bfloat16, padding="right", dynamic="some", documents=seed == 1, projections=seed == 2,
+    )  # fmt: skip
+    assert_equals_oracle(case, "blocked", assert_close)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
