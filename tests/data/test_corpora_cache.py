@@ -336,3 +336,11 @@ def test_a_finished_cache_may_lie_where_nothing_can_be_written(tmp_path, words, 
 def test_a_bad_number_of_processes_is_refused(tmp_path, words, text_file):
     with pytest.raises(InputError, match="n_processes is 0"):
         load(tmp_path, words, str(text_file), n_processes=0)
+
+
+def test_paragraphs_taken_for_documents_are_noticed(tmp_path, words, text_file):
+    note = load(tmp_path, words, str(text_file)).notes[0]
+    assert "ended at blank lines, have a median of" in note
+    assert "say documents: file" in note
+    assert load(tmp_path, words, {"path": str(text_file), "documents": "file"}).notes == ()
+    assert load(tmp_path, words, {"path": str(text_file), "documents": "blank_line"}).notes == ()

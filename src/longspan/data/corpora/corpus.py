@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,11 @@ from longspan.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+logger = logging.getLogger(__name__)
+
+_SHORT_DOCUMENT = 128  # tokens; a paragraph rather than a document
 
 
 class TokenStore:
@@ -251,6 +257,9 @@ def load_corpus(
         store = TokenStore(folder, manifest)
         store.open()
         found.append(_choose(source, store))
+        if note := _look_like_paragraphs(found[-1]):
+            logger.warning(note)
+            notes.append(note)
     return Corpus(tuple(found), frame, encoder.fingerprint, tuple(notes))
 
 
@@ -277,6 +286,19 @@ def _choose(source: CorpusSource, store: TokenStore) -> SourceTokens:
         left_out["outside the fraction"] = len(chosen) - n
         chosen = np.sort(chosen[np.argsort(_draw(chosen, 0, 0), kind="stable")[:n]])
     return SourceTokens(source, store, chosen, {why: n for why, n in left_out.items() if n})
+
+
+def _look_like_paragraphs(tokens: SourceTokens) -> str:
+    """What to say of plain text whose documents, ended at blank lines for want of another word, are very short."""
+    source = tokens.source
+    median = int(np.median(tokens.lengths))
+    formats = {file.format for file in tokens.store.manifest.files}
+    if source.documents != "auto" or "text" not in formats or median >= _SHORT_DOCUMENT or len(tokens.documents) < 10:
+        return ""
+    return (
+        f"{source.label}: its documents, ended at blank lines, have a median of {median} tokens. If these are "
+        "paragraphs and each file is a document, say documents: file; else say documents: blank_line"
+    )
 
 
 def _draw(documents: NDArray[np.int64], seed: int, source: int) -> NDArray[np.uint64]:
