@@ -86,7 +86,8 @@ class _Blocked(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_BHTD: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Gradients of q, k and v."""
-        return *backward(grad_BHTD, *ctx.saved_tensors, ctx.plan), None
+        q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT = ctx.saved_tensors
+        return *backward(grad_BHTD, q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT, ctx.plan), None
 
 
 def product_dtype(q_BHTD: Tensor) -> torch.dtype:
@@ -129,7 +130,7 @@ def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tupl
     by_flash = _by_flash(q_BHTD, plan)
     generator = _generator(q_BHTD, plan)
     for heads in plan.heads:
-        x = vectors.map(heads.of)
+        x = vectors.of(heads)
         for group in plan.groups:
             for strands in group.residues(heads.dilation):
                 if by_flash:
@@ -169,7 +170,7 @@ def backward(
     by_flash = _by_flash(given[0], plan)
     generator = _generator(q_BHTD, plan)
     for heads in plan.heads:
-        x = vectors.map(heads.of)
+        x = vectors.of(heads)
         for group in plan.groups:
             for strands in group.residues(heads.dilation):
                 if by_flash and plan.window_covers(strands):

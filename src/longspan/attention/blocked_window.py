@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from longspan.attention.blocked_plan import Plan, Strands
+from longspan.attention.blocked_plan import Heads, Plan, Strands
 from longspan.attention.pattern import AttentionPattern
 from longspan.attention.products import dropped_factors, flash_backward, flash_forward
 
@@ -45,9 +45,11 @@ class Vectors(NamedTuple):
     grad_k_BHTD: Tensor | None = None
     grad_v_BHTD: Tensor | None = None
 
-    def map(self, change) -> "Vectors":
-        """Each tensor changed."""
-        return Vectors(*(None if x is None else change(x) for x in self))
+    def of(self, heads: Heads) -> "Vectors":
+        """Those of some heads."""
+        q, k, v, out, lse = (heads.of(x) for x in self[:5])
+        gradients = (None if x is None else heads.of(x) for x in self[5:])
+        return Vectors(q, k, v, out, lse, *gradients)
 
 
 class Scratch:
@@ -99,7 +101,7 @@ def backward_by_flash(x: Vectors, strands: Strands, plan: Plan) -> None:
     bias = None
     if plan.is_key_BT is not None:
         bias = strands.view(_as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]).mT
-    q, k, v, out, lse, grad = (strands.view(t) for t in x[:6])
+    q, k, v, out, lse, grad = (strands.view(t) for t in (*x[:5], x.grad_BHTD))
     grads = flash_backward(grad, q, k, v, out, lse[..., 0], bias, plan.scale)
     for place, value in zip((x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD), grads, strict=True):
         strands.view(place).copy_(value)
