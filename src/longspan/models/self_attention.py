@@ -5,6 +5,7 @@ B batch rows  T tokens  H attention heads  D width per head  C model width = H*D
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import guard_or_true
 
 from longspan.attention import FoldedGlobalRows, GlobalRows, attend, attention_weights
 from longspan.attention.slots import rows_at
@@ -119,12 +120,10 @@ def _folding_is_less_work(shape: torch.Size, heads: tuple[int, int], plan: Atten
     assert plan.slots is not None
     B, T, C = shape
     H, E = heads[0], heads[0] * heads[1]
-    if torch.compiler.is_exporting() and not plan.slots.are_first:
-        # How many there are may be known only when the graph runs. A question, or a first token, is short.
-        return True
     G = plan.slots.index_BG.shape[1]
     if torch.compiler.is_compiling():
         # For all lengths alike: the number of tokens may be a symbol, which a comparison would pin down.
-        return H * G * C < (C + G) * E
+        # How many slots there are may be known only when the graph runs: then few, as in a question.
+        return guard_or_true(H * G * C < (C + G) * E)
     n_pairs = plan.n_pairs((B, T))
     return B * G * C * E + n_pairs * H * C < B * T * C * E + n_pairs * E

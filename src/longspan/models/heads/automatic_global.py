@@ -12,7 +12,6 @@ from transformers.utils import logging
 
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
-from longspan.models.inputs import as_bool
 
 logger = logging.get_logger(__name__)
 
@@ -36,18 +35,6 @@ def first_token_slots(
         return GlobalSlots.first(1, torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device))
     is_token_BT = attention_mask > 0
     return GlobalSlots(is_token_BT.to(torch.uint8).argmax(dim=1, keepdim=True), is_token_BT.any(dim=1, keepdim=True))
-
-
-def find_slots(is_global_BT: Tensor, attention_mask: Tensor | None) -> GlobalSlots | None:
-    """Slots of the tokens that a head chose, in each row [B, T] those that are no padding.
-
-    Found in the head rather than in the encoder, so that torch.compile breaks its graph in one place only.
-
-    Raises:
-        InputError: the mask is of another shape.
-    """
-    B, T = is_global_BT.shape
-    return GlobalSlots.find(is_global_BT, as_bool("attention_mask", attention_mask, (B, T)))
 
 
 def before_first_separator(input_ids: Tensor, sep_token_id: int | None) -> Tensor:

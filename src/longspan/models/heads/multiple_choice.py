@@ -8,11 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.models.longformer.modeling_longformer import LongformerMultipleChoiceModelOutput
 
+from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.automatic_global import after_first_separators, find_slots, names_global_tokens
+from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens
 from longspan.models.heads.losses import cross_entropy
 from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.inputs import as_bool
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 
@@ -59,7 +61,9 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
         slots = None
         if global_attention_mask is None and flat_ids is not None and not names_global_tokens(self.config):
             is_choice_BT = after_first_separators(flat_ids, self.config.sep_token_id)
-            slots = find_slots(is_choice_BT, _flat(attention_mask))
+            # Found here rather than in the encoder, so that torch.compile breaks its graph in one place only.
+            shape = (flat_ids.shape[0], flat_ids.shape[1])
+            slots = GlobalSlots.find(is_choice_BT, as_bool("attention_mask", _flat(attention_mask), shape))
         outputs = self.longformer(
             flat_ids,
             position_ids=_flat(position_ids),

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from transformers.models.longformer.modeling_longformer import LongformerQuestionAnsweringModelOutput
 from transformers.utils import logging
 
+from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, count_labels
-from longspan.models.heads.automatic_global import before_first_separator, find_slots, names_global_tokens
+from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens
 from longspan.models.heads.losses import cross_entropy
 from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.inputs import as_bool
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 logger = logging.get_logger(__name__)
@@ -65,7 +67,9 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
         if global_attention_mask is None and not names_global_tokens(self.config):
             if input_ids is not None:
                 is_question_BT = before_first_separator(input_ids, self.config.sep_token_id)
-                slots = find_slots(is_question_BT, attention_mask)
+                # Found here rather than in the encoder, so that torch.compile breaks its graph in one place only.
+                is_token_BT = as_bool("attention_mask", attention_mask, (input_ids.shape[0], input_ids.shape[1]))
+                slots = GlobalSlots.find(is_question_BT, is_token_BT)
             else:
                 logger.warning_once(
                     "inputs_embeds do not show the question; pass global_attention_mask to make it global"
