@@ -6,7 +6,7 @@ from torch import nn
 
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
-from longspan.models import self_attention
+from longspan.models import encoder, self_attention
 from longspan.models.plan import plan_attention
 
 ROWS = ([23, 5, 14], [[0, 20], [], [13]])
@@ -211,3 +211,21 @@ def test_no_tensor_grows_with_the_square_of_the_length(tiny_model, batch):
     with torch.no_grad(), Largest() as largest:
         model(**batch([1024, 900], [[0], [0]]), output_attentions=True)
     assert largest.elements < 1024 * 1024
+
+
+def test_feed_forward_in_pieces_changes_nothing(tiny_model, batch, monkeypatch):
+    model, inputs = tiny_model(), batch([23, 22], [[0], [3]])
+    expected = model(**inputs)[0]
+    seen = []
+    forward = type(model.encoder.layer[0].intermediate).forward
+    monkeypatch.setattr(encoder, "_PIECE", 10)
+    monkeypatch.setattr(
+        encoder.LongformerIntermediate, "forward", lambda self, x: seen.append(x.shape[1]) or forward(self, x)
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs)[0], expected)
+        assert seen == [10, 10, 10, 10, 6] * 2
+        # Who looks at the middle of a layer sees it whole.
+        model.encoder.layer[0].intermediate.register_forward_hook(lambda *_: None)
+        model(**inputs)
+    assert seen[10:] == [23, 10, 10, 10, 10, 6]

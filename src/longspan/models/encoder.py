@@ -13,7 +13,10 @@ from transformers.pytorch_utils import apply_chunking_to_forward
 from longspan.attention.slots import rows_at
 from longspan.models.config import LongformerConfig
 from longspan.models.plan import AttentionPlan
-from longspan.models.self_attention import LongformerSelfAttention
+from longspan.models.self_attention import LongformerSelfAttention, is_hooked
+
+# Tokens that go through the feed-forward together where it goes in pieces (docs/experiments.md).
+_PIECE = 1024
 
 
 class LongformerResidual(nn.Module):
@@ -74,8 +77,20 @@ class LongformerLayer(GradientCheckpointingLayer):
     ) -> tuple[Tensor, ...]:
         """As `LongformerSelfAttention.forward`."""
         attended_BTC, *weights = self.attention(hidden_states, attention_mask, output_attentions)
-        hidden_BTC = apply_chunking_to_forward(self._feed_forward, self.chunk_size_feed_forward, 1, attended_BTC)
+        if self._goes_in_pieces(attended_BTC):
+            pieces = attended_BTC.view(1, -1, attended_BTC.shape[-1]).split(_PIECE, dim=1)
+            hidden_BTC = torch.cat([self._feed_forward(piece) for piece in pieces], dim=1).view_as(attended_BTC)
+        else:
+            hidden_BTC = apply_chunking_to_forward(self._feed_forward, self.chunk_size_feed_forward, 1, attended_BTC)
         return hidden_BTC, *weights
+
+    def _goes_in_pieces(self, attended_BTC: Tensor) -> bool:
+        """Whether to keep the wide middle in the cache: on a CPU, without gradients, where nobody looks at it."""
+        B, T, _ = attended_BTC.shape
+        if self.chunk_size_feed_forward or torch.compiler.is_compiling() or torch.is_grad_enabled():
+            return False
+        modules = (self.intermediate, self.intermediate.dense, self.output, self.output.dense)
+        return attended_BTC.device.type == "cpu" and B * T > _PIECE and not any(map(is_hooked, modules))
 
     def _feed_forward(self, attended_BTC: Tensor) -> Tensor:
         return self.output(self.intermediate(attended_BTC), attended_BTC)

@@ -103,16 +103,15 @@ def _project_global(
 
 def _can_fold(module: nn.Module) -> bool:
     """Whether calling the module is no more than a product with its weight: no adapter, quantisation or hook."""
-    if type(module) is not nn.Linear or module.bias is None or "forward" in vars(module):
+    if type(module) is not nn.Linear or module.bias is None or is_hooked(module):
         return False
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    is_plain = type(module.weight) in (Tensor, nn.Parameter) and module.weight.is_floating_point()
-    return is_plain and not any(hooks)
+    return type(module.weight) in (Tensor, nn.Parameter) and module.weight.is_floating_point()
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether somebody looks at what the module is given or gives, or has put another forward in its place."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
 
 
 def _folding_is_less_work(shape: torch.Size, heads: tuple[int, int], plan: AttentionPlan) -> bool:
