@@ -59,7 +59,7 @@ def test_dilations_and_global_tokens_are_measured_side_by_side():
     record = benchmark_attention(setting)
     assert all(timing.left_out is None for timing in record.timings)
     names = [timing.system for timing in record.timings]
-    assert "longspan blocked, dilation 2" in names and "longspan blocked, dilation 1 3" in names
+    assert "longspan blocked, dilation 2" in names and "longspan blocked, dilation 1 3 by head" in names
     assert sum(timing.is_chosen for timing in record.timings) == 2
 
 

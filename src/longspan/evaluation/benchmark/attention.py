@@ -182,7 +182,11 @@ def ours(backend: str, dilation: Dilation, setting: AttentionSetting) -> str:
 def _dilated(dilation: Dilation) -> str:
     if dilation == 1:
         return ""
-    return f", dilation {dilation if isinstance(dilation, int) else ' '.join(map(str, dilation))}"
+    if isinstance(dilation, int):
+        return f", dilation {dilation}"
+    # Told as far as it repeats itself.
+    n = next(n for n in range(1, len(dilation) + 1) if dilation == dilation[:n] * (len(dilation) // n))
+    return f", dilation {' '.join(map(str, dilation[:n]))} by head"
 
 
 def _probe_apart(setting: AttentionSetting, point: Point) -> Probe:
