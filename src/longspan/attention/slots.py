@@ -33,9 +33,7 @@ class GlobalSlots(NamedTuple):
     start_documents: bool = False
 
     @staticmethod
-    def find(
-        is_global_BT: Bool[Tensor, "B T"], is_token_BT: Bool[Tensor, "B T"] | None = None
-    ) -> "GlobalSlots | None":
+    def find(is_global_BT: Bool[Tensor, "B T"], is_token_BT: Bool[Tensor, "B T"] | None = None) -> "GlobalSlots | None":
         """Slots of a dynamic set, as many as the row with most has; None where no row has any.
 
         Padding, where `is_token_BT` says what is padding, has no slot. The number of slots depends on the data, so that
@@ -96,9 +94,7 @@ class GlobalSlots(NamedTuple):
             return None
         index_BG = torch.tensor([[*index, *[-1] * (n_slots - len(index))] for index in index_of_rows])
         index_BG = index_BG.to(documents.id_BT.device, non_blocking=True)
-        return GlobalSlots(
-            index_BG.clamp(min=0), index_BG >= 0, of_documents=tuple(of_documents), start_documents=True
-        )
+        return GlobalSlots(index_BG.clamp(min=0), index_BG >= 0, of_documents=tuple(of_documents), start_documents=True)
 
     @staticmethod
     def first(n_global: int, is_token_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
