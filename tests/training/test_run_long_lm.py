@@ -110,6 +110,13 @@ def test_the_thesis_command_lines(script, text, model, tmp_path, monkeypatch, ti
     assert not Path("output").exists() and not Path("models").exists()
 
 
+def test_sources_may_be_json_on_a_command_line(script):
+    recipe = script.recipe_of(
+        ["--model", "x", "--output_dir", "y", "--train_data", '[{"path": "a.txt", "documents": "file"}, "b.txt"]']
+    )
+    assert recipe.train_data == [{"path": "a.txt", "documents": "file"}, "b.txt"]
+
+
 def test_an_unknown_flag_is_a_users_mistake(script, capsys):
     assert script.main(["--model_name_or_path", "x", "--max_poss", "7"]) == 2
     assert "did you mean" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Pre-train a model on long text, as a recipe says: extend it, train it to fill in masked tokens, measure both ends.
 
 Example:
-  longspan pretrain pretrain-laptop --train_data novels/*.txt --output_dir runs/long
+  longspan pretrain pretrain-laptop --train_data novels/ --output_dir runs/long
   longspan pretrain xlmr-long-thesis --train_data wiki.train.raw --eval_data wiki.valid.raw
   torchrun --nproc_per_node 8 -m longspan pretrain xlmr-long-paper --train_data corpus/ --eval_data held-out/
 
