@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch._dynamo
 
+from longspan.cli.main import main
 from longspan.models.export import export_model
 
 # Wide and deep enough to go wrong, small enough to trace in seconds.
@@ -189,6 +190,19 @@ def test_onnx_of_every_head(head, overrides, options, tiny_model, tmp_path):
     exported = export_model(tiny_model(head, **(SMALL | overrides)), tmp_path / "it", **options)
     assert exported.largest_difference < 1e-4
     assert exported.max_tokens == options.get("max_tokens", 4096)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_program_beside_its_tokenizer(tmp_path, tiny_qa_folder, capsys):
+    words = ["export", str(tiny_qa_folder("longformer")), str(tmp_path / "out"), "--format", "torch"]
+    assert main([*words, "--max_tokens", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "input_ids, attention_mask -> start_logits, end_logits" in out
+    assert "any batch, 3 to 100 tokens" in out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"model.pt2", "config.json", "export.json", "tokenizer.json"} <= names
+    assert main(words) == 2
+    assert "is not empty" in capsys.readouterr().err
 
 
 def _counting(graphs: list):
