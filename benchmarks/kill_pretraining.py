@@ -63,7 +63,7 @@ def make_inputs(folder: Path) -> None:
 def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
     """The run, into its own folder."""
     fields = {
-        "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": str(folder / "text.txt"),
+        "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": [{"path": str(folder / "text.txt"), "name": "text.txt", "documents": "blank_line"}],
         "held_out": 0.3, "eval_lengths": [96], "output_dir": str(folder / output), "cache_dir": str(folder / "cache"),
         "n_processes": 1, "resume_from_checkpoint": True, "max_tokens": 96, "attention_window": 32, "proof": "none",
         "max_steps": n_steps, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "save_steps": 2,
@@ -77,7 +77,7 @@ def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
 
 
 class Moment(NamedTuple):
-    """When to kill: seconds after the start, or after the first sign of training; while it saves, or at any time."""
+    """When to kill: computing seconds from the start, or from the first save; while it saves, or at any time."""
 
     seconds: float
     from_start: bool
@@ -96,7 +96,7 @@ def run_until(recipe: PretrainRecipe, moment: Moment | None) -> tuple[bool, bool
             code = 0
         finally:
             os._exit(code)
-    began = time.monotonic() if moment is None or moment.from_start else None
+    began = 0.0 if moment is None or moment.from_start else None
     before = _changed(checkpoints)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -104,15 +104,22 @@ def run_until(recipe: PretrainRecipe, moment: Moment | None) -> tuple[bool, bool
             if status:
                 raise SystemExit(f"the run ended by itself with status {status}")
             return False, False
+        now = _cpu_seconds(child)
         if began is None and _changed(checkpoints) != before and saving.exists():
-            began = time.monotonic()  # it trains: a checkpoint is being written
-        if moment is not None and began is not None and time.monotonic() - began >= moment.seconds:
+            began = now  # it trains: a checkpoint is being written
+        if moment is not None and began is not None and now - began >= moment.seconds:
             is_saving = saving.exists()
             if is_saving or not moment.while_saving:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return True, is_saving
-        time.sleep(0.0002)
+        time.sleep(0.0005)
+
+
+def _cpu_seconds(process: int) -> float:
+    """What a process has computed so far: a clock that other people's work does not move."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def draw_moment(k: int, longest: float) -> Moment:
@@ -128,8 +135,8 @@ def main() -> int:
     """Kill, compare, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--longest", type=float, default=2.0, help="seconds until a kill, at most")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--longest", type=float, default=0.6, help="seconds of computing until a kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--output", type=Path, required=True, help="where the record goes")
     arguments = parser.parse_args()
@@ -167,6 +174,7 @@ def main() -> int:
                 update={
                     "name": f"pre-training killed {n_kills} times",
                     "counts": killed.counts | counts,
+                    "made": killed.made.model_copy(update={"command": _command(arguments)}),
                     "recipe": killed.recipe
                     | {"train_data": ["text.txt"]}
                     | {k: Path(killed.recipe[k]).name for k in _PATHS},
@@ -175,6 +183,13 @@ def main() -> int:
             arguments.output,
         )
     return 1 if n_different else 0
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command line, with the output file's own name."""
+    told = {name: getattr(arguments, name) for name in ("kills", "steps", "longest", "seed")}
+    options = " ".join(f"--{name} {value}" for name, value in told.items())
+    return f"python benchmarks/kill_pretraining.py {options} --output {arguments.output.name}"
 
 
 _PATHS = {"cache_dir", "model", "output_dir"}
