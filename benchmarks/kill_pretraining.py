@@ -62,8 +62,9 @@ def make_inputs(folder: Path) -> None:
 
 def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
     """The run, into its own folder."""
+    text = [{"path": str(folder / "text.txt"), "name": "text.txt", "documents": "blank_line"}]
     fields = {
-        "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": [{"path": str(folder / "text.txt"), "name": "text.txt", "documents": "blank_line"}],
+        "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": text,
         "held_out": 0.3, "eval_lengths": [96], "output_dir": str(folder / output), "cache_dir": str(folder / "cache"),
         "n_processes": 1, "resume_from_checkpoint": True, "max_tokens": 96, "attention_window": 32, "proof": "none",
         "max_steps": n_steps, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "save_steps": 2,
