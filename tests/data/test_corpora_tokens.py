@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from longspan.data.corpora.cutting import Cutter
 from longspan.data.corpora.encoder import Encoder, find_frame
 from longspan.data.corpora.fragments import Fragment
+from longspan.errors import InputError
 
 WORDS = [
     "Anna",
@@ -150,3 +151,11 @@ def test_the_frame_is_the_tokenizers_own(tokenizers):
     assert (frame.before, frame.after, frame.separator, frame.pad) == ((2,), (3,), 3, 0)
     frame = find_frame(tokenizers["unigram"])
     assert (frame.before, frame.after, frame.separator, frame.pad) == ((0,), (2,), 2, 1)
+
+
+def test_a_tokenizer_without_special_tokens_cannot_pad(tokenizers):
+    tokenizer = pickle.loads(pickle.dumps(tokenizers["byte-level"]))
+    assert find_frame(tokenizer).pad == tokenizer.pad_token_id
+    tokenizer.pad_token = tokenizer.sep_token = tokenizer.eos_token = None
+    with pytest.raises(InputError, match="no padding token"):
+        find_frame(tokenizer)

@@ -136,11 +136,15 @@ def find_frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
     """What the tokenizer puts around a text, looked up by tokenising one.
 
     Raises:
-        InputError: it has no padding token and no end-of-text token that could stand for it.
+        InputError: it has no padding token and no end-of-text token that could stand for it, or a text with special
+            tokens does not have the tokens that it has without.
     """
     bare = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     framed = list(tokenizer("a")["input_ids"])
-    at = next(i for i in range(len(framed) - len(bare) + 1) if framed[i : i + len(bare)] == bare)
+    places = (i for i in range(len(framed) - len(bare) + 1) if framed[i : i + len(bare)] == bare)
+    at = next(places, None)
+    if at is None:
+        raise InputError("the tokenizer's special tokens change the text's own: what stands around a text is not clear")
     separator = next((i for i in (tokenizer.sep_token_id, tokenizer.eos_token_id) if isinstance(i, int)), None)
     pad = next((i for i in (tokenizer.pad_token_id, separator) if isinstance(i, int)), None)
     if pad is None:
