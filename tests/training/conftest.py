@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,17 @@ import pytest
 
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.recipe import FinetuneRecipe, load_recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_collections():
+    """Every training collects garbage: the libraries' own objects, which never become any, are taken out of that."""
+    import transformers.trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
