@@ -28,6 +28,8 @@ NAMES = {
     "longspan.attention": [
         "AttentionPattern",
         "Choice",
+        "Documents",
+        "FoldedGlobalRows",
         "GlobalRows",
         "GlobalSlots",
         "Request",
@@ -63,12 +65,12 @@ SIGNATURES = {
     "longspan.register": "",
     "longspan.use_fast_attention": "model",
     "longspan.attention.attend": (
-        "q_BHTD, k_BHTD, v_BHTD, pattern, *, is_token_BT=None, is_global_BT=None, document_BT=None, global_rows=None, "
-        "scale=None, dropout_p=0.0, backend='auto'"
+        "q_BHTD, k_BHTD, v_BHTD, pattern, *, is_token_BT=None, is_global_BT=None, document_BT=None, documents=None, "
+        "global_rows=None, scale=None, dropout_p=0.0, backend='auto'"
     ),
     "longspan.attention.attention_weights": (
-        "q_BHTD, k_BHTD, pattern, *, is_token_BT=None, is_global_BT=None, document_BT=None, global_rows=None, "
-        "scale=None"
+        "q_BHTD, k_BHTD, pattern, *, is_token_BT=None, is_global_BT=None, document_BT=None, documents=None, "
+        "global_rows=None, scale=None"
     ),
     "longspan.attention.AttentionPattern": "left, right, dilation=1, causal=False, n_global=0",
     "longspan.attention.AttentionPattern.from_attention_window": (
