@@ -5,11 +5,9 @@ import sys
 from typing import Any
 
 import torch
-from transformers import LongformerConfig as StockLongformerConfig
 from transformers import PreTrainedModel, TrainingArguments
 
-from longspan.attention.selection import Request, select
-from longspan.models.config import attention_backend, attention_patterns
+from longspan.models.choice import attention_choice
 from longspan.records import StepLog
 from longspan.training.recipe import Recipe
 from longspan.training.trainer_arguments import precision_of
@@ -46,22 +44,12 @@ def peak_memory_gib(on_gpu: bool) -> float:
 
 def backend_of(model: PreTrainedModel, n_tokens: int, arguments: TrainingArguments, *, has_global: bool = True) -> str:
     """What computes the attention of inputs of `n_tokens`, and why."""
-    config = model.config
-    if not isinstance(config, StockLongformerConfig):
-        return f"transformers' {config._attn_implementation}, full attention"
-    dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else torch.float32
-    request = Request(
+    return attention_choice(
+        model.config,
         n_rows=arguments.per_device_train_batch_size,
-        n_heads=config.num_attention_heads,
         n_tokens=n_tokens,
-        width=config.hidden_size // config.num_attention_heads,
         device=arguments.device.type,
-        dtype=dtype,
+        dtype=torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else torch.float32,
         needs_grad=True,
-        pattern=attention_patterns(config)[0],
-        has_padding=arguments.per_device_train_batch_size > 1,
         has_dynamic_global=has_global,
-        dropout_p=config.attention_probs_dropout_prob,
     )
-    choice = select(request, attention_backend(config))
-    return f"{choice.backend} ({'; '.join(f'{name}: {reason}' for name, reason in choice.reasons.items())})"
