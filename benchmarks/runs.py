@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 CPU = {
-    "attention-lengths-cpu": "attention --lengths 512 1024 2048 4096 8192 16384 --repeats 5 --seconds 10",
+    "attention-lengths-cpu": "attention --lengths 512 1024 2048 4096 8192 16384 32768 --repeats 5 --seconds 10",
     "attention-scaling-cpu": "attention --lengths 4096 65536 --systems chosen --repeats 5 --seconds 25",
     "attention-dilation-cpu": "attention --lengths 4096 --dilation 1 2 4 1,2,4 --systems chosen --repeats 9",
     "attention-bf16-cpu": "attention --lengths 1024 4096 --dtype float32 bfloat16 --systems chosen SDPA"
