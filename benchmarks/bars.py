@@ -102,6 +102,19 @@ def over(
     return measure
 
 
+def memory_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRecord], float]:
+    """Our peak memory over a system's."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        cells = _cells(record, what, n_tokens, "float32")
+        ours, theirs = _pick(cells, None).peak_memory_bytes, _pick(cells, system).peak_memory_bytes
+        if not ours or not theirs:
+            raise NotMeasuredError("memory was not measured")
+        return ours / theirs
+
+    return measure
+
+
 def over_floor(what: str, n_tokens: int, dtype: str) -> Callable[[BenchmarkRecord], float]:
     """Our time over that of the useful operations at the rate of matrix products of this dtype."""
 
@@ -235,6 +248,16 @@ CPU_BARS = [
         Bar(f"{what} at 4,096: dilation {dilation} / no dilation", "attention-dilation-cpu", 1.25,
             dilated(what, dilation))
         for what in (FORWARD, BOTH) for dilation in (2, 4)
+    ),
+    *(
+        bar
+        for system, time, memory in ((LONGFORMER, 1 / 4, 0.45), (FULL_MODEL, 1 / 3, 0.35))
+        for bar in (
+            Bar(f"masked LM step of XLM-R base size at 2,048, float32: time, ours / {system}",
+                "training-step-cpu", time, over(STEP, 2048, system)),
+            Bar(f"masked LM step of XLM-R base size at 2,048, float32: peak memory, ours / {system}",
+                "training-step-cpu", memory, memory_over(STEP, 2048, system)),
+        )
     ),
 ]  # fmt: skip
 
