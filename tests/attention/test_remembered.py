@@ -37,6 +37,14 @@ def test_what_was_made_in_inference_mode_is_not_kept(memory):
         assert memory.get((y,), 0, object) is memory.get((y,), 0, object)
 
 
+def test_what_is_kept_in_inference_mode_serves_a_backward_later(memory):
+    with torch.inference_mode():
+        memory.get((), 0, lambda: torch.ones(2))
+    x = torch.ones(2, requires_grad=True)
+    (x * memory.get((), 0, lambda: torch.zeros(2))).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [1, 1]
+
+
 def test_the_oldest_is_forgotten_first_and_the_dead_before_it(memory):
     kept = memory.get((), 0, object)
     x = torch.zeros(2)

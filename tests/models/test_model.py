@@ -14,8 +14,10 @@ ROWS = ([23, 5, 14], [[0, 20], [], [13]])
 
 @pytest.mark.parametrize("left", [False, True], ids=["padded right", "padded left"])
 @pytest.mark.parametrize("embedded", [False, True], ids=["ids", "embeddings"])
-def test_a_row_is_the_same_alone_and_in_a_batch(tiny_model, batch, left, embedded):
-    model = tiny_model()
+@pytest.mark.parametrize("n_global", [0, 2], ids=["no static", "static globals"])
+@pytest.mark.parametrize("unpad_inputs", [False, True], ids=["padded", "unpadded"])
+def test_a_row_is_the_same_alone_and_in_a_batch(tiny_model, batch, left, embedded, n_global, unpad_inputs):
+    model = tiny_model(global_attention_size=n_global, unpad_inputs=unpad_inputs)
     inputs = batch(*ROWS, left=left)
     if embedded:
         inputs["inputs_embeds"] = model.embeddings.word_embeddings(inputs.pop("input_ids"))
@@ -25,6 +27,35 @@ def test_a_row_is_the_same_alone_and_in_a_batch(tiny_model, batch, left, embedde
         alone = model(**{name: values[row : row + 1, part] for name, values in inputs.items()})
         torch.testing.assert_close(together[0][row : row + 1, part], alone[0], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(together[1][row : row + 1], alone[1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["padded right", "padded left"])
+@pytest.mark.parametrize("unpad_inputs", [False, True], ids=["padded", "unpadded"])
+def test_static_global_tokens_alone_are_the_first_of_a_row_wherever_padding_is(tiny_model, batch, left, unpad_inputs):
+    model = tiny_model(global_attention_size=2, unpad_inputs=unpad_inputs)
+    inputs = batch([60, 1, 23], left=left)
+    together = model(**inputs)[0]
+    for row, length in enumerate([60, 1, 23]):
+        part = slice(-length, None) if left else slice(length)
+        alone = model(input_ids=inputs["input_ids"][row : row + 1, part])[0]
+        torch.testing.assert_close(together[row : row + 1, part], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_what_stands_at_padding_amid_a_document_parts_nothing(tiny_model):
+    model = tiny_model(global_attention_size=1)
+    ids = torch.tensor([[5, 6, 1, 7, 8, 9]])
+    mask = torch.tensor([[1, 1, 0, 1, 1, 1]])
+    whole = model(ids, attention_mask=mask, document_ids=torch.tensor([[0, 0, 0, 0, 1, 1]]))[0]
+    other = model(ids, attention_mask=mask, document_ids=torch.tensor([[0, 0, 9, 0, 1, 1]]))[0]
+    named = model(
+        ids,
+        attention_mask=mask,
+        document_ids=torch.tensor([[0, 0, 9, 0, 1, 1]]),
+        global_attention_mask=torch.zeros_like(mask),
+    )[0]
+    real = mask[0].bool()
+    torch.testing.assert_close(other[:, real], whole[:, real], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(named[:, real], whole[:, real], atol=1e-6, rtol=1e-5)
 
 
 def test_inputs_are_not_padded_to_the_window(tiny_model, batch, monkeypatch):
@@ -109,7 +140,8 @@ def test_more_first_tokens_than_there_are(tiny_model, batch):
 def test_global_mask_adds_to_the_first_tokens(tiny_model, batch):
     inputs = batch([23, 14], [[20], [9]], left=True)
     marked = batch([23, 14], [[20], [9]], left=True)
-    marked["global_attention_mask"][:, :2] = 1
+    marked["global_attention_mask"][0, :2] = 1
+    marked["global_attention_mask"][1, 9:11] = 1  # behind the padding
     found = tiny_model(global_attention_size=2)(**inputs)[0]
     torch.testing.assert_close(found, tiny_model()(**marked)[0], atol=1e-5, rtol=1e-4)
 

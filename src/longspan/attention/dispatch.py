@@ -94,4 +94,5 @@ def request_of(inputs: AttentionInputs) -> Request:
         has_documents=inputs.document_BT is not None,
         dropout_p=inputs.dropout_p,
         is_exporting=torch.compiler.is_exporting(),
+        is_compiling=torch.compiler.is_compiling(),
     )

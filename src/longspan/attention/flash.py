@@ -101,7 +101,7 @@ def _library_backward(
 
 
 _KERNEL = Kernel(_library_forward, _library_backward)
-_PLANS: Remembered[Plan] = Remembered(64)
+_PLANS: Remembered[Plan] = Remembered(16)
 
 
 def reason_against_flash(request: Request) -> str | None:
@@ -116,6 +116,8 @@ def reason_against_flash(request: Request) -> str | None:
         return f"a head width of {request.width} leaves no room to mask padding in the midst of a row"
     if request.dropout_p:
         return "the kernels have no dropout on sequences of several lengths"
+    if request.is_compiling and (request.has_padding or request.has_documents or request.has_dynamic_global):
+        return "it looks at masks and global tokens to lay out sequences, which a compiler cannot trace"
     if not torch.cuda.is_available():
         return None  # the question is what would be
     if not torch.backends.cuda.is_flash_attention_available():

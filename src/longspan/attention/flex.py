@@ -31,7 +31,7 @@ class _Prepared(NamedTuple):
     slots: GlobalSlots | None
 
 
-_PREPARED: Remembered[_Prepared] = Remembered(32)
+_PREPARED: Remembered[_Prepared] = Remembered(8)
 
 
 def reason_against_flex(request: Request) -> str | None:

@@ -43,7 +43,9 @@ class Remembered(Generic[Value]):
                 for (ref, version), x in zip(entry.tensors, given, strict=True)  # as many: `which` says so
             ):
                 return entry.value
-        entry = _Entry(tuple((weakref.ref(x), x._version) for x in given), which, make())
+        with torch.inference_mode(False):
+            value = make()  # kept: a later call may need it for a backward
+        entry = _Entry(tuple((weakref.ref(x), x._version) for x in given), which, value)
         # A new list, so that another thread that is reading the old one goes on undisturbed.
         alive = [old for old in self._entries if all(ref() is not None for ref, _ in old.tensors)]
         self._entries = [*alive[1 - self._size :], entry] if self._size > 1 else [entry]

@@ -22,4 +22,5 @@ class Request(NamedTuple):
     has_dynamic_global: bool = False
     has_documents: bool = False
     dropout_p: float = 0.0
-    is_exporting: bool = False  # traced by torch.export, into a graph for other lengths as well
+    is_exporting: bool = False
+    is_compiling: bool = False  # traced by torch.export, into a graph for other lengths as well

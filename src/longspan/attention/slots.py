@@ -114,6 +114,23 @@ class GlobalSlots(NamedTuple):
         position_G = torch.arange(n_slots, device=is_token_BT.device)
         return GlobalSlots(torch.where(is_used_BG, position_G, 0), is_used_BG, are_first=True)
 
+    @staticmethod
+    def first_tokens(n_global: int, is_token_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
+        """Slots of each row's first real token and the positions after it, `n_global` in all; None for none.
+
+        As `first`, wherever the padding is; what is padding, or past the end, is unused.
+        """
+        slots = GlobalSlots.first(n_global, is_token_BT)
+        if slots is None:
+            return None
+        n_tokens, n_slots = is_token_BT.shape[1], slots.index_BG.shape[1]
+        first_B1 = is_token_BT.to(torch.uint8).argmax(dim=1, keepdim=True)
+        index_BG = first_B1 + torch.arange(n_slots, device=is_token_BT.device)
+        is_inside_BG = index_BG < n_tokens
+        index_BG = index_BG.clamp(max=n_tokens - 1)
+        is_used_BG = is_inside_BG & is_token_BT.gather(1, index_BG)
+        return GlobalSlots(torch.where(is_used_BG, index_BG, 0), is_used_BG)
+
     def without_padding(self, is_token_BT: Tensor) -> "GlobalSlots":
         """The same slots, those at padding unused."""
         is_used_BG = self.is_used_BG & is_token_BT.gather(1, self.index_BG)

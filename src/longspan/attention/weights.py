@@ -57,8 +57,14 @@ def attention_weights(
         scale=scale,
         dropout_p=0.0,
     )
+    # As in `attend`: nothing inside is to be cast again.
+    with torch.autocast(q_BHTD.device.type, enabled=False):
+        return _weights(inputs)
+
+
+def _weights(inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
     slots = inputs.global_slots()
-    T = q_BHTD.shape[2]
+    T = inputs.q_BHTD.shape[2]
     local = [_local_block(inputs, slots, start, min(start + _BLOCK, T)) for start in range(0, T, _BLOCK)]
     local_BHTS = torch.cat(local, dim=2)
     return local_BHTS, None if slots is None else _global_probabilities(inputs, slots)

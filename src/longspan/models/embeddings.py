@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
-from longspan.models.plan import positions_in_documents
+from longspan.models.plan import ids_of_tokens, positions_in_documents
 
 
 class LongformerEmbeddings(nn.Module):
@@ -71,7 +71,8 @@ def position_ids_of(
         counted_BT = torch.ones(B, T, dtype=torch.bool, device=inputs_embeds.device)
         counted_BT = counted_BT if is_token_BT is None else is_token_BT
     if document_BT is not None:
-        return (positions_in_documents(document_BT, counted_BT) + 1) * counted_BT + padding_idx
+        ids_BT = ids_of_tokens(document_BT, counted_BT)
+        return (positions_in_documents(ids_BT, counted_BT) + 1) * counted_BT + padding_idx
     return counted_BT.cumsum(dim=1) * counted_BT + padding_idx
 
 

@@ -87,7 +87,8 @@ class LongformerLayer(GradientCheckpointingLayer):
     def _goes_in_pieces(self, attended_BTC: Tensor) -> bool:
         """Whether to keep the wide middle in the cache: on a CPU, without gradients, where nobody looks at it."""
         B, T, _ = attended_BTC.shape
-        if self.chunk_size_feed_forward or torch.compiler.is_compiling() or torch.is_grad_enabled():
+        # Training without gradients is a checkpointed pass: its dropout is drawn again when it is computed again.
+        if self.chunk_size_feed_forward or torch.compiler.is_compiling() or torch.is_grad_enabled() or self.training:
             return False
         modules = (self.intermediate, self.intermediate.dense, self.output, self.output.dense)
         return attended_BTC.device.type == "cpu" and B * T > _PIECE and not any(map(is_hooked, modules))

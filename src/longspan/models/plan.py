@@ -73,26 +73,43 @@ def plan_attention(
     documents = None
     if document_BT is not None:
         if n_global and (is_global_BT is not None or torch.compiler.is_compiling()):
-            is_first_BT = positions_in_documents(document_BT) < n_global
+            ids_BT = document_BT if is_token_BT is None else ids_of_tokens(document_BT, is_token_BT)
+            is_first_BT = positions_in_documents(ids_BT) < n_global
             is_global_BT = is_first_BT if is_global_BT is None else is_global_BT | is_first_BT
         if not torch.compiler.is_compiling():
             documents = Documents.find(document_BT, is_token_BT)
     elif is_global_BT is not None and n_global:
-        is_global_BT = is_global_BT | (torch.arange(shape[1], device=device) < n_global)
+        is_global_BT = is_global_BT | _are_first(n_global, shape, device, is_token_BT)
     if is_global_BT is not None:
         slots = GlobalSlots.find(is_global_BT, is_token_BT)
     elif n_global and documents is not None:
         slots = GlobalSlots.first_of_documents(n_global, documents)
         if slots is not None and is_token_BT is not None:
             slots = slots.without_padding(is_token_BT)
+    elif n_global and is_token_BT is None:
+        every_BT = torch.ones(shape, dtype=torch.bool, device=device)
+        return AttentionPlan(patterns, backend, None, GlobalSlots.first(n_global, every_BT))
     elif n_global:
-        every_BT = torch.ones(shape, dtype=torch.bool, device=device) if is_token_BT is None else is_token_BT
-        return AttentionPlan(patterns, backend, is_token_BT, GlobalSlots.first(n_global, every_BT))
+        slots = GlobalSlots.first_tokens(n_global, is_token_BT)
     if slots is not None and documents is not None and slots.of_documents is None:
         slots = slots.by_document(documents)
     # The slots hold the whole set, the first positions among it.
     patterns = attention_patterns(config, n_global=0)
     return AttentionPlan(patterns, backend, is_token_BT, slots, documents, document_BT)
+
+
+def _are_first(n_global: int, shape: tuple[int, int], device: torch.device, is_token_BT: Tensor | None) -> Tensor:
+    """The first `n_global` positions of each row from its first token on, bool [B, T] or [T]."""
+    position_T = torch.arange(shape[1], device=device)
+    if is_token_BT is None:
+        return position_T < n_global
+    first_B1 = is_token_BT.to(torch.uint8).argmax(dim=1, keepdim=True)
+    return (position_T >= first_B1) & (position_T < first_B1 + n_global)
+
+
+def ids_of_tokens(document_BT: Tensor, is_token_BT: Tensor) -> Tensor:
+    """`document_BT`, and at padding the document before it, whatever stands there; before all of them, one's own."""
+    return document_BT.masked_fill(~is_token_BT, torch.iinfo(document_BT.dtype).min).cummax(dim=1).values
 
 
 def positions_in_documents(document_BT: Tensor, is_counted_BT: Tensor | None = None) -> Tensor:

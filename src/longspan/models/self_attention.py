@@ -92,7 +92,8 @@ def _project_global(
         at_slots_BGC = rows_at(hidden_BTC, plan.slots.index_BG)
     q_BHGD = attention.query_global(at_slots_BGC).unflatten(-1, heads).transpose(1, 2)
     key, value = attention.key_global, attention.value_global
-    if _can_fold(key) and _can_fold(value) and _folding_is_less_work(hidden_BTC.shape, heads, plan):
+    can_fold = all(is_plain_linear(module) and module.bias is not None for module in (key, value))
+    if can_fold and _folding_is_less_work(hidden_BTC.shape, heads, plan):
         # The bias of `key_global` adds the same to every score of a row. Its gradient is zero, not missing.
         value_bias_E = value.bias + 0 * key.bias
         vectors = (hidden_BTC, key.weight, value.weight, value_bias_E)
@@ -101,9 +102,9 @@ def _project_global(
     return GlobalRows(plan.slots, q_BHGD, k_BHTD, v_BHTD)
 
 
-def _can_fold(module: nn.Module) -> bool:
+def is_plain_linear(module: nn.Module) -> bool:
     """Whether calling the module is no more than a product with its weight: no adapter, quantisation or hook."""
-    if type(module) is not nn.Linear or module.bias is None or is_hooked(module):
+    if type(module) is not nn.Linear or is_hooked(module):
         return False
     return type(module.weight) in (Tensor, nn.Parameter) and module.weight.is_floating_point()
 

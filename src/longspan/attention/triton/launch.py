@@ -77,7 +77,7 @@ class Call(NamedTuple):
         """Sizes and factors."""
         _, H, T, D = self.q_BHTD.shape
         slot_BG = self.visibility.slot_BG
-        n_dropped = round(self.dropout_p * 2**31)
+        n_dropped = min(round(self.dropout_p * 2**31), 2**31 - 1)
         return {
             **_strides(q=self.q_BHTD, k=self.k_BHTD, v=self.v_BHTD),
             "q_ptr": self.q_BHTD,

@@ -5,6 +5,8 @@ A configuration with `global_attention_size` names its global tokens already: th
 B batch rows  T tokens  G global slots
 """
 
+from typing import Any
+
 import torch
 import transformers
 from torch import Tensor
@@ -14,6 +16,16 @@ from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 
 logger = logging.get_logger(__name__)
+
+
+def refuse_documents(head: str, inputs: dict[str, Any]) -> None:
+    """Raise where `document_ids` are among a head's other inputs: it answers for a row, not for documents in it.
+
+    Raises:
+        InputError: they are.
+    """
+    if inputs.get("document_ids") is not None:
+        raise InputError(f"{head} has one answer a row, so document_ids mean nothing to it; give each document a row")
 
 
 def names_global_tokens(config: transformers.LongformerConfig) -> bool:
@@ -33,8 +45,7 @@ def first_token_slots(
         return None
     if attention_mask is None:
         return GlobalSlots.first(1, torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device))
-    is_token_BT = attention_mask > 0
-    return GlobalSlots(is_token_BT.to(torch.uint8).argmax(dim=1, keepdim=True), is_token_BT.any(dim=1, keepdim=True))
+    return GlobalSlots.first_tokens(1, attention_mask > 0)
 
 
 def before_first_separator(input_ids: Tensor, sep_token_id: int | None) -> Tensor:

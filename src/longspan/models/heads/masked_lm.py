@@ -15,6 +15,7 @@ from longspan.models.config import LongformerConfig
 from longspan.models.heads.losses import cross_entropy, linear_cross_entropy, linear_log_probabilities
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
+from longspan.models.self_attention import is_plain_linear
 
 
 class LongformerLMHead(nn.Module):
@@ -38,7 +39,7 @@ class LongformerLMHead(nn.Module):
     def loss(self, features_NC: Tensor, labels_N: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
         """Mean cross-entropy of `labels_N` at `features_NC`, without all their scores at a time."""
         decoder = self.decoder
-        if _is_plain(decoder):
+        if is_plain_linear(decoder):
             hidden_NC = self.transform(features_NC)
             return linear_cross_entropy(hidden_NC, decoder.weight, decoder.bias, labels_N, num_items_in_batch)
         # Somebody put another layer in place (adapters, a quantised one, hooks): only it knows its scores.
@@ -47,17 +48,11 @@ class LongformerLMHead(nn.Module):
     def log_probabilities(self, features_NC: Tensor, labels_N: Tensor) -> Tensor:
         """Log-probability (nats, float32 [N]) of each label, without gradient and without all scores at a time."""
         decoder = self.decoder
-        if _is_plain(decoder):
+        if is_plain_linear(decoder):
             hidden_NC = self.transform(features_NC)
             return linear_log_probabilities(hidden_NC, decoder.weight, decoder.bias, labels_N)
         log_p_NV = self(features_NC).float().log_softmax(dim=-1)
         return log_p_NV.gather(1, labels_N.unsqueeze(1)).squeeze(1)
-
-
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether `layer` is a linear layer that nobody listens to or has changed."""
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return type(layer) is nn.Linear and not any(hooks) and "forward" not in vars(layer)
 
 
 class LongformerForMaskedLM(LongformerPreTrainedModel):

@@ -11,7 +11,7 @@ from transformers.models.longformer.modeling_longformer import LongformerMultipl
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens
+from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import cross_entropy
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.inputs import as_bool
@@ -51,6 +51,7 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
         Returns:
             `loss`, the cross-entropy over the choices, and `logits` [B, A].
         """
+        refuse_documents(type(self).__name__, kwargs)
         inputs = input_ids if input_ids is not None else inputs_embeds
         if inputs is None or inputs.dim() != (3 if input_ids is not None else 4):
             raise InputError(

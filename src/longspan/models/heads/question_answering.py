@@ -12,7 +12,7 @@ from transformers.utils import logging
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, count_labels
-from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens
+from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import cross_entropy
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.inputs import as_bool
@@ -63,6 +63,7 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
         Returns:
             `loss`, the mean of the two cross-entropies, `start_logits` and `end_logits`, both [B, T].
         """
+        refuse_documents(type(self).__name__, kwargs)
         slots = None
         if global_attention_mask is None and not names_global_tokens(self.config):
             if input_ids is not None:

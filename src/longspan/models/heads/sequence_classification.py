@@ -13,7 +13,7 @@ from transformers.models.longformer.modeling_longformer import LongformerSequenc
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, classifier_activation, count_labels
 from longspan.models.encoder import first_tokens
-from longspan.models.heads.automatic_global import first_token_slots, names_global_tokens
+from longspan.models.heads.automatic_global import first_token_slots, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import binary_cross_entropy, cross_entropy, squared_error
 from longspan.models.heads.outputs import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
@@ -72,6 +72,7 @@ class LongformerForSequenceClassification(LongformerPreTrainedModel):
         Returns:
             `loss` of the kind that `config.problem_type` names or that the labels show, and `logits` [B, labels].
         """
+        refuse_documents(type(self).__name__, kwargs)
         slots = None
         if global_attention_mask is None and not names_global_tokens(self.config):
             slots = first_token_slots(input_ids, inputs_embeds, attention_mask)

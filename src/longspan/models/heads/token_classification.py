@@ -54,6 +54,7 @@ class LongformerForTokenClassification(LongformerPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            document_ids=kwargs.get("document_ids"),
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None
