@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 import transformers
 from huggingface_hub.dataclasses import strict
 
@@ -27,9 +28,9 @@ class LongformerConfig(transformers.LongformerConfig):
         attention_window: both sides together, even; one for all layers, or one for each.
         attention_dilation: positions per step of the window: one for all layers, or for each layer one, or for each
             layer one for each head. 1 means no gaps.
-        global_attention_size: so many positions at the start of every row are global, beside those of a mask (padding
-            there counts for nothing). With it the task heads mark no global tokens of their own, and no shape depends
-            on the data.
+        global_attention_size: so many positions of every row, from its first token on, are global, beside those of a
+            mask (padding counts for nothing). With it the task heads mark no global tokens of their own, and no shape
+            depends on the data.
         attention_backend: "auto", or the name of one of `longspan.attention`'s backends.
         classifier_activation: between the two layers of the sequence classification head: "tanh", "relu" (DistilBERT)
             or "gelu" (ELECTRA).
@@ -105,9 +106,12 @@ def attention_patterns(
     # torch.compile warns of.
     key = (config.num_hidden_layers, config.num_attention_heads, window, dilation, n_global)
     exact = (key, repr(key))
-    if exact not in _patterns_of:
-        _patterns_of[exact] = _make_patterns(*key)
-    return _patterns_of[exact]
+    if exact in _patterns_of:
+        return _patterns_of[exact]
+    patterns = _make_patterns(*key)
+    if not torch.compiler.is_compiling():  # a graph leaves nothing behind
+        _patterns_of[exact] = patterns
+    return patterns
 
 
 def attention_windows(attention_window: Any, n_layers: int) -> tuple[int, ...]:
