@@ -86,11 +86,11 @@ def plan_attention(
         slots = GlobalSlots.first_of_documents(n_global, documents)
         if slots is not None and is_token_BT is not None:
             slots = slots.without_padding(is_token_BT)
-    elif n_global and is_token_BT is None:
+    elif n_global and is_token_BT is not None:
+        slots = GlobalSlots.first_tokens(n_global, is_token_BT)
+    elif n_global:
         every_BT = torch.ones(shape, dtype=torch.bool, device=device)
         return AttentionPlan(patterns, backend, None, GlobalSlots.first(n_global, every_BT))
-    elif n_global:
-        slots = GlobalSlots.first_tokens(n_global, is_token_BT)
     if slots is not None and documents is not None and slots.of_documents is None:
         slots = slots.by_document(documents)
     # The slots hold the whole set, the first positions among it.
