@@ -153,6 +153,15 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(tiny_pretrain, tmp_pa
         PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(path))).check()
 
 
+def test_checkpoints_that_are_all_damaged_stay_where_they_are(tiny_pretrain, tmp_path):
+    path = make_checkpoint(tmp_path / "run/checkpoints", 5)
+    (path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="checkpoint-5: model.safetensors has 0 bytes of 7"):
+        PretrainFolder(tiny_pretrain(resume_from_checkpoint=True)).check()
+    assert path.is_dir()
+    assert PretrainFolder(tiny_pretrain(resume_from_checkpoint=True, force_resume=True)).check() is None
+
+
 class FullDisk(TrainerCallback):
     """Files above 20,000 bytes cannot be written during one step and the saving after it."""
 

@@ -67,6 +67,10 @@ class PretrainFolder(RunFolder):
             return Path(resume)
         return newest_whole_checkpoint(self.checkpoints) if resume else None
 
+    def fault_of(self, checkpoint: Path) -> str | None:
+        """As in `RunFolder`, by the manifest."""
+        return fault_of(checkpoint)
+
     def require_same(self, identity: dict[str, Any], resume_from: Path | None) -> None:
         """Refuse to go on with something else than the run was started with.
 
