@@ -120,9 +120,16 @@ def make_checkpoint(folder: Path, step: int) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "model.safetensors").write_bytes(b"weights")
+    (path / "optimizer.pt").write_bytes(b"moments")
     (path / "trainer_state.json").write_text("{}")
     write_manifest(path)
     return path
+
+
+def in_manifest(path: Path, old: str, new: str) -> None:
+    manifest = path / MANIFEST
+    assert old in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(old, new))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +141,13 @@ def make_checkpoint(folder: Path, step: int) -> Path:
         (lambda path: (path / MANIFEST).unlink(), "manifest.json is missing"),
         (lambda path: (path / MANIFEST).write_text('{"fil'), "manifest.json is damaged"),
         (lambda path: (path / MANIFEST).write_text("[]"), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"files": []}'), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"files": {}}'), "it lists no trainer_state.json"),
+        (lambda path: in_manifest(path, '"bytes"', '"bxtes"'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"sha256"', '"sha356"'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"bytes": 7', '"bytes": null'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"optimizer.pt"', '"oqtimizer.pt"'), "it lists no optimizer"),
+        (lambda path: in_manifest(path, '"model.safe', '"modem.safe'), "it lists no model"),
     ],
 )
 def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path, harm, fault, caplog):

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _STAGING = ".saving"
 _PROGRESS = "progress.json"
+# What a checkpoint cannot do without, and how its files' names begin (FSDP has its own for both).
+_PARTS = {"trainer_state.json": "trainer_state.json", "model": ("model", "pytorch_model"), "optimizer": "optimizer"}
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -44,20 +46,24 @@ def write_manifest(folder: Path) -> None:
 def fault_of(folder: Path) -> str | None:
     """What is wrong with the checkpoint in `folder`, naming the file; None for a whole one."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = {name: (int(expected["bytes"]), str(expected["sha256"])) for name, expected in listed.items()}
     except FileNotFoundError:
         return f"{MANIFEST} is missing: it was not written to the end, or not by longspan"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
-    for name, expected in files.items():
+    for part, prefixes in _PARTS.items():
+        if not any(name.startswith(prefixes) for name in files):
+            return f"{MANIFEST} is damaged: it lists no {part}"
+    for name, (n_bytes, sha256) in files.items():
         path = folder / name
         try:
             size = path.stat().st_size
-        except OSError:
+        except (OSError, ValueError):
             return f"{name} is missing"
-        if size != expected["bytes"]:
-            return f"{name} has {size:,} bytes of {expected['bytes']:,}"
-        if _sha256(path) != expected["sha256"]:
+        if size != n_bytes:
+            return f"{name} has {size:,} bytes of {n_bytes:,}"
+        if _sha256(path) != sha256:
             return f"{name} has changed since it was written (its checksum is another)"
     return None
 
