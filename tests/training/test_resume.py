@@ -176,6 +176,19 @@ def test_checkpoints_that_are_all_damaged_stay_where_they_are(tiny_pretrain, tmp
     assert PretrainFolder(tiny_pretrain(resume_from_checkpoint=True, force_resume=True)).check() is None
 
 
+def test_going_on_from_another_folder_asks_that_folder_what_it_was_started_with(tiny_pretrain, tmp_path, caplog):
+    path = make_checkpoint(tmp_path / "other/checkpoints", 5)
+    folder = PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(path)))
+    with pytest.raises(InputError, match=r"identity.json cannot be read.*--force_resume"):
+        folder.require_same({"seed": 1}, path)
+    (path.parent / "identity.json").write_text('{"seed": 2}')
+    with pytest.raises(InputError, match="seed was 2, is 1"):
+        folder.require_same({"seed": 1}, path)
+    (path.parent / "identity.json").unlink()
+    PretrainFolder(tiny_pretrain(force_resume=True)).require_same({"seed": 1}, path)
+    assert "not known" in caplog.text
+
+
 class FullDisk(TrainerCallback):
     """Files above 20,000 bytes cannot be written during one step and the saving after it."""
 

@@ -75,11 +75,22 @@ class PretrainFolder(RunFolder):
         """Refuse to go on with something else than the run was started with.
 
         Raises:
-            InputError: `identity` differs from the one in the folder (the message lists how) and that is not forced.
+            InputError: `identity` differs from the one beside the checkpoint (the message lists how), or there is none,
+                and that is not forced.
         """
-        if resume_from is None or not self._identity.is_file():
+        if resume_from is None:
             return
-        before = json.loads(self._identity.read_text(encoding="utf-8"))
+        path = resume_from.parent / self._identity.name  # of the run that the checkpoint is of, which may be another
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            if not self._may_differ:
+                raise InputError(
+                    f"{path} cannot be read, so that nobody knows what {resume_from} was trained with; bring it along "
+                    "with the checkpoint, or insist with --force_resume"
+                ) from error
+            logger.warning("%s cannot be read: whether the run was started otherwise is not known", path)
+            return
         now = json.loads(json.dumps(identity))
         names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         if not names:
