@@ -189,6 +189,14 @@ def test_going_on_from_another_folder_asks_that_folder_what_it_was_started_with(
     assert "not known" in caplog.text
 
 
+def test_later_checkpoints_are_removed_however_the_first_one_is_spelt(tiny_pretrain, tmp_path):
+    first, later = (make_checkpoint(tmp_path / "run/checkpoints", step) for step in (5, 10))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    spelt = tmp_path / "link/checkpoints/checkpoint-5"
+    PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(spelt))).start_with({}, spelt)
+    assert first.is_dir() and not later.exists()
+
+
 class FullDisk(TrainerCallback):
     """Files above 20,000 bytes cannot be written during one step and the saving after it."""
 

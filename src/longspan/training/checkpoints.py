@@ -183,7 +183,8 @@ class DurableTrainer(Trainer):
         limit = self.args.save_total_limit
         if limit:
             for path in checkpoints_in(root)[:-limit]:
-                remove_checkpoint(path)
+                if path != self.last_checkpoint:  # steps beyond it may be of another run
+                    remove_checkpoint(path)
 
     def _any(self, here: bool) -> bool:
         """Whether it is so in any process."""

@@ -108,7 +108,9 @@ class PretrainFolder(RunFolder):
         self.start(resume_from)
         if resume_from is not None:
             found = checkpoints_in(self.checkpoints)
-            later = found[found.index(resume_from) + 1 :] if resume_from in found else []
+            resolved = [path.resolve() for path in found]  # the user may have named it by another path
+            here = resume_from.resolve()
+            later = found[resolved.index(here) + 1 :] if here in resolved else []
             for path in later:
                 # They are damaged, or the user goes back: either way those steps are taken again.
                 logger.warning("%s is removed: training goes on from %s", path, resume_from)
