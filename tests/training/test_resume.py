@@ -84,6 +84,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tiny_pretrain, tm
     optimizer.write_bytes(content)
     record = pretrain(tiny_pretrain(**WITHOUT_OPTIONS, resume_from_checkpoint=True))
     assert losses(record) == pytest.approx(expected, abs=1e-6)
+    (train_loss,) = [log.values["train_loss"] for log in record.steps if "train_loss" in log.values]
+    assert train_loss == pytest.approx(sum(expected.values()) / len(expected), abs=1e-5)
     assert any("checkpoint-6 cannot be used: optimizer.pt has changed" in message for message in caplog.messages)
     assert newest_whole_checkpoint(checkpoints).name == "checkpoint-8"
 

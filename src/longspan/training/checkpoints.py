@@ -112,6 +112,13 @@ class DurableTrainer(Trainer):
         self.add_callback(_Restore(self, checkpoint))
         self.train(resume_from_checkpoint=str(checkpoint))
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As in transformers, with the mean loss of all steps, those before a resume too, at the end."""
+        if "train_loss" in logs:
+            # Newer versions divide the sum over all steps by the steps since the resume.
+            logs["train_loss"] = self._total_loss_scalar / max(1, self.state.global_step)
+        super().log(logs, *args, **kwargs)
+
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
 
