@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -111,11 +112,24 @@ def test_another_seed_batch_or_mask_is_refused_with_the_differences(tiny_pretrai
     assert 3 in losses(pretrain(forced))
 
 
-def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path):
+def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="in use"), locked(tmp_path / "link"):
+        pass
     with locked(tmp_path / "run"), pytest.raises(InputError, match=rf"in use by another run \(process {os.getpid()}\)"):
         pretrain(tiny_pretrain())
     with locked(tmp_path / "run"):
         pass  # given back
+
+
+def test_a_lock_that_is_given_back_soon_is_waited_for(tmp_path):
+    held = locked(tmp_path / "run")
+    held.__enter__()
+    timer = threading.Timer(0.1, held.__exit__, (None, None, None))
+    timer.start()
+    with locked(tmp_path / "run"):
+        timer.join()
 
 
 def make_checkpoint(folder: Path, step: int) -> Path:
