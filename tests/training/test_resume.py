@@ -213,6 +213,24 @@ def test_later_checkpoints_are_removed_however_the_first_one_is_spelt(tiny_pretr
     assert first.is_dir() and not later.exists()
 
 
+def test_what_a_killed_run_was_writing_or_removing_is_cleared(tiny_pretrain, tmp_path):
+    checkpoints = tmp_path / "run/checkpoints"
+    whole = make_checkpoint(checkpoints, 5)
+    folder = PretrainFolder(tiny_pretrain(resume_from_checkpoint=True))
+
+    def leave() -> None:
+        for name in (".saving/checkpoint-6", ".leaving-checkpoint-4"):
+            (checkpoints / name).mkdir(parents=True)
+
+    leave()
+    folder.start_with({}, whole)
+    assert not list(checkpoints.glob(".*"))
+    leave()
+    with folder.finish():
+        pass
+    assert {path.name for path in checkpoints.iterdir()} == {"checkpoint-5", "identity.json", "recipe.json"}
+
+
 class FullDisk(TrainerCallback):
     """Files above 20,000 bytes cannot be written during one step and the saving after it."""
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _STAGING = ".saving"
+_LEAVING = ".leaving-"
 _PROGRESS = "progress.json"
 # What a checkpoint cannot do without, and how its files' names begin (FSDP has its own for both).
 _PARTS = {"trainer_state.json": "trainer_state.json", "model": ("model", "pytorch_model"), "optimizer": "optimizer"}
@@ -80,10 +81,16 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
 
 def remove_checkpoint(path: Path) -> None:
     """Take the name away first, so that half of it never passes for a checkpoint."""
-    leaving = path.with_name(f".leaving-{path.name}")
+    leaving = path.with_name(_LEAVING + path.name)
     shutil.rmtree(leaving, ignore_errors=True)
     path.rename(leaving)
     shutil.rmtree(leaving, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run was writing or removing in `folder`; for whoever has the lock of it."""
+    for path in [folder / _STAGING, *folder.glob(f"{_LEAVING}*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

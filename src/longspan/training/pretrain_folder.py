@@ -4,15 +4,23 @@ Beside what every run keeps (longspan.training.run_folder), `checkpoints/` holds
 losses, and `initial.json`, the evaluation before the first step.
 """
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from longspan.errors import InputError
 from longspan.files import replace_file
 from longspan.records import LanguageModelScore
-from longspan.training.checkpoints import checkpoints_in, fault_of, newest_whole_checkpoint, remove_checkpoint
+from longspan.training.checkpoints import (
+    checkpoints_in,
+    fault_of,
+    newest_whole_checkpoint,
+    remove_checkpoint,
+    remove_leftovers,
+)
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.run_folder import FREE_ON_RESUME, RunFolder
 
@@ -106,6 +114,7 @@ class PretrainFolder(RunFolder):
     def start_with(self, identity: dict[str, Any], resume_from: Path | None) -> None:
         """Make the folders for a run that starts, or goes on after the step of `resume_from`."""
         self.start(resume_from)
+        remove_leftovers(self.checkpoints)
         if resume_from is not None:
             found = checkpoints_in(self.checkpoints)
             resolved = [path.resolve() for path in found]  # the user may have named it by another path
@@ -117,6 +126,13 @@ class PretrainFolder(RunFolder):
                 remove_checkpoint(path)
         with replace_file(self._identity) as temporary:
             temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
+
+    @contextlib.contextmanager
+    def finish(self) -> Iterator[Path]:
+        """As in `RunFolder`, without what was left of checkpoints."""
+        remove_leftovers(self.checkpoints)
+        with super().finish() as folder:
+            yield folder
 
     def keep_initial(self, scores: list[LanguageModelScore]) -> None:
         """Write down the evaluation before the first step: a run that goes on cannot repeat it."""
