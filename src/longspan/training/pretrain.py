@@ -18,7 +18,7 @@ from longspan.tasks.masked_lm import MaskedLmScorer
 from longspan.training.lock import locked
 from longspan.training.pretrain_card import write_card
 from longspan.training.pretrain_folder import PretrainFolder
-from longspan.training.pretrain_model import KeepOldRows
+from longspan.training.pretrain_model import KeepOldRows, has_global_tokens
 from longspan.training.pretrain_preparation import (
     Ready,
     in_first_process,
@@ -198,8 +198,8 @@ def _whole_model(trainer: PretrainTrainer) -> LongformerForMaskedLM:
 
 
 def _save(model: LongformerForMaskedLM, ready: Ready, record: TrainingRecord) -> None:
-    # They were not trained: MLM has no global tokens.
-    copy_global_projections(model)
+    if not has_global_tokens(model):  # then they were not trained
+        copy_global_projections(model)
     proof = ready.built.proof
     with ready.folder.finish() as finished:
         model.save_pretrained(finished)
