@@ -108,8 +108,10 @@ def test_another_seed_batch_or_mask_is_refused_with_the_differences(tiny_pretrai
             max_steps=2, per_device_train_batch_size=2, gradient_accumulation_steps=1, resume_from_checkpoint=True
         )
     )
-    forced = tiny_pretrain(max_steps=3, resume_from_checkpoint=True, force_resume=True)
-    assert 3 in losses(pretrain(forced))
+    forced = tiny_pretrain(max_steps=6, logging_steps=2, save_steps=4, resume_from_checkpoint=True, force_resume=True)
+    assert [step for step in losses(pretrain(forced)) if step > 2] == [4, 6]
+    assert {path.name for path in (tmp_path / "run/checkpoints").glob("checkpoint-*")} >= {"checkpoint-4", "checkpoint-6"}
+    assert not (tmp_path / "run/checkpoints/checkpoint-5").exists()
 
 
 def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path, monkeypatch):

@@ -226,12 +226,16 @@ class DurableTrainer(Trainer):
 
 
 class _Restore(TrainerCallback):
-    """Restores a trainer's progress between its own preparation and the first step."""
+    """Restores a trainer's progress between its own preparation and the first step.
+
+    A checkpoint's state brings back how often it logged, evaluated and saved; the arguments of this run decide.
+    """
 
     def __init__(self, trainer: DurableTrainer, checkpoint: Path) -> None:
         self._trainer, self._path = trainer, checkpoint / _PROGRESS
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)
         if self._path.is_file():
             self._trainer.restore_progress(json.loads(self._path.read_text(encoding="utf-8")))
 
