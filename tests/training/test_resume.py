@@ -114,6 +114,21 @@ def test_another_seed_batch_or_mask_is_refused_with_the_differences(tiny_pretrai
     assert not (tmp_path / "run/checkpoints/checkpoint-5").exists()
 
 
+def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(tiny_pretrain, tiny_text):
+    fields = {"eval_data": [str(tiny_text)], "max_steps": 2, "save_steps": 1}
+
+    def found(**more):
+        return {
+            (score.when, score.n_tokens): score for score in pretrain(tiny_pretrain(**fields, **more)).language_model
+        }
+
+    first = found(eval_lengths=[32, 96])
+    again = found(eval_lengths=[48, 96], resume_from_checkpoint=True)
+    assert set(again) == {(when, length) for when in ("initial", "final") for length in (48, 96)}
+    # The model before the first step is the same one, whenever it is measured.
+    assert again["initial", 96].loss == pytest.approx(first["initial", 96].loss, abs=1e-5)
+
+
 def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path, monkeypatch):
     monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
     (tmp_path / "link").symlink_to(tmp_path / "run")

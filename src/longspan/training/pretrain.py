@@ -1,10 +1,12 @@
 """recipe -> checkpoint: extend, evaluate, train on masked text, evaluate, write a model card."""
 
 import contextlib
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import TrainerCallback, TrainingArguments
@@ -68,11 +70,12 @@ def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord
     recipe, folder, arguments, built = ready.recipe, ready.folder, ready.arguments, ready.built
     in_first_process(arguments, lambda: folder.start_with(ready.identity, ready.resume_from))
     trainer = _make_trainer(ready, callbacks)
-    initial = in_first_process(arguments, folder.initial) if ready.resume_from else None
+    asked = _fingerprint(ready)
+    initial = in_first_process(arguments, lambda: folder.initial(asked)) if ready.resume_from else None
     if initial is None:
         initial = _scores(ready, _score(ready, _on_device(built.model, arguments), ready.lengths), "initial")
         # Where the run goes on, the model is not loaded from its checkpoint yet: what was measured is the start.
-        in_first_process(arguments, lambda: folder.keep_initial(initial))
+        in_first_process(arguments, lambda: folder.keep_initial(initial, asked))
     if recipe.trained == "positions":
         trainer.add_callback(
             KeepOldRows(built.model.longformer.embeddings.position_embeddings.weight, built.n_old_rows)
@@ -146,6 +149,17 @@ def _score(ready: Ready, model: Any, lengths: list[int]) -> dict[tuple[int, int]
             for key, value in share.items():
                 sums[key].merge(value)
     return sums
+
+
+def _fingerprint(ready: Ready) -> str:
+    """Equal for evaluations of the same tokens at the same lengths."""
+    told = hashlib.sha256(repr(ready.lengths).encode())
+    for text in ready.texts:
+        told.update(repr((text.name, text.language, text.before, text.after)).encode())
+        for block in text.blocks:
+            for column in block:
+                told.update(np.ascontiguousarray(column).tobytes())
+    return told.hexdigest()
 
 
 def _scores(ready: Ready, sums: dict[tuple[int, int], LossSums], when: Any) -> list[LanguageModelScore]:

@@ -134,16 +134,20 @@ class PretrainFolder(RunFolder):
         with super().finish() as folder:
             yield folder
 
-    def keep_initial(self, scores: list[LanguageModelScore]) -> None:
-        """Write down the evaluation before the first step: a run that goes on cannot repeat it."""
+    def keep_initial(self, scores: list[LanguageModelScore], asked: str) -> None:
+        """Write down the evaluation before the first step, and the fingerprint of what it asked for."""
+        kept = {"asked": asked, "scores": [score.model_dump() for score in scores]}
         with replace_file(self._initial) as temporary:
-            temporary.write_text(json.dumps([score.model_dump() for score in scores]) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
-    def initial(self) -> list[LanguageModelScore] | None:
-        """The evaluation before the first step; None where there was none."""
+    def initial(self, asked: str) -> list[LanguageModelScore] | None:
+        """The evaluation before the first step; None where there was none, or one that asked for something else."""
         if not self._initial.is_file():
             return None
-        return [LanguageModelScore(**score) for score in json.loads(self._initial.read_text(encoding="utf-8"))]
+        kept = json.loads(self._initial.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict) or kept["asked"] != asked:
+            return None
+        return [LanguageModelScore(**score) for score in kept["scores"]]
 
 
 def deciding_fields(recipe: PretrainRecipe) -> dict[str, Any]:
