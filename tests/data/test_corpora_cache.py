@@ -178,9 +178,6 @@ def test_an_interrupted_run_goes_on_with_its_finished_shards(tmp_path, words, te
 
 def test_a_kill_at_the_very_end_leaves_a_finished_cache(tmp_path, words, text_file, monkeypatch, written):
     """Between the last file and the folder's name: the shards are used; after it: the plan that is left is removed."""
-    from longspan.data.corpora import cache
-
-    source = text_file(60)
     move = cache._move
 
     def killed_before(building, folder):
@@ -193,11 +190,10 @@ def test_a_kill_at_the_very_end_leaves_a_finished_cache(tmp_path, words, text_fi
     for kill in (killed_before, killed_after):
         monkeypatch.setattr(cache, "_move", kill)
         with pytest.raises(KeyboardInterrupt):
-            load(tmp_path, source, words)
-        written.clear()
+            load(tmp_path, words, str(text_file))
     monkeypatch.setattr(cache, "_move", move)
-    load(tmp_path, source, words)
-    assert not written
+    load(tmp_path, words, str(text_file))
+    assert written == ["data-00000.arrow"]
     assert not (tmp_path / "cache" / caches(tmp_path)[0] / "plan.json").exists()
 
 

@@ -110,11 +110,11 @@ def test_another_seed_batch_or_mask_is_refused_with_the_differences(tiny_pretrai
     )
     forced = tiny_pretrain(max_steps=6, logging_steps=2, save_steps=4, resume_from_checkpoint=True, force_resume=True)
     assert [step for step in losses(pretrain(forced)) if step > 2] == [4, 6]
-    assert {path.name for path in (tmp_path / "run/checkpoints").glob("checkpoint-*")} >= {"checkpoint-4", "checkpoint-6"}
-    assert not (tmp_path / "run/checkpoints/checkpoint-5").exists()
+    saved = {path.name for path in (tmp_path / "run/checkpoints").glob("checkpoint-*")}
+    assert {"checkpoint-4", "checkpoint-6"} <= saved and "checkpoint-5" not in saved
 
 
-def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(tiny_pretrain, tiny_text):
+def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(tiny_pretrain, tiny_text, tmp_path):
     fields = {"eval_data": [str(tiny_text)], "max_steps": 2, "save_steps": 1}
 
     def found(**more):
@@ -122,11 +122,13 @@ def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(
             (score.when, score.n_tokens): score for score in pretrain(tiny_pretrain(**fields, **more)).language_model
         }
 
-    first = found(eval_lengths=[32, 96])
+    found(eval_lengths=[32, 96])
     again = found(eval_lengths=[48, 96], resume_from_checkpoint=True)
     assert set(again) == {(when, length) for when in ("initial", "final") for length in (48, 96)}
     # The model before the first step is the same one, whenever it is measured.
-    assert again["initial", 96].loss == pytest.approx(first["initial", 96].loss, abs=1e-5)
+    anew = found(eval_lengths=[48, 96], output_dir=str(tmp_path / "anew"))
+    for key in again:
+        assert again[key].loss == pytest.approx(anew[key].loss, abs=1e-5)
 
 
 def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path, monkeypatch):
@@ -203,7 +205,7 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(tiny_pretrain, tmp_pa
 def test_checkpoints_that_are_all_damaged_stay_where_they_are(tiny_pretrain, tmp_path):
     path = make_checkpoint(tmp_path / "run/checkpoints", 5)
     (path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="checkpoint-5: model.safetensors has 0 bytes of 7"):
+    with pytest.raises(InputError, match=r"checkpoint-5: model.safetensors has 0 bytes of 7"):
         PretrainFolder(tiny_pretrain(resume_from_checkpoint=True)).check()
     assert path.is_dir()
     assert PretrainFolder(tiny_pretrain(resume_from_checkpoint=True, force_resume=True)).check() is None

@@ -107,7 +107,9 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
             raise InputError(f"{recipe.name}: pre-training keeps the last model; remove {name}")
     for name, why in _BREAK_RESUME.items():
         if recipe.training.get(name):
-            raise InputError(f"{recipe.name}: a pre-training run must go on as if it had not stopped, and {why}; remove {name}")
+            raise InputError(
+                f"{recipe.name}: a pre-training run must go on as if it had not stopped, and {why}; remove {name}"
+            )
     for name in ("eval_strategy", "save_strategy", "logging_strategy"):
         if recipe.training.get(name) in ("epoch", "best"):
             raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")

@@ -80,8 +80,8 @@ class RunFolder:
         is_anew = overwrite or getattr(self.recipe, "force_resume", False)
         if resume and found is None and not is_anew and (faults := self._faults()):
             raise InputError(
-                f"no checkpoint in {self.checkpoints} can be used: {'; '.join(faults)}. Starting from the beginning would "
-                "remove them: mend or move them, choose another output_dir, or start anew with --overwrite_output_dir"
+                f"no checkpoint in {self.checkpoints} can be used: {'; '.join(faults)}. To start from the beginning "
+                "would remove them: mend or move them, choose another output_dir, or insist with --overwrite_output_dir"
             )
         return found
 
