@@ -176,6 +176,27 @@ def test_an_interrupted_run_goes_on_with_its_finished_shards(tmp_path, words, te
     assert not [path for path in corpus.sources[0].store.folder.iterdir() if path.name.startswith(".")]
 
 
+def test_a_kill_at_the_very_end_leaves_a_finished_cache(tmp_path, words, text_file, monkeypatch, written):
+    """Between the last file and the folder's name: the shards are used; after it: the plan that is left is removed."""
+    move = cache._move
+
+    def killed_before(building, folder):
+        raise KeyboardInterrupt
+
+    def killed_after(building, folder):
+        move(building, folder)
+        raise KeyboardInterrupt
+
+    for kill in (killed_before, killed_after):
+        monkeypatch.setattr(cache, "_move", kill)
+        with pytest.raises(KeyboardInterrupt):
+            load(tmp_path, words, str(text_file))
+    monkeypatch.setattr(cache, "_move", move)
+    load(tmp_path, words, str(text_file))
+    assert written == ["data-00000.arrow"]
+    assert not (tmp_path / "cache" / caches(tmp_path)[0] / "plan.json").exists()
+
+
 def test_what_was_begun_with_another_text_is_not_used(tmp_path, words, text_file, monkeypatch, caplog):
     monkeypatch.setattr(cache, "SHARD_CHARACTERS", 100)
     monkeypatch.setattr(cache, "_finish", lambda *_: 1 / 0)

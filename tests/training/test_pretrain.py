@@ -59,6 +59,18 @@ def test_positions_only_without_new_positions_is_refused(tiny_pretrain):
         pretrain(tiny_pretrain(trained="positions", max_tokens=64))
 
 
+@pytest.mark.parametrize("name", ["save_only_model", "ignore_data_skip", "auto_find_batch_size"])
+def test_what_would_break_an_exact_resume_is_refused(tiny_pretrain, name):
+    with pytest.raises(InputError, match=rf"as if it had not stopped.*remove {name}"):
+        pretrain(tiny_pretrain(**{name: True}))
+
+
+def test_positions_only_under_accelerates_fsdp_is_refused(tiny_pretrain, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="needs whole parameters"):
+        pretrain(tiny_pretrain(trained="positions"))
+
+
 def test_an_encoder_without_a_head_gets_one_tied_to_its_words(tiny_pretrain, tiny_qa_folder, tmp_path):
     record = pretrain(tiny_pretrain(model=str(tiny_qa_folder("xlm-roberta encoder")), max_steps=2, hidden_dropout=0.2))
     assert len(losses(record)) == 2

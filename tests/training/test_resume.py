@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tiny_pretrain, tm
     optimizer.write_bytes(content)
     record = pretrain(tiny_pretrain(**WITHOUT_OPTIONS, resume_from_checkpoint=True))
     assert losses(record) == pytest.approx(expected, abs=1e-6)
+    (train_loss,) = [log.values["train_loss"] for log in record.steps if "train_loss" in log.values]
+    assert train_loss == pytest.approx(sum(expected.values()) / len(expected), abs=1e-5)
     assert any("checkpoint-6 cannot be used: optimizer.pt has changed" in message for message in caplog.messages)
     assert newest_whole_checkpoint(checkpoints).name == "checkpoint-8"
 
@@ -105,24 +108,63 @@ def test_another_seed_batch_or_mask_is_refused_with_the_differences(tiny_pretrai
             max_steps=2, per_device_train_batch_size=2, gradient_accumulation_steps=1, resume_from_checkpoint=True
         )
     )
-    forced = tiny_pretrain(max_steps=3, resume_from_checkpoint=True, force_resume=True)
-    assert 3 in losses(pretrain(forced))
+    forced = tiny_pretrain(max_steps=6, logging_steps=2, save_steps=4, resume_from_checkpoint=True, force_resume=True)
+    assert [step for step in losses(pretrain(forced)) if step > 2] == [4, 6]
+    saved = {path.name for path in (tmp_path / "run/checkpoints").glob("checkpoint-*")}
+    assert {"checkpoint-4", "checkpoint-6"} <= saved and "checkpoint-5" not in saved
 
 
-def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path):
+def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(tiny_pretrain, tiny_text, tmp_path):
+    fields = {"eval_data": [str(tiny_text)], "max_steps": 2, "save_steps": 1}
+
+    def found(**more):
+        return {
+            (score.when, score.n_tokens): score for score in pretrain(tiny_pretrain(**fields, **more)).language_model
+        }
+
+    found(eval_lengths=[32, 96])
+    again = found(eval_lengths=[48, 96], resume_from_checkpoint=True)
+    assert set(again) == {(when, length) for when in ("initial", "final") for length in (48, 96)}
+    # The model before the first step is the same one, whenever it is measured.
+    anew = found(eval_lengths=[48, 96], output_dir=str(tmp_path / "anew"))
+    for key in again:
+        assert again[key].loss == pytest.approx(anew[key].loss, abs=1e-5)
+
+
+def test_two_runs_in_one_folder_are_refused(tiny_pretrain, tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="in use"), locked(tmp_path / "link"):
+        pass
     with locked(tmp_path / "run"), pytest.raises(InputError, match=rf"in use by another run \(process {os.getpid()}\)"):
         pretrain(tiny_pretrain())
     with locked(tmp_path / "run"):
         pass  # given back
 
 
+def test_a_lock_that_is_given_back_soon_is_waited_for(tmp_path):
+    held = locked(tmp_path / "run")
+    held.__enter__()
+    timer = threading.Timer(0.1, held.__exit__, (None, None, None))
+    timer.start()
+    with locked(tmp_path / "run"):
+        timer.join()
+
+
 def make_checkpoint(folder: Path, step: int) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "model.safetensors").write_bytes(b"weights")
+    (path / "optimizer.pt").write_bytes(b"moments")
     (path / "trainer_state.json").write_text("{}")
     write_manifest(path)
     return path
+
+
+def in_manifest(path: Path, old: str, new: str) -> None:
+    manifest = path / MANIFEST
+    assert old in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(old, new))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +176,13 @@ def make_checkpoint(folder: Path, step: int) -> Path:
         (lambda path: (path / MANIFEST).unlink(), "manifest.json is missing"),
         (lambda path: (path / MANIFEST).write_text('{"fil'), "manifest.json is damaged"),
         (lambda path: (path / MANIFEST).write_text("[]"), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"files": []}'), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"files": {}}'), "it lists no trainer_state.json"),
+        (lambda path: in_manifest(path, '"bytes"', '"bxtes"'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"sha256"', '"sha356"'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"bytes": 7', '"bytes": null'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"optimizer.pt"', '"oqtimizer.pt"'), "it lists no optimizer"),
+        (lambda path: in_manifest(path, '"model.safe', '"modem.safe'), "it lists no model"),
     ],
 )
 def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path, harm, fault, caplog):
@@ -151,6 +200,54 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(tiny_pretrain, tmp_pa
     (path / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="has 0 bytes of 7"):
         PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(path))).check()
+
+
+def test_checkpoints_that_are_all_damaged_stay_where_they_are(tiny_pretrain, tmp_path):
+    path = make_checkpoint(tmp_path / "run/checkpoints", 5)
+    (path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"checkpoint-5: model.safetensors has 0 bytes of 7"):
+        PretrainFolder(tiny_pretrain(resume_from_checkpoint=True)).check()
+    assert path.is_dir()
+    assert PretrainFolder(tiny_pretrain(resume_from_checkpoint=True, force_resume=True)).check() is None
+
+
+def test_going_on_from_another_folder_asks_that_folder_what_it_was_started_with(tiny_pretrain, tmp_path, caplog):
+    path = make_checkpoint(tmp_path / "other/checkpoints", 5)
+    folder = PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(path)))
+    with pytest.raises(InputError, match=r"identity.json cannot be read.*--force_resume"):
+        folder.require_same({"seed": 1}, path)
+    (path.parent / "identity.json").write_text('{"seed": 2}')
+    with pytest.raises(InputError, match="seed was 2, is 1"):
+        folder.require_same({"seed": 1}, path)
+    (path.parent / "identity.json").unlink()
+    PretrainFolder(tiny_pretrain(force_resume=True)).require_same({"seed": 1}, path)
+    assert "not known" in caplog.text
+
+
+def test_later_checkpoints_are_removed_however_the_first_one_is_spelt(tiny_pretrain, tmp_path):
+    first, later = (make_checkpoint(tmp_path / "run/checkpoints", step) for step in (5, 10))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    spelt = tmp_path / "link/checkpoints/checkpoint-5"
+    PretrainFolder(tiny_pretrain(resume_from_checkpoint=str(spelt))).start_with({}, spelt)
+    assert first.is_dir() and not later.exists()
+
+
+def test_what_a_killed_run_was_writing_or_removing_is_cleared(tiny_pretrain, tmp_path):
+    checkpoints = tmp_path / "run/checkpoints"
+    whole = make_checkpoint(checkpoints, 5)
+    folder = PretrainFolder(tiny_pretrain(resume_from_checkpoint=True))
+
+    def leave() -> None:
+        for name in (".saving/checkpoint-6", ".leaving-checkpoint-4"):
+            (checkpoints / name).mkdir(parents=True)
+
+    leave()
+    folder.start_with({}, whole)
+    assert not list(checkpoints.glob(".*"))
+    leave()
+    with folder.finish():
+        pass
+    assert {path.name for path in checkpoints.iterdir()} == {"checkpoint-5", "identity.json", "recipe.json"}
 
 
 class FullDisk(TrainerCallback):

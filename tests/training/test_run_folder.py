@@ -53,3 +53,11 @@ def test_a_full_disk_is_said(tmp_path, error):
 def test_other_errors_stay_themselves(tmp_path):
     with pytest.raises(FileNotFoundError), explain_full_disk(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "no")
+
+
+def test_checkpoints_that_are_all_faulty_are_not_removed_in_silence(tiny_recipe, tmp_path):
+    path = make_checkpoint(tmp_path / "run/checkpoints", 5, "{")
+    with pytest.raises(InputError, match=r"checkpoint-5: it is not complete.*--overwrite_output_dir"):
+        RunFolder(tiny_recipe(resume_from_checkpoint=True)).check()
+    assert path.is_dir()
+    assert RunFolder(tiny_recipe(resume_from_checkpoint=True, overwrite_output_dir=True)).check() is None

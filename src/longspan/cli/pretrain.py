@@ -3,7 +3,7 @@
 Example:
   longspan pretrain pretrain-laptop --train_data novels/ --output_dir runs/long
   longspan pretrain xlmr-long-thesis --train_data wiki.train.raw --eval_data wiki.valid.raw
-  torchrun --nproc_per_node 8 -m longspan pretrain xlmr-long-paper --train_data corpus/ --eval_data held-out/
+  torchrun --nproc_per_node 8 -m longspan pretrain longformer-paper --train_data corpus/ --eval_data held-out/
 
 Fields are those of docs/pretraining.md and of transformers' TrainingArguments. The same command given again after a
 crash goes on where the run was (resume_from_checkpoint: true, which the shipped recipes say). `longspan check RECIPE`

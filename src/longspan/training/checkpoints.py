@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _STAGING = ".saving"
+_LEAVING = ".leaving-"
 _PROGRESS = "progress.json"
+# What a checkpoint cannot do without, and how its files' names begin (FSDP has its own for both).
+_PARTS = {"trainer_state.json": "trainer_state.json", "model": ("model", "pytorch_model"), "optimizer": "optimizer"}
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -44,20 +47,24 @@ def write_manifest(folder: Path) -> None:
 def fault_of(folder: Path) -> str | None:
     """What is wrong with the checkpoint in `folder`, naming the file; None for a whole one."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = {name: (int(expected["bytes"]), str(expected["sha256"])) for name, expected in listed.items()}
     except FileNotFoundError:
         return f"{MANIFEST} is missing: it was not written to the end, or not by longspan"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
-    for name, expected in files.items():
+    for part, prefixes in _PARTS.items():
+        if not any(name.startswith(prefixes) for name in files):
+            return f"{MANIFEST} is damaged: it lists no {part}"
+    for name, (n_bytes, sha256) in files.items():
         path = folder / name
         try:
             size = path.stat().st_size
-        except OSError:
+        except (OSError, ValueError):
             return f"{name} is missing"
-        if size != expected["bytes"]:
-            return f"{name} has {size:,} bytes of {expected['bytes']:,}"
-        if _sha256(path) != expected["sha256"]:
+        if size != n_bytes:
+            return f"{name} has {size:,} bytes of {n_bytes:,}"
+        if _sha256(path) != sha256:
             return f"{name} has changed since it was written (its checksum is another)"
     return None
 
@@ -74,10 +81,16 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
 
 def remove_checkpoint(path: Path) -> None:
     """Take the name away first, so that half of it never passes for a checkpoint."""
-    leaving = path.with_name(f".leaving-{path.name}")
+    leaving = path.with_name(_LEAVING + path.name)
     shutil.rmtree(leaving, ignore_errors=True)
     path.rename(leaving)
     shutil.rmtree(leaving, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run was writing or removing in `folder`; for whoever has the lock of it."""
+    for path in [folder / _STAGING, *folder.glob(f"{_LEAVING}*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -105,6 +118,13 @@ class DurableTrainer(Trainer):
         self.last_checkpoint = checkpoint
         self.add_callback(_Restore(self, checkpoint))
         self.train(resume_from_checkpoint=str(checkpoint))
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As in transformers, with the mean loss of all steps, those before a resume too, at the end."""
+        if "train_loss" in logs:
+            # Newer versions divide the sum over all steps by the steps since the resume.
+            logs["train_loss"] = self._total_loss_scalar / max(1, self.state.global_step)
+        super().log(logs, *args, **kwargs)
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
@@ -177,7 +197,8 @@ class DurableTrainer(Trainer):
         limit = self.args.save_total_limit
         if limit:
             for path in checkpoints_in(root)[:-limit]:
-                remove_checkpoint(path)
+                if path != self.last_checkpoint:  # steps beyond it may be of another run
+                    remove_checkpoint(path)
 
     def _any(self, here: bool) -> bool:
         """Whether it is so in any process."""
@@ -205,12 +226,16 @@ class DurableTrainer(Trainer):
 
 
 class _Restore(TrainerCallback):
-    """Restores a trainer's progress between its own preparation and the first step."""
+    """Restores a trainer's progress between its own preparation and the first step.
+
+    A checkpoint's state brings back how often it logged, evaluated and saved; the arguments of this run decide.
+    """
 
     def __init__(self, trainer: DurableTrainer, checkpoint: Path) -> None:
         self._trainer, self._path = trainer, checkpoint / _PROGRESS
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)
         if self._path.is_file():
             self._trainer.restore_progress(json.loads(self._path.read_text(encoding="utf-8")))
 

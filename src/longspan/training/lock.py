@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from longspan.errors import InputError
+
+# Data workers of a run that was killed inherited its lock, and live on until they notice, some 5 seconds.
+_WAIT_SECONDS = 15.0
 
 
 @contextlib.contextmanager
@@ -18,11 +22,11 @@ def locked(folder: Path) -> Iterator[None]:
         InputError: another process holds it, or the file cannot be made.
     """
     try:
-        import fcntl
+        import fcntl  # noqa: F401
     except ImportError:  # a system without flock
         yield
         return
-    folder = folder.absolute()
+    folder = folder.resolve()
     path = folder.with_name(f".{folder.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,16 +34,28 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another output_dir") from error
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        until = time.monotonic() + _WAIT_SECONDS
+        while not (is_held := _take(file)) and time.monotonic() < until:
+            time.sleep(min(0.5, _WAIT_SECONDS))
+        if not is_held:
             holder = os.pread(file, 100, 0).decode(errors="replace").strip()
             raise InputError(
                 f"{folder} is in use by another run{f' (process {holder})' if holder else ''}; wait for it, or choose "
                 "another output_dir"
-            ) from None
+            )
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(file)
+
+
+def _take(file: int) -> bool:
+    """Whether the lock is ours now."""
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

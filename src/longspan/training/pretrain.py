@@ -1,10 +1,12 @@
 """recipe -> checkpoint: extend, evaluate, train on masked text, evaluate, write a model card."""
 
 import contextlib
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import TrainerCallback, TrainingArguments
@@ -18,7 +20,7 @@ from longspan.tasks.masked_lm import MaskedLmScorer
 from longspan.training.lock import locked
 from longspan.training.pretrain_card import write_card
 from longspan.training.pretrain_folder import PretrainFolder
-from longspan.training.pretrain_model import KeepOldRows
+from longspan.training.pretrain_model import KeepOldRows, has_global_tokens
 from longspan.training.pretrain_preparation import (
     Ready,
     in_first_process,
@@ -68,11 +70,12 @@ def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord
     recipe, folder, arguments, built = ready.recipe, ready.folder, ready.arguments, ready.built
     in_first_process(arguments, lambda: folder.start_with(ready.identity, ready.resume_from))
     trainer = _make_trainer(ready, callbacks)
-    initial = in_first_process(arguments, folder.initial) if ready.resume_from else None
+    asked = _fingerprint(ready)
+    initial = in_first_process(arguments, lambda: folder.initial(asked)) if ready.resume_from else None
     if initial is None:
         initial = _scores(ready, _score(ready, _on_device(built.model, arguments), ready.lengths), "initial")
         # Where the run goes on, the model is not loaded from its checkpoint yet: what was measured is the start.
-        in_first_process(arguments, lambda: folder.keep_initial(initial))
+        in_first_process(arguments, lambda: folder.keep_initial(initial, asked))
     if recipe.trained == "positions":
         trainer.add_callback(
             KeepOldRows(built.model.longformer.embeddings.position_embeddings.weight, built.n_old_rows)
@@ -148,6 +151,17 @@ def _score(ready: Ready, model: Any, lengths: list[int]) -> dict[tuple[int, int]
     return sums
 
 
+def _fingerprint(ready: Ready) -> str:
+    """Equal for evaluations of the same tokens at the same lengths."""
+    told = hashlib.sha256(repr(ready.lengths).encode())
+    for text in ready.texts:
+        told.update(repr((text.name, text.language, text.before, text.after)).encode())
+        for block in text.blocks:
+            for column in block:
+                told.update(np.ascontiguousarray(column).tobytes())
+    return told.hexdigest()
+
+
 def _scores(ready: Ready, sums: dict[tuple[int, int], LossSums], when: Any) -> list[LanguageModelScore]:
     """One row for each source and length, and for all sources together."""
     rows = []
@@ -198,8 +212,8 @@ def _whole_model(trainer: PretrainTrainer) -> LongformerForMaskedLM:
 
 
 def _save(model: LongformerForMaskedLM, ready: Ready, record: TrainingRecord) -> None:
-    # They were not trained: MLM has no global tokens.
-    copy_global_projections(model)
+    if not has_global_tokens(model):  # then they were not trained
+        copy_global_projections(model)
     proof = ready.built.proof
     with ready.folder.finish() as finished:
         model.save_pretrained(finished)

@@ -65,13 +65,16 @@ def make_blocks(recipe: PretrainRecipe, corpus: Corpus, max_length: int) -> Bloc
     Raises:
         InputError: the corpus is shorter than one block.
     """
-    if corpus.n_tokens < max_length and recipe.layout == "continuous":
+    n_framing = len(corpus.frame.before) + len(corpus.frame.after)
+    n_framed = corpus.n_documents if recipe.layout == "documents" else 1
+    if corpus.n_tokens + n_framed * n_framing < max_length:
         raise InputError(
             f"the training text has {corpus.n_tokens:,} tokens, less than one block of {max_length:,}; pass more text, "
             "or a smaller max_length"
         )
+    data_seed = recipe.training.get("data_seed")
     return BlockDataset(
-        corpus, max_tokens=max_length, layout=recipe.layout, seed=recipe.training.get("data_seed") or recipe.seed,
+        corpus, max_tokens=max_length, layout=recipe.layout, seed=recipe.seed if data_seed is None else data_seed,
         last_block="keep",
     )  # fmt: skip
 

@@ -4,15 +4,23 @@ Beside what every run keeps (longspan.training.run_folder), `checkpoints/` holds
 losses, and `initial.json`, the evaluation before the first step.
 """
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from longspan.errors import InputError
 from longspan.files import replace_file
 from longspan.records import LanguageModelScore
-from longspan.training.checkpoints import checkpoints_in, fault_of, newest_whole_checkpoint, remove_checkpoint
+from longspan.training.checkpoints import (
+    checkpoints_in,
+    fault_of,
+    newest_whole_checkpoint,
+    remove_checkpoint,
+    remove_leftovers,
+)
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.run_folder import FREE_ON_RESUME, RunFolder
 
@@ -67,15 +75,30 @@ class PretrainFolder(RunFolder):
             return Path(resume)
         return newest_whole_checkpoint(self.checkpoints) if resume else None
 
+    def fault_of(self, checkpoint: Path) -> str | None:
+        """As in `RunFolder`, by the manifest."""
+        return fault_of(checkpoint)
+
     def require_same(self, identity: dict[str, Any], resume_from: Path | None) -> None:
         """Refuse to go on with something else than the run was started with.
 
         Raises:
-            InputError: `identity` differs from the one in the folder (the message lists how) and that is not forced.
+            InputError: `identity` differs from the one beside the checkpoint (the message lists how), or there is none,
+                and that is not forced.
         """
-        if resume_from is None or not self._identity.is_file():
+        if resume_from is None:
             return
-        before = json.loads(self._identity.read_text(encoding="utf-8"))
+        path = resume_from.parent / self._identity.name  # of the run that the checkpoint is of, which may be another
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            if not self._may_differ:
+                raise InputError(
+                    f"{path} cannot be read, so that nobody knows what {resume_from} was trained with; bring it along "
+                    "with the checkpoint, or insist with --force_resume"
+                ) from error
+            logger.warning("%s cannot be read: whether the run was started otherwise is not known", path)
+            return
         now = json.loads(json.dumps(identity))
         names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
         if not names:
@@ -91,9 +114,12 @@ class PretrainFolder(RunFolder):
     def start_with(self, identity: dict[str, Any], resume_from: Path | None) -> None:
         """Make the folders for a run that starts, or goes on after the step of `resume_from`."""
         self.start(resume_from)
+        remove_leftovers(self.checkpoints)
         if resume_from is not None:
             found = checkpoints_in(self.checkpoints)
-            later = found[found.index(resume_from) + 1 :] if resume_from in found else []
+            resolved = [path.resolve() for path in found]  # the user may have named it by another path
+            here = resume_from.resolve()
+            later = found[resolved.index(here) + 1 :] if here in resolved else []
             for path in later:
                 # They are damaged, or the user goes back: either way those steps are taken again.
                 logger.warning("%s is removed: training goes on from %s", path, resume_from)
@@ -101,16 +127,27 @@ class PretrainFolder(RunFolder):
         with replace_file(self._identity) as temporary:
             temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
 
-    def keep_initial(self, scores: list[LanguageModelScore]) -> None:
-        """Write down the evaluation before the first step: a run that goes on cannot repeat it."""
-        with replace_file(self._initial) as temporary:
-            temporary.write_text(json.dumps([score.model_dump() for score in scores]) + "\n", encoding="utf-8")
+    @contextlib.contextmanager
+    def finish(self) -> Iterator[Path]:
+        """As in `RunFolder`, without what was left of checkpoints."""
+        remove_leftovers(self.checkpoints)
+        with super().finish() as folder:
+            yield folder
 
-    def initial(self) -> list[LanguageModelScore] | None:
-        """The evaluation before the first step; None where there was none."""
+    def keep_initial(self, scores: list[LanguageModelScore], asked: str) -> None:
+        """Write down the evaluation before the first step, and the fingerprint of what it asked for."""
+        kept = {"asked": asked, "scores": [score.model_dump() for score in scores]}
+        with replace_file(self._initial) as temporary:
+            temporary.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+
+    def initial(self, asked: str) -> list[LanguageModelScore] | None:
+        """The evaluation before the first step; None where there was none, or one that asked for something else."""
         if not self._initial.is_file():
             return None
-        return [LanguageModelScore(**score) for score in json.loads(self._initial.read_text(encoding="utf-8"))]
+        kept = json.loads(self._initial.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict) or kept["asked"] != asked:
+            return None
+        return [LanguageModelScore(**score) for score in kept["scores"]]
 
 
 def deciding_fields(recipe: PretrainRecipe) -> dict[str, Any]:

@@ -86,9 +86,14 @@ def build_masked_lm(recipe: PretrainRecipe) -> MaskedLm:
         _train_positions_only(model, recipe, n_old_rows)
     else:
         freeze(model, recipe.freeze)
-        if not getattr(model.config, "global_attention_size", 0):
+        if not has_global_tokens(model):
             freeze(model, ["query_global", "key_global", "value_global"])
     return MaskedLm(model, tokenizer, proof, n_old_rows)
+
+
+def has_global_tokens(model: LongformerForMaskedLM) -> bool:
+    """Whether tokens are global in a training run, so that the global projections are trained."""
+    return getattr(model.config, "global_attention_size", 0) > 0
 
 
 def as_masked_lm(source: PreTrainedModel) -> LongformerForMaskedLM:

@@ -1,5 +1,6 @@
 """Everything of a pre-training run that comes before its first step: folder, arguments, model, text."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,12 @@ from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.trainer_arguments import make_arguments, precision_of
 
 Found = TypeVar("Found")
+
+_BREAK_RESUME = {
+    "save_only_model": "checkpoints without the optimiser's moments cannot be gone on from",
+    "ignore_data_skip": "text would be read again from its beginning",
+    "auto_find_batch_size": "the rows of a step would change on the way",
+}
 
 
 class Ready(NamedTuple):
@@ -98,11 +105,17 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
     for name in ("load_best_model_at_end", "metric_for_best_model", "group_by_length"):
         if recipe.training.get(name):
             raise InputError(f"{recipe.name}: pre-training keeps the last model; remove {name}")
+    for name, why in _BREAK_RESUME.items():
+        if recipe.training.get(name):
+            raise InputError(
+                f"{recipe.name}: a pre-training run must go on as if it had not stopped, and {why}; remove {name}"
+            )
     for name in ("eval_strategy", "save_strategy", "logging_strategy"):
         if recipe.training.get(name) in ("epoch", "best"):
             raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")
-    if recipe.trained == "positions" and recipe.training.get("fsdp"):
-        raise InputError(f"{recipe.name}: trained: positions needs whole parameters; remove fsdp")
+    shards = recipe.training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
+    if recipe.trained == "positions" and shards:
+        raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
     # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
     arguments = make_arguments(
         recipe, folder, evaluates=evaluates, save_total_limit=3, ddp_find_unused_parameters=False

@@ -64,7 +64,7 @@ class RunFolder:
 
         Raises:
             InputError: the folder is not empty and neither resuming nor overwriting is allowed, it is not writable,
-                or the checkpoint to resume from is not one.
+                the checkpoint to resume from is not one, or none of those there can be used.
         """
         resume = self.recipe.resume_from_checkpoint
         overwrite = self.recipe.overwrite_output_dir
@@ -76,7 +76,21 @@ class RunFolder:
                 "replace it with --overwrite_output_dir"
             )
         require_writable_directory(self.root, overwrite=True)
-        return self.find_checkpoint(resume)
+        found = self.find_checkpoint(resume)
+        is_anew = overwrite or getattr(self.recipe, "force_resume", False)
+        if resume and found is None and not is_anew and (faults := self._faults()):
+            raise InputError(
+                f"no checkpoint in {self.checkpoints} can be used: {'; '.join(faults)}. To start from the beginning "
+                "would remove them: mend or move them, choose another output_dir, or insist with --overwrite_output_dir"
+            )
+        return found
+
+    def fault_of(self, checkpoint: Path) -> str | None:
+        """What is wrong with a checkpoint of this folder; None where it can be used."""
+        return None if is_complete(checkpoint) else "it is not complete"
+
+    def _faults(self) -> list[str]:
+        return [f"{path.name}: {self.fault_of(path)}" for path in sorted(self.checkpoints.glob("checkpoint-*"))]
 
     def find_checkpoint(self, resume: bool | str) -> Path | None:
         """The checkpoint that `resume_from_checkpoint` stands for; None where there is none to go on from.

@@ -86,6 +86,8 @@ def cache_source(
             names = ", ".join(str(path) for path in contents.left_out[:5])
             notes.append(f"{source.label}: {len(contents.left_out)} files of other formats are left out ({names})")
         if old is not None and old.sha256 == contents.sha256:
+            if os.access(folder, os.W_OK):
+                (folder / "plan.json").unlink(missing_ok=True)  # of a run that was killed at its very end
             if old.files != contents.files and os.access(folder, os.W_OK):
                 old = old.model_copy(update={"files": contents.files})  # touched, or sure now: not hashed next time
                 _write_json(folder / "manifest.json", old.model_dump())
@@ -203,8 +205,9 @@ def _make(
     counts, shards = _finish(building, jobs.n_shards, cutter)
     manifest = Manifest(made_for=made_for, sha256=contents.sha256, files=contents.files, shards=shards, counts=counts)
     _write_json(building / "manifest.json", manifest.model_dump())
-    (building / "plan.json").unlink()
     _move(building, folder)
+    # Last: whoever is killed before finds the plan and the shards, and goes on.
+    (folder / "plan.json").unlink()
     return manifest
 
 
