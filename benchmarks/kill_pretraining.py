@@ -136,8 +136,8 @@ def main() -> int:
     """Kill, compare, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--longest", type=float, default=0.6, help="seconds of computing until a kill, at most")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds of computing until a kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--output", type=Path, required=True, help="where the record goes")
     arguments = parser.parse_args()
