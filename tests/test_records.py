@@ -9,8 +9,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from longspan.errors import InputError
 from longspan.records import (
+    SCHEMA_VERSION,
     BenchmarkRecord,
+    ComparisonRecord,
     EvaluationRecord,
+    GridRecord,
     ProofRecord,
     Record,
     TrainingRecord,
@@ -55,7 +58,10 @@ def records_of(kind: type[BaseModel]) -> st.SearchStrategy:
     return st.builds(kind, **{name: draw(field.annotation) for name, field in kind.model_fields.items()})
 
 
-@pytest.mark.parametrize("kind", [ProofRecord, TrainingRecord, EvaluationRecord, BenchmarkRecord])
+KINDS = [ProofRecord, TrainingRecord, EvaluationRecord, BenchmarkRecord, ComparisonRecord, GridRecord]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_record_comes_back_as_it_was(kind, tmp_path):
     @given(record=records_of(kind))
     @settings(max_examples=25, deadline=None)
@@ -136,4 +142,18 @@ def test_hash_file(tmp_path):
 
 def test_every_kind_of_record_is_read_by_its_kind():
     schema = TypeAdapter(Record).json_schema()
-    assert set(schema["discriminator"]["mapping"]) == {"proof", "training", "evaluation", "benchmark"}
+    assert set(schema["discriminator"]["mapping"]) == {"proof", "training", "evaluation", "benchmark", "comparison", "grid"}
+
+
+def test_a_record_without_a_version_is_an_old_one(tmp_path):
+    fields = make_record().model_dump(mode="json", exclude={"schema_version", "places", "run", "training_seed"})
+    (tmp_path / "old.json").write_text(json.dumps(fields))
+    assert read_record(tmp_path / "old.json").schema_version == 1
+    assert make_record().schema_version == SCHEMA_VERSION
+
+
+def test_a_record_of_a_later_version_is_refused(tmp_path):
+    fields = make_record().model_dump(mode="json") | {"schema_version": 99}
+    (tmp_path / "new.json").write_text(json.dumps(fields))
+    with pytest.raises(InputError, match=r"new.json has schema version 99.*update longspan"):
+        read_record(tmp_path / "new.json")

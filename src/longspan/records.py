@@ -14,16 +14,29 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
 from longspan.errors import InputError
 from longspan.files import replace_file
 
+# Of the records written now. 2: places, training seeds, comparisons and grids. A record without a version is of 1, and
+# is read; one of a later version is refused.
+SCHEMA_VERSION: Final = 2
+
 
 class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class _Record(_Row):
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
+
+    @model_validator(mode="before")
+    @classmethod
+    def _date_old_ones(cls, fields: Any, info: ValidationInfo) -> Any:
+        return {"schema_version": 1} | fields if info.mode == "json" and isinstance(fields, dict) else fields
 
 
 class Machine(_Row):
@@ -67,7 +80,7 @@ class Drift(_Row):
     largest_error: float
 
 
-class ProofRecord(_Row):
+class ProofRecord(_Record):
     """What `extend` proved about one extended model."""
 
     kind: Literal["proof"] = "proof"
@@ -111,7 +124,7 @@ class LanguageModelScore(_Row):
     )
 
 
-class TrainingRecord(_Row):
+class TrainingRecord(_Record):
     """One training run."""
 
     kind: Literal["training"] = "training"
@@ -178,7 +191,25 @@ class Difference(_Row):
     n_resamples: int
 
 
-class EvaluationRecord(_Row):
+class Place(_Row):
+    """Questions of one cell whose answers lie at one place of documents of one length: a field of a heat map.
+
+    The fields of a system, data set and language hold every question of its cell once.
+    """
+
+    system: str
+    dataset: str
+    language: str
+    length: int = Field(description="of the documents, in `unit`; the upper end where these are grouped")
+    unit: Literal["paragraphs", "tokens"]
+    depth: float = Field(description="where the answer is, 0 to 1; the middle where places are grouped")
+    slot: int | None = Field(None, description="which paragraph holds the answer, from 0; None where none are joined")
+    n_questions: int
+    metrics: dict[str, float]
+    mean_tokens: float | None = Field(None, description="question and document together")
+
+
+class EvaluationRecord(_Record):
     """Scores of one or more systems on the same questions."""
 
     kind: Literal["evaluation"] = "evaluation"
@@ -193,6 +224,40 @@ class EvaluationRecord(_Row):
     scores: list[Score]
     answers: list[Answer] = Field(default_factory=list)
     differences: list[Difference] = Field(default_factory=list)
+    places: list[Place] = Field(default_factory=list, description="where the answers were, where that was asked for")
+    run: str | None = Field(None, description="what was trained, its seed left out")
+    training_seed: int | None = Field(None, description="of the model that is evaluated")
+
+
+class ComparisonRecord(_Record):
+    """Models that were evaluated on the same questions, two at a time."""
+
+    kind: Literal["comparison"] = "comparison"
+    made: Made
+    name: str
+    differences: list[Difference] = Field(description="system and baseline are 'run: system'")
+
+
+class GridRun(_Row):
+    """One line of a grid."""
+
+    name: str
+    seed: int | None = None
+    verb: Literal["pretrain", "finetune", "evaluate"]
+    command: str = Field(description="what to type to do this line alone")
+    status: Literal["done", "failed", "waiting"]
+    seconds: float | None = None
+    record: str | None = Field(None, description="path of its record, from the grid's folder")
+    error: str | None = None
+
+
+class GridRecord(_Record):
+    """All runs of a grid, and what became of them."""
+
+    kind: Literal["grid"] = "grid"
+    made: Made
+    name: str
+    runs: list[GridRun]
 
 
 class Timing(_Row):
@@ -212,7 +277,7 @@ class Timing(_Row):
     left_out: str | None = Field(None, description="why there is no measurement, where there is none")
 
 
-class BenchmarkRecord(_Row):
+class BenchmarkRecord(_Record):
     """Timings of one benchmark run, all peers in the same process."""
 
     kind: Literal["benchmark"] = "benchmark"
@@ -222,7 +287,10 @@ class BenchmarkRecord(_Row):
     timings: list[Timing]
 
 
-Record = Annotated[ProofRecord | TrainingRecord | EvaluationRecord | BenchmarkRecord, Field(discriminator="kind")]
+Record = Annotated[
+    ProofRecord | TrainingRecord | EvaluationRecord | BenchmarkRecord | ComparisonRecord | GridRecord,
+    Field(discriminator="kind"),
+]
 _ANY_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
@@ -253,6 +321,11 @@ def read_record(path: str | Path) -> Record:
         return _ANY_RECORD.validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"][-1:] == ("schema_version",):
+            raise InputError(
+                f"{path} has schema version {first['input']}, and this longspan reads 1 to {SCHEMA_VERSION}; "
+                "update longspan"
+            ) from error
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{path} is not a longspan record: {field}: {first['msg']}") from error
 
