@@ -30,6 +30,8 @@ class QaExample:
         is_impossible: the data set says that the document does not answer the question (SQuAD 2.0).
         slot: which of the concatenated paragraphs holds the answer, from 0; None where nothing was concatenated.
         n_slots: how many paragraphs the context is made of.
+        depth: where the answer was put in a document that was made, 0 to 1; None where nothing was put.
+        nominal_tokens: tokens that a document was made to have; None for documents as they are.
     """
 
     id: str
@@ -40,6 +42,8 @@ class QaExample:
     is_impossible: bool = False
     slot: int | None = None
     n_slots: int = 1
+    depth: float | None = None
+    nominal_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
