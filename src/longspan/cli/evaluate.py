@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_answer_tokens", type=int, default=30, help="longest answer")
     parser.add_argument("--batch_size", type=int, default=4, help="windows at a time")
     parser.add_argument("--name", help="of the evaluation, in tables; the data where not given")
+    parser.add_argument("--run", help="what was trained, its seed left out: runs of one name are seeds of one another")
+    parser.add_argument("--training_seed", type=int, help="of the model; `longspan run` says both")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder for evaluation.json")
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation.json that is there")
     parser.add_argument("--scores_only", action="store_true", help="leave the single answers out of evaluation.json")
@@ -102,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         partial=partial,
         data=_hashes(arguments),
     )
+    record = record.model_copy(update={"run": arguments.run, "training_seed": arguments.training_seed})
     if arguments.scores_only:
         record = record.model_copy(update={"answers": []})
     write_record(record, destination)
