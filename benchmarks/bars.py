@@ -69,7 +69,7 @@ class Bar:
 
 def _told(value: float, is_ratio: bool) -> str:
     if not is_ratio:
-        return f"{value:,.0f}"
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     if 0 < value < 0.75:
         return f"1/{1 / value:.3g}"
     return f"{value:.3g}"
@@ -111,6 +111,18 @@ def memory_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRec
         if not ours or not theirs:
             raise NotMeasuredError("memory was not measured")
         return ours / theirs
+
+    return measure
+
+
+def gigabytes(what: str, n_tokens: int) -> Callable[[BenchmarkRecord], float]:
+    """Our peak memory, weights and optimiser included, in 10^9 bytes."""
+
+    def measure(record: BenchmarkRecord) -> float:
+        ours = _pick(_cells(record, what, n_tokens, "float32"), None).peak_memory_bytes
+        if not ours:
+            raise NotMeasuredError("memory was not measured")
+        return ours / 1e9
 
     return measure
 
@@ -259,6 +271,8 @@ CPU_BARS = [
                 "training-step-cpu", memory, memory_over(STEP, 2048, system)),
         )
     ),
+    Bar("training step at 4,096, XLM-R base size, float32, AdamW, gradient checkpointing: peak memory in GB",
+        "training-step-4096-cpu", 8, gigabytes(STEP, 4096), is_ratio=False),
 ]  # fmt: skip
 
 GPU_BARS = [

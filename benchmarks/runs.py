@@ -27,6 +27,8 @@ CPU = {
     "encoder-4096-cpu": "encoder --lengths 4096 --dtype float32 bfloat16 --repeats 3 --seconds 30",
     "encoder-padded-cpu": "encoder --padded 4096,512x7 --systems longspan --repeats 3 --seconds 60",
     "training-step-cpu": "training-step --lengths 2048 --repeats 2 --seconds 120",
+    "training-step-4096-cpu": "training-step --lengths 4096 --systems longspan --optimizer adamw"
+    " --gradient_checkpointing --repeats 1 --seconds 240",
 }
 
 _GPU = "--device cuda --dtype bfloat16"

@@ -1,0 +1,119 @@
+"""Position rows, languages and positions only: pre-training runs on novels, one record each (benchmarks/novels.md).
+
+Example:
+  python benchmarks/novels.py
+  python benchmarks/novels.py --only copy random --threads 1
+"""
+
+import argparse
+import datetime
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+from longspan.errors import InputError
+from longspan.extend.families import find_family
+from longspan.models import LongformerForMaskedLM
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import RESULTS, ROOT, newest
+
+SHORT = Path("runs/novels-short")
+ENGLISH = [{"path": "novels/train/en/*.txt", "language": "en", "name": "en", "documents": "file"}]
+# What each run says beyond recipes/novels-long.yaml. "positions" gets as many minutes as "copy" took.
+RUNS: dict[str, dict[str, str]] = {
+    "copy": {},
+    "random": {"positions": "random"},
+    "interpolate": {"positions": "interpolate"},
+    "english": {"train_data": json.dumps(ENGLISH)},
+    "positions": {
+        "trained": "positions", "freeze": "[]", "learning_rate": "3e-3", "max_steps": "1000",
+        "lr_scheduler_type": "constant_with_warmup",
+    },
+}  # fmt: skip
+
+
+def main() -> int:
+    """Make what has no record yet; the exit code is 1 where a run failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=["short", *RUNS], help="these runs")
+    parser.add_argument("--cache_dir", default="cache", help="of tokenised text")
+    parser.add_argument("--threads", type=int, help="of each run")
+    arguments = parser.parse_args()
+    failed = 0
+    for name in ["short", *RUNS]:
+        if arguments.only and name not in arguments.only:
+            continue
+        if newest(f"novels-{name}") is None and not _make(name, arguments):
+            print(f"novels-{name} failed", file=sys.stderr)
+            failed += 1
+    return min(failed, 1)
+
+
+def _make(name: str, arguments: argparse.Namespace) -> bool:
+    fields = {"name": f"novels-{name}", "output_dir": f"runs/novels-{name}", "cache_dir": arguments.cache_dir}
+    recipe = "novels-short" if name == "short" else "novels-long"
+    if name != "short":
+        if not (SHORT / "bert" / "config.json").exists():
+            shorten(SHORT, SHORT / "bert")
+        fields |= RUNS[name]
+    if name == "positions":
+        fields["max_minutes"] = f"{_seconds('copy') / 60:.2f}"
+    command = [sys.executable, "-m", "longspan", "pretrain", str(ROOT / "recipes" / f"{recipe}.yaml")]
+    command += [word for key, value in fields.items() for word in (f"--{key}", value)]
+    environment = dict(os.environ)
+    if arguments.threads:
+        environment["OMP_NUM_THREADS"] = str(arguments.threads)
+    print("longspan", *command[3:], flush=True)
+    if subprocess.run(command, env=environment, check=False).returncode:
+        return False
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    shutil.copy(Path(fields["output_dir"]) / "training.json", RESULTS / f"{date}-novels-{name}.json")
+    return True
+
+
+def _seconds(name: str) -> float:
+    path = newest(f"novels-{name}")
+    if path is None:
+        raise InputError(f"novels-{name} has no record yet; run it first (--only {name})")
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+
+
+def shorten(source: Path, destination: Path) -> None:
+    """Write the Longformer in `source`, no longer than what it was extended from, as the BERT that it came from."""
+    long = LongformerForMaskedLM.from_pretrained(source, dtype=torch.float32)
+    n_reserved = long.config.pad_token_id + 1
+    kept = {key: value for key, value in long.config.to_dict().items() if key in BertConfig().to_dict()}
+    for key in ("model_type", "architectures", "transformers_version"):
+        kept.pop(key, None)
+    config = BertConfig(**kept | {"max_position_embeddings": long.config.max_position_embeddings - n_reserved})
+    names = find_family(config).names("masked_lm")
+    state = {}
+    for name, value in long.state_dict().items():
+        if "_global." in name or name == "lm_head.decoder.bias":
+            continue
+        their_name = names.from_longformer(name)
+        is_position = name.endswith("position_embeddings.weight")
+        state[their_name] = value[n_reserved:].clone() if is_position else value
+    short = BertForMaskedLM(config)
+    missing, unexpected = short.load_state_dict(state, strict=False)
+    missing = [name for name in missing if name not in {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}]
+    assert not missing and not unexpected, (missing, unexpected)
+    short.tie_weights()
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    ids = torch.tensor([tokenizer("Det var en gång en liten by vid havet.")["input_ids"]])
+    with torch.no_grad():
+        error = (short.eval()(ids).logits - long.eval()(ids).logits).abs().max().item()
+    assert error < 1e-3, f"the short model's scores differ by {error}"
+    short.save_pretrained(destination)
+    tokenizer.save_pretrained(destination)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
