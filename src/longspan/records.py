@@ -200,9 +200,13 @@ class Place(_Row):
     system: str
     dataset: str
     language: str
-    length: int = Field(description="of the documents, in `unit`; the upper end where these are grouped")
+    length: int = Field(
+        description="of the documents, in `unit`; the upper end where these are grouped; 0 where nobody counted"
+    )
     unit: Literal["paragraphs", "tokens"]
-    depth: float = Field(description="where the answer is, 0 to 1; the middle where places are grouped")
+    depth: float | None = Field(
+        description="where the answer is, 0 to 1; the middle where places are grouped; None where the document has none"
+    )
     slot: int | None = Field(None, description="which paragraph holds the answer, from 0; None where none are joined")
     n_questions: int
     metrics: dict[str, float]
