@@ -22,7 +22,7 @@ from longspan.extend.families import find_family
 from longspan.models import LongformerForMaskedLM
 
 sys.path.insert(0, str(Path(__file__).parent))
-from runs import RESULTS, ROOT, newest
+from runs import RESULTS, newest
 
 SHORT = Path("runs/novels-short")
 ENGLISH = [{"path": "novels/train/en/*.txt", "language": "en", "name": "en", "documents": "file"}]
@@ -65,12 +65,12 @@ def _make(name: str, arguments: argparse.Namespace) -> bool:
         fields |= RUNS[name]
     if name == "positions":
         fields["max_minutes"] = f"{_seconds('copy') / 60:.2f}"
-    command = [sys.executable, "-m", "longspan", "pretrain", str(ROOT / "recipes" / f"{recipe}.yaml")]
+    command = [str(Path(sys.executable).with_name("longspan")), "pretrain", recipe]
     command += [word for key, value in fields.items() for word in (f"--{key}", value)]
     environment = dict(os.environ)
     if arguments.threads:
         environment["OMP_NUM_THREADS"] = str(arguments.threads)
-    print("longspan", *command[3:], flush=True)
+    print("longspan", *command[1:], flush=True)
     if subprocess.run(command, env=environment, check=False).returncode:
         return False
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -103,7 +103,9 @@ def shorten(source: Path, destination: Path) -> None:
         state[their_name] = value[n_reserved:].clone() if is_position else value
     short = BertForMaskedLM(config)
     missing, unexpected = short.load_state_dict(state, strict=False)
-    missing = [name for name in missing if name not in {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}]
+    missing = [
+        name for name in missing if name not in {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
+    ]
     assert not missing and not unexpected, (missing, unexpected)
     short.tie_weights()
     tokenizer = AutoTokenizer.from_pretrained(source)
