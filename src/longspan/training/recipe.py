@@ -135,7 +135,7 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
             a needed one is missing; or it is a recipe of another kind.
     """
     file = _find(path)
-    written = _read_yaml(file)
+    written = read_yaml(file)
     if (task := written.get("task")) is not None and task in _VERBS and _VERBS[task] != kind.verb:
         raise InputError(f"{path} is a recipe for `longspan {_VERBS[task]}` (task: {task}), not for {kind.verb}")
     values: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def verb_of(path: str | Path) -> str:
     Raises:
         InputError: there is no such recipe, or it is not a flat YAML mapping.
     """
-    return _VERBS.get(str(_read_yaml(_find(path)).get("task")), FinetuneRecipe.verb)
+    return _VERBS.get(str(read_yaml(_find(path)).get("task")), FinetuneRecipe.verb)
 
 
 # Task -> the verb that learns it.
@@ -210,7 +210,12 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; a key that stands twice is refused.
+
+    Raises:
+        InputError: it is not UTF-8, not YAML (the message has the line), or holds no mapping.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
