@@ -71,7 +71,9 @@ def _make(name: str, arguments: argparse.Namespace) -> bool:
     if arguments.threads:
         environment["OMP_NUM_THREADS"] = str(arguments.threads)
     print("longspan", *command[1:], flush=True)
-    if subprocess.run(command, env=environment, check=False).returncode:
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code:
+        print(f"ended with {code}", file=sys.stderr)
         return False
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     shutil.copy(Path(fields["output_dir"]) / "training.json", RESULTS / f"{date}-novels-{name}.json")
