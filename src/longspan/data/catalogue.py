@@ -4,21 +4,25 @@ A data set is one `Entry` in `CATALOGUE` (docs/how-to-add-a-data-set.md).
 """
 
 import difflib
-import json
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import product
 from pathlib import Path
-from typing import Any
 
+from longspan.data.concatenation import concatenate
 from longspan.data.examples import QaDataset
-from longspan.data.opening import COMPRESSIONS, read_text
-from longspan.data.squad import dataset_from_rows, name_of_file, read_squad
+from longspan.data.hub import dataset_from_hub_rows, load_from_hub
+from longspan.data.languages import TYDIQA_LANGUAGES, language_of_id, language_of_name
+from longspan.data.local import files_of_folder, is_folder_of_files, known_split, looks_like_a_path, read_local
+from longspan.data.squad import name_of_file, read_squad
+from longspan.data.trivia_qa import trivia_qa_from_rows
 from longspan.errors import InputError
-from longspan.records import hash_file
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
+# A part of a name that is a number instead of one of the entry's choices.
+_NUMBER = "paragraphs"
+_ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +31,8 @@ class Entry:
 
     Attributes:
         read: (the entry, what follows its name, split) -> the data set.
-        parts: what follows the name after a dot, e.g. `("language",)` for `xquad.el`.
-        choices: values each of `parts` takes.
+        parts: what follows the name after a dot, e.g. `("language",)` for `xquad.el`; "paragraphs" is a number.
+        choices: values each of the other `parts` takes.
         splits: that the set has, the one for evaluation first.
         description: one line.
         licence: of the data.
@@ -36,7 +40,7 @@ class Entry:
         repository: on the hub; None for what comes with longspan.
         config: name of the hub's configuration, with `{0}` for the first part; None for the only one.
         revision: on the hub; None for the newest.
-        language: of the contexts, where the set has no parts; the first part otherwise.
+        language: of the contexts, where the set has no language among its parts; the first part otherwise.
     """
 
     read: Callable[["Entry", list[str], str], QaDataset]
@@ -51,40 +55,90 @@ class Entry:
     revision: str | None = None
     language: str = "en"
 
+    @property
+    def languages_at(self) -> list[int]:
+        """Which of `parts` are languages."""
+        return [i for i, part in enumerate(self.parts) if part != _NUMBER]
+
 
 def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, language: str | None = None) -> QaDataset:
     """Read questions from a file, a set of the catalogue, or any set of the Hugging Face hub with SQuAD's columns.
 
     Args:
         name_or_path: one of
-            - a file in SQuAD's format (.json) or with one question a line (.jsonl), maybe compressed, or a folder
-              that `datasets` saved;
+            - a file in SQuAD's format (.json) or with one question a line (.jsonl), maybe compressed; a folder of such
+              files, or one that `datasets` saved; a file of TriviaQA's release, or its folder;
             - a name of `CATALOGUE` with its parts: `squad`, `xquad.el`, `mlqa.en.de` (contexts in the first language,
-              questions in the second), `packaged/xquad.el`; a split may follow it: `squad.train`;
+              questions in the second), `squad_long.10` (paragraphs), `packaged/xquad.el`; a split may follow it:
+              `squad.train`;
             - `owner/name` or `owner/name:configuration` on the hub or in its local cache.
         split: "train", "validation" or "test"; the one for evaluation where None. The name's own split, where it has
             one, comes first. Files have none.
-        language: of the contexts; known from the name where None (`xquad.el.json` is Greek), else English.
+        language: of the contexts. Where None: what the name tells (`xquad.el.json` is Greek) or, as in TyDi QA, the
+            questions' ids; else English. Of a folder or file in several languages it says which to read.
 
     Raises:
-        InputError: nothing of that name, no such split or part, the hub is not reachable and the set not cached, or
-            its records are not as they should be.
+        InputError: nothing of that name (the message lists near ones), no such split or part, several languages and
+            none chosen, the hub is not reachable and the set not cached, or records are not as they should be.
     """
     name = str(name_or_path)
-    if Path(name).exists() or _looks_like_a_file(name):
-        return _read_local(Path(name), split, language)
+    split = None if split is None else _SPLITS.get(split, split)
+    if Path(name).exists() or looks_like_a_path(name):
+        return read_local(Path(name), split, language)
     entry_name, entry = _find(name)
     if entry is None:
         return _read_owner_and_name(name, split, language)
-    parts = name.removeprefix(entry_name).strip(".").split(".")
-    parts = [part for part in parts if part]
-    if parts and parts[-1] in _SPLITS:
-        split = parts.pop()
-    if len(parts) != len(entry.parts) or any(part not in entry.choices for part in parts):
-        wanted = ".".join([entry_name, *(f"<{part}>" for part in entry.parts)])
-        raise InputError(f"{name}: write {wanted}" + (f" with {', '.join(entry.choices)}" if entry.choices else ""))
-    dataset = entry.read(entry, parts, _known_split(name, split, entry.splits))
-    return dataset if language is None else _with_language(dataset, language)
+    parts, own_split = _parts_of(name, entry_name)
+    if not _fits(entry, parts):
+        raise InputError(f"{name}: {_how_to_write(entry_name, entry)}")
+    dataset = entry.read(entry, parts, known_split(name, own_split or split, entry.splits))
+    if language is not None and dataset.language != language:
+        raise InputError(f"{dataset.name} is in {dataset.language!r}, not {language!r}; leave the language out")
+    return dataset
+
+
+def expand_name(name_or_path: str | Path, languages: Sequence[str] | None = None) -> list[tuple[str, str | None]]:
+    """The data sets that a name stands for, each as a name and a language for `load_qa_dataset`.
+
+    - A name of the catalogue without its languages, `xquad`, `mlqa`, `xquad_long.10`: one data set a language; of
+      MLQA those whose questions are in the language of the contexts.
+    - `all` in the place of a language: each of them. `mlqa.all.all` is all 49 pairs, `mlqa.en.all` all questions on
+      English contexts.
+    - A folder of files: each file.
+    - Everything else stands for itself.
+
+    Args:
+        name_or_path: as for `load_qa_dataset`.
+        languages: only these (of the contexts); all where None. Without effect on a name that stands for itself.
+
+    Raises:
+        InputError: a language is not one of the data set's, or a folder's files do not tell theirs.
+    """
+    name = str(name_or_path)
+    if is_folder_of_files(Path(name)):
+        return [(str(file), code) for file, code in files_of_folder(Path(name), list(languages) if languages else None)]
+    entry_name, entry = _find(name)
+    if entry is None or not entry.languages_at or Path(name).exists():
+        return [(name, None)]
+    parts, split = _parts_of(name, entry_name)
+    wanted = [code for code in entry.choices if languages is None or code in languages]
+    missing = [code for code in languages or () if code not in entry.choices]
+    if len(parts) == len(entry.parts) - len(entry.languages_at):
+        rows = []
+        for code in wanted:
+            numbers = iter(parts)
+            rows.append([next(numbers) if part == _NUMBER else code for part in entry.parts])
+    elif len(parts) == len(entry.parts) and _ALL in parts:
+        choices = [
+            [part] if part != _ALL else wanted if i == entry.languages_at[0] else list(entry.choices)
+            for i, part in enumerate(parts)
+        ]
+        rows = [list(row) for row in product(*choices)]
+    else:
+        return [(name, None)]
+    if missing:
+        raise InputError(f"{name} is not in {', '.join(missing)}; it is in {', '.join(entry.choices)}")
+    return [(".".join([entry_name, *row, *([split] if split else [])]), None) for row in rows]
 
 
 def _find(name: str) -> tuple[str, Entry | None]:
@@ -95,70 +149,38 @@ def _find(name: str) -> tuple[str, Entry | None]:
     return name, None
 
 
-def _known_split(name: str, split: str | None, splits: tuple[str, ...]) -> str:
-    split = splits[0] if split is None else _SPLITS.get(split, split)
-    if split not in splits:
-        raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
-    return split
+def _parts_of(name: str, entry_name: str) -> tuple[list[str], str | None]:
+    """What follows the entry's name: its parts, and the split where the last of them is one."""
+    parts = [part for part in name.removeprefix(entry_name).split(".") if part]
+    split = _SPLITS[parts.pop()] if parts and parts[-1] in _SPLITS else None
+    return parts, split
 
 
-def _with_language(dataset: QaDataset, language: str) -> QaDataset:
-    if dataset.language != language:
-        raise InputError(f"{dataset.name} is in {dataset.language!r}, not {language!r}; leave the language out")
-    return dataset
+def _fits(entry: Entry, parts: list[str]) -> bool:
+    if len(parts) != len(entry.parts):
+        return False
+    return all(
+        (value.isdecimal() and value.isascii() and int(value) > 0) if kind == _NUMBER else value in entry.choices
+        for kind, value in zip(entry.parts, parts, strict=True)
+    )
 
 
-# Files and folders.
+def _how_to_write(name: str, entry: Entry) -> str:
+    text = "write " + ".".join([name, *(f"<{part}>" for part in entry.parts)])
+    if entry.choices:
+        text += f" with {', '.join(entry.choices)}"
+    if _NUMBER in entry.parts:
+        text += " and" if entry.choices else " with"
+        text += " the number of paragraphs in a document, for instance 10"
+    return text
 
 
-def _looks_like_a_file(name: str) -> bool:
-    return name.endswith((".json", ".jsonl", *COMPRESSIONS)) or name.startswith((".", "~")) or Path(name).is_absolute()
-
-
-def _read_local(path: Path, split: str | None, language: str | None) -> QaDataset:
-    name = name_of_file(path)
-    language = language or _language_in(name) or "en"
-    if path.is_dir():
-        return _read_saved_folder(path, split, language)
-    if any(path.name.endswith(".jsonl" + ending) for ending in ("", *COMPRESSIONS)):
-        return dataset_from_rows(
-            _json_lines(path), source=str(path), name=name, language=language, sha256={path.name: hash_file(path)}
-        )
-    return read_squad(path, language=language, name=name)
-
-
-def _json_lines(path: Path) -> Iterable[Any]:
-    for i, line in enumerate(read_text(path).split("\n")):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}: line {i + 1} is not JSON: {error.msg} at column {error.colno}") from error
-
-
-def _read_saved_folder(path: Path, split: str | None, language: str) -> QaDataset:
-    import datasets
-
-    if not (path / "dataset_info.json").exists() and not (path / "dataset_dict.json").exists():
-        raise InputError(f"{path} is a folder that holds no data set; pass a file, or a folder `datasets` saved")
-    found = datasets.load_from_disk(str(path))
-    if isinstance(found, datasets.DatasetDict):
-        splits = sorted((str(key) for key in found), key=lambda key: (key != "validation", key))
-        found = found[_known_split(str(path), split, tuple(splits))]
-    return _from_hub_rows(found, source=str(path), name=path.name, language=language)
-
-
-_LANGUAGE = re.compile(
-    "ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|gl|he|hi|hr|hu|hy|id|is|it|ja|ka|kk|km|ko|lo|lt|lv|mk|"
-    "ml|mr|ms|my|nb|nl|nn|no|pl|pt|ro|ru|sk|sl|sq|sr|sv|sw|ta|te|th|tl|tr|uk|ur|vi|zh"
-)
-
-
-def _language_in(name: str) -> str | None:
-    """The language a file's name gives: `context-xx` as in MLQA, else its last part that is a language's code."""
-    context = re.search(r"context-([a-z]{2})\b", name)
-    codes = [context[1]] if context else re.split(r"[._-]", name)
-    return next((code for code in reversed(codes) if _LANGUAGE.fullmatch(code)), None)
+def _near(name: str) -> str:
+    """Names like this one, in words; a name's beginning counts as near to it."""
+    begins = [known for known in CATALOGUE if known.startswith(name) or known.split("/")[-1].startswith(name)]
+    stem = name.partition(".")[0]
+    near = list(dict.fromkeys([*begins, *difflib.get_close_matches(stem, CATALOGUE, n=4, cutoff=0.5)]))
+    return f" (did you mean {' or '.join(near[:4])}?)" if near else ""
 
 
 # The hub.
@@ -167,55 +189,61 @@ def _language_in(name: str) -> str | None:
 def _read_owner_and_name(name: str, split: str | None, language: str | None) -> QaDataset:
     repository, _, config = name.partition(":")
     if repository.count("/") != 1:
-        near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.4)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         raise InputError(
-            f"{name}: no such file, and no data set of that name{hint}; known are {', '.join(CATALOGUE)}, and "
+            f"{name}: no such file, and no data set of that name{_near(name)}; known are {', '.join(CATALOGUE)}, and "
             "owner/name on the Hugging Face hub"
         )
-    rows = _load_from_hub(name, repository, config or None, _SPLITS.get(split or "validation", split), None)
-    return _from_hub_rows(rows, source=name, name=name, language=language or _language_in(config or name) or "en")
+    rows = load_from_hub(name, repository, config or None, split or "validation")
+    known = language or language_of_name(config or name.partition("/")[2]) or "en"
+    return dataset_from_hub_rows(rows, source=name, name=name, language=known)
+
+
+def _name_of(entry: Entry, parts: list[str], split: str) -> str:
+    short = next(key for key, value in CATALOGUE.items() if value is entry)
+    return ".".join([short, *parts, *([] if split == entry.splits[0] else [split])])
 
 
 def _read_hub_entry(entry: Entry, parts: list[str], split: str) -> QaDataset:
     assert entry.repository is not None
-    short = next(key for key, value in CATALOGUE.items() if value is entry)
-    name = ".".join([short, *parts])
+    name = _name_of(entry, parts, split)
     config = entry.config and entry.config.format(*parts)
-    rows = _load_from_hub(name, entry.repository, config, split, entry.revision)
-    return _from_hub_rows(
+    rows = load_from_hub(name, entry.repository, config, split, entry.revision)
+    language = parts[0] if parts else entry.language
+    return dataset_from_hub_rows(rows, source=f"{name} ({split})", name=name, language=language)
+
+
+def _read_tydiqa(entry: Entry, parts: list[str], split: str) -> QaDataset:
+    assert entry.repository is not None
+    name, language = _name_of(entry, parts, split), parts[0]
+    rows = load_from_hub(name, entry.repository, entry.config, split)
+    return dataset_from_hub_rows(
         rows,
         source=f"{name} ({split})",
-        name=name if split == entry.splits[0] else f"{name}.{split}",
-        language=parts[0] if parts else entry.language,
+        name=name,
+        language=language,
+        keep=lambda identifier: language_of_id(identifier) == language,
     )
 
 
-def _load_from_hub(name: str, repository: str, config: str | None, split: str | None, revision: str | None) -> Any:
-    import datasets
-    from datasets.exceptions import DatasetNotFoundError
-
-    local = "a local file works too: pass the path of a JSON file in SQuAD's format instead of the name"
-    try:
-        return datasets.load_dataset(repository, config, split=split, revision=revision)
-    except DatasetNotFoundError as error:
-        raise InputError(f"{name}: the hub has no data set {repository}, or asks for a login; {local}") from error
-    except ConnectionError as error:
-        raise InputError(f"{name}: the Hugging Face hub is not reachable and the set is not cached; {local}") from error
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
-        # No such configuration or split, or a repository whose loading script `datasets` no longer runs.
-        raise InputError(f"{name}: {repository} cannot be read ({error}); {local}") from error
+def _read_trivia_qa(entry: Entry, parts: list[str], split: str) -> QaDataset:
+    assert entry.repository is not None
+    name = _name_of(entry, parts, split)
+    rows = load_from_hub(name, entry.repository, entry.config, split)
+    documents = "pages" if split == "train" else "joined"
+    return trivia_qa_from_rows(rows, source=f"{name} ({split})", name=name, documents=documents)
 
 
-def _from_hub_rows(rows: Any, *, source: str, name: str, language: str) -> QaDataset:
-    missing = [column for column in ("id", "question", "context", "answers") if column not in rows.column_names]
-    if missing:
-        raise InputError(
-            f"{source} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}. Rename its columns "
-            "as in SQuAD (id, question, context, answers with text and answer_start)"
-        )
-    fingerprint = str(rows._fingerprint)
-    return dataset_from_rows(rows, source=source, name=name, language=language, sha256={source: fingerprint})
+# Long documents made of short ones.
+
+
+def _read_long(of: str) -> Callable[[Entry, list[str], str], QaDataset]:
+    """A reader of the entry `of`, whose paragraphs it joins; the last part says how many."""
+
+    def read(entry: Entry, parts: list[str], split: str) -> QaDataset:
+        short = CATALOGUE[of].read(CATALOGUE[of], parts[:-1], split)
+        return replace(concatenate(short, int(parts[-1])), name=_name_of(entry, parts, split))
+
+    return read
 
 
 # What comes with longspan.
@@ -260,6 +288,15 @@ CATALOGUE: dict[str, Entry] = {
         size="46 MB, 130,319 questions to train on, 11,873 in validation",
         repository="rajpurkar/squad_v2",
     ),
+    "squad_long": Entry(
+        read=_read_long("squad"),
+        parts=(_NUMBER,),
+        splits=("validation", "train"),
+        description="SQ-n: n neighbouring paragraphs of SQuAD 1.1 joined, the first question of each (Sagen 2021)",
+        licence="CC BY-SA 4.0",
+        size="as squad; 18,896 questions to train on, 2,067 in validation",
+        repository="rajpurkar/squad",
+    ),
     "xquad": Entry(
         read=_read_hub_entry,
         parts=("language",),
@@ -269,6 +306,15 @@ CATALOGUE: dict[str, Entry] = {
         size="0.6 to 2 MB and 1,190 questions a language",
         repository="google/xquad",
         config="xquad.{0}",
+    ),
+    "xquad_long": Entry(
+        read=_read_long("xquad"),
+        parts=("language", _NUMBER),
+        choices=_XQUAD_LANGUAGES,
+        description="XQ-n: n neighbouring paragraphs of XQuAD joined, the first question of each (Sagen 2021)",
+        licence="CC BY-SA 4.0",
+        size="as xquad; 240 questions a language",
+        repository="google/xquad",
     ),
     "mlqa": Entry(
         read=_read_hub_entry,
@@ -282,5 +328,25 @@ CATALOGUE: dict[str, Entry] = {
         config="mlqa.{0}.{1}",
         # The repository's own branch is a loading script, which `datasets` 4 no longer runs; the hub's copy is not.
         revision="refs/convert/parquet",
+    ),
+    "tydiqa": Entry(
+        read=_read_tydiqa,
+        parts=("language",),
+        choices=tuple(sorted(TYDIQA_LANGUAGES.values())),
+        splits=("validation", "train"),
+        description="TyDi QA's gold passage task: questions written in 9 languages (Clark et al. 2020)",
+        licence="Apache-2.0 (Wikipedia's text: CC BY-SA 3.0)",
+        size="29 MB, 49,881 questions to train on, 5,077 in validation (113 to 921 a language)",
+        repository="google-research-datasets/tydiqa",
+        config="secondary_task",
+    ),
+    "trivia_qa": Entry(
+        read=_read_trivia_qa,
+        splits=("validation", "train"),
+        description="TriviaQA on whole Wikipedia pages, answers marked by their aliases (Joshi et al. 2017)",
+        licence="none stated for the questions; Wikipedia's text: CC BY-SA",
+        size="110,648 pages of 61,888 questions to train on, 7,993 questions in validation",
+        repository="mandarjoshi/trivia_qa",
+        config="rc.wikipedia",
     ),
 }

@@ -1,6 +1,7 @@
 """What every reader gives and everything above reads: questions over documents, with their gold answers."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class QaExample:
         n_slots: how many paragraphs the context is made of.
         depth: where the answer was put in a document that was made, 0 to 1; None where nothing was put.
         nominal_tokens: tokens that a document was made to have; None for documents as they are.
+        supervision: what is trained on: "first" of the answers that stand in the document, or "all" of them at once
+            (distant supervision: any of them may be the one that was meant).
+        rules: by which answers are compared (`longspan.metrics.normalize_answer`): "mlqa" is the language's own.
+        aliases: what evaluation compares with, where this is not the texts of `answers`.
     """
 
     id: str
@@ -44,6 +49,14 @@ class QaExample:
     n_slots: int = 1
     depth: float | None = None
     nominal_tokens: int | None = None
+    supervision: Literal["first", "all"] = "first"
+    rules: str = "mlqa"
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def golds(self) -> list[str]:
+        """The texts that evaluation compares with."""
+        return list(self.aliases) or [answer.text for answer in self.answers]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +79,8 @@ class QaDataset:
     counts: dict[str, int] = field(default_factory=dict)
     unlocatable_ids: list[str] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def supervision(self) -> Literal["first", "all"]:
+        """What its questions are trained on: "all" where one of them is trained on all of its answers at once."""
+        return "all" if any(example.supervision == "all" for example in self.examples) else "first"

@@ -37,6 +37,10 @@ class QaFeature:
         start_position: first token of the first gold answer that has an offset; 0 where this window does not hold
             the whole answer; None where no labels were asked for.
         end_position: its last token, likewise.
+        start_positions: where all answers are trained on at once (`QaExample.supervision`): first tokens of all gold
+            answers that this window holds whole, ascending, each once; [0] where it holds none. None otherwise.
+            `start_position` is then the first of them.
+        end_positions: last tokens, likewise.
     """
 
     example_index: int
@@ -49,6 +53,8 @@ class QaFeature:
     offsets: list[tuple[int, int] | None]
     start_position: int | None = None
     end_position: int | None = None
+    start_positions: list[int] | None = None
+    end_positions: list[int] | None = None
 
 
 class _Tokens(NamedTuple):
@@ -78,6 +84,8 @@ class _Window(NamedTuple):
     end: int
     start_position: int
     end_position: int
+    start_positions: list[int] | None
+    end_positions: list[int] | None
 
 
 class QaFeatures(Sequence[QaFeature]):
@@ -156,6 +164,8 @@ class QaFeatures(Sequence[QaFeature]):
             offsets=offsets,
             start_position=window.start_position if self._with_labels else None,
             end_position=window.end_position if self._with_labels else None,
+            start_positions=window.start_positions,
+            end_positions=window.end_positions,
         )
 
 
@@ -172,7 +182,8 @@ def make_qa_features(
 
     Every token of a document is in a window. Blanks around a question are left out. With labels, a question none of
     whose gold answers has an offset is left out and counted (it cannot be learned from); one without any answer
-    (SQuAD 2.0) is labelled with the first token, and so is a window that does not hold the whole answer.
+    (SQuAD 2.0) is labelled with the first token, and so is a window that does not hold the whole answer. Of several
+    gold answers the first one is the label, or all are (`QaExample.supervision`).
 
     Args:
         examples: the questions.
@@ -205,24 +216,24 @@ def make_qa_features(
                 f"question {example.id} has {len(questions[i].ids)} tokens; with {template.n_special} special tokens "
                 f"it leaves no room for its document in {max_length} tokens; shorten the question or raise max_length"
             )
-        answer = next((answer for answer in example.answers if answer.start is not None), None)
-        if with_labels and example.answers and answer is None:
+        has_place = any(answer.start is not None for answer in example.answers)
+        if with_labels and example.answers and not has_place:
             counts["questions_without_label"] += 1
             continue
         spans = _window_spans(len(contexts[i].ids), room, overlap)
         counts["smaller_overlaps"] += len(spans) > 1 and overlap >= room
-        labelled = None
-        if with_labels and answer is not None and answer.start is not None:
-            labelled = _token_span(contexts[i].spans, answer.start, answer.start + len(answer.text))
+        labelled = _labelled_spans(example, contexts[i].spans) if with_labels else np.empty((0, 2), np.int64)
         shift = len(template.before) + len(questions[i].ids) + len(template.between)
         is_held = False
         for k, (begin, end) in enumerate(spans):
-            first = last = 0
-            if labelled is not None and begin <= labelled[0] and labelled[1] < end:
-                first, last = labelled[0] - begin + shift, labelled[1] - begin + shift
-                is_held = True
-            windows.append(_Window(i, k, len(spans), begin, end, first, last))
-        counts["answers_without_window"] += with_labels and answer is not None and not is_held
+            held = labelled[(labelled[:, 0] >= begin) & (labelled[:, 1] < end)] - begin + shift
+            is_held |= len(held) > 0
+            first, last = held[0].tolist() if len(held) else (0, 0)
+            starts = ends = None
+            if with_labels and example.supervision == "all":
+                starts, ends = (np.unique(held[:, side]).tolist() or [0] for side in (0, 1))
+            windows.append(_Window(i, k, len(spans), begin, end, first, last, starts, ends))
+        counts["answers_without_window"] += with_labels and has_place and not is_held
     counts["windows"] = len(windows)
     return QaFeatures(
         windows,
@@ -263,6 +274,15 @@ def _window_spans(n_tokens: int, room: int, overlap: int) -> list[tuple[int, int
         begin = spans[-1][0] + step
         spans.append((begin, min(begin + room, n_tokens)))
     return spans
+
+
+def _labelled_spans(example: QaExample, spans: np.ndarray) -> np.ndarray:
+    """First and last token of the answers to train on, int64 [answers, 2], in the order of their first tokens."""
+    placed = [(answer.start, answer.text) for answer in example.answers if answer.start is not None]
+    if example.supervision == "first":
+        placed = placed[:1]
+    found = [_token_span(spans, start, start + len(text)) for start, text in placed]
+    return np.array(sorted({span for span in found if span is not None}), np.int64).reshape(-1, 2)
 
 
 def _token_span(spans: np.ndarray, start: int, end: int) -> tuple[int, int] | None:

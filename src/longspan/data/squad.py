@@ -1,7 +1,8 @@
 """Reader of SQuAD's JSON, versions 1.1 and 2.0, and of rows with SQuAD's columns."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,6 +11,8 @@ from longspan.data.locate import locate_answer
 from longspan.data.opening import COMPRESSIONS, read_json
 from longspan.errors import InputError
 from longspan.records import hash_file
+
+logger = logging.getLogger(__name__)
 
 
 def read_squad(path: str | Path, *, language: str = "en", name: str | None = None) -> QaDataset:
@@ -28,8 +31,39 @@ def read_squad(path: str | Path, *, language: str = "en", name: str | None = Non
             `id`, one of the wrong type, or an empty document or question (the message names the record).
     """
     path = Path(path)
-    content = read_json(path)
-    collector = QaCollector(str(path))
+    return dataset_from_squad(
+        read_json(path),
+        source=str(path),
+        name=name or name_of_file(path),
+        language=language,
+        sha256={path.name: hash_file(path)},
+    )
+
+
+def dataset_from_squad(
+    content: Any,
+    *,
+    source: str,
+    name: str,
+    language: str,
+    sha256: Mapping[str, str] | None = None,
+    keep: Callable[[str], bool] | None = None,
+) -> QaDataset:
+    """The data set in a value that was read from SQuAD's JSON.
+
+    Args:
+        content: the value.
+        source: what errors call it.
+        name: in tables.
+        language: of the contexts.
+        sha256: of the files it comes from.
+        keep: whether a question of this id belongs to the data set; the others are counted as `other_languages`, for
+            that is what they are left out for.
+
+    Raises:
+        InputError: as `read_squad`.
+    """
+    collector = QaCollector(source, keep)
     where = ""
     if not isinstance(content, Mapping) or not isinstance(content.get("data"), list):
         collector.fail(where, "is not in SQuAD's format: it should be an object with a list `data`")
@@ -41,7 +75,7 @@ def read_squad(path: str | Path, *, language: str = "en", name: str | None = Non
             context = collector.document(paragraph, where)
             for q, question in enumerate(collector.list_of(paragraph, "qas", where)):
                 collector.add(question, context=context, title=title, where=f"{where}.qas[{q}]")
-    return collector.dataset(name or name_of_file(path), language, {path.name: hash_file(path)})
+    return collector.dataset(name, language, dict(sha256 or {}))
 
 
 def dataset_from_rows(
@@ -51,6 +85,7 @@ def dataset_from_rows(
     name: str,
     language: str,
     sha256: Mapping[str, str] | None = None,
+    keep: Callable[[str], bool] | None = None,
 ) -> QaDataset:
     """The data set in rows with SQuAD's columns, as `datasets` and JSON lines give them.
 
@@ -61,11 +96,12 @@ def dataset_from_rows(
         name: in tables.
         language: of the contexts.
         sha256: of the files the rows come from.
+        keep: as in `dataset_from_squad`.
 
     Raises:
         InputError: as `read_squad`; the message names `source` and the row, from 0.
     """
-    collector = QaCollector(source)
+    collector = QaCollector(source, keep)
     for i, row in enumerate(rows):
         where = f"row {i}"
         context = collector.document(row, where)
@@ -84,8 +120,9 @@ def name_of_file(path: Path) -> str:
 class QaCollector:
     """Checks records one by one and collects them with their counts; errors name the source and the record."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, keep: Callable[[str], bool] | None = None) -> None:
         self.source = source
+        self.keep = keep
         self.examples: list[QaExample] = []
         self.counts: Counter[str] = Counter()
         self.unlocatable_ids: list[str] = []
@@ -131,7 +168,11 @@ class QaCollector:
         question = self.text_of(record, "question", where)
         if not question.strip():
             self.fail(f"{where}.question", "is empty; write the question or remove the record")
-        identifier = self._identifier(record, where)
+        given = self._given_identifier(record, where)
+        if self.keep is not None and not self.keep(given):
+            self.counts["other_languages"] += 1
+            return
+        identifier = self.unique(given)
         answers = [self._locate(context, answer, identifier) for answer in self._answers(record, where)]
         is_impossible = record.get("is_impossible")
         if not isinstance(is_impossible, bool | None):
@@ -158,6 +199,10 @@ class QaCollector:
         """Everything added, as a data set."""
         if not self.examples:
             self.fail("", "holds no questions")
+        if self.counts["answers"] and self.counts["empty_answers"] == self.counts["answers"]:
+            logger.warning(
+                "%s: every answer is empty; it is a copy without labels, and no score on it means a thing", name
+            )
         return QaDataset(
             name=name,
             language=language,
@@ -167,11 +212,14 @@ class QaCollector:
             sha256=sha256,
         )
 
-    def _identifier(self, record: Mapping[str, Any], where: str) -> str:
+    def _given_identifier(self, record: Mapping[str, Any], where: str) -> str:
         value = self.field(record, "id", where)
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(f"{where}.id", f"should be text or a whole number, and is {_kind(value)}")
-        identifier = str(value)
+        return str(value)
+
+    def unique(self, identifier: str) -> str:
+        """The id, or a new one where an earlier question has it."""
         if identifier in self.seen_ids:
             # Both questions count, so the later one gets an id of its own.
             self.counts["repeated_ids"] += 1

@@ -7,6 +7,7 @@ from longspan.metrics.answers import (
     exact_match,
     f1,
     normalize_answer,
+    official_scores,
     score_answer,
 )
 from longspan.metrics.bootstrap import PairedDifference, paired_bootstrap
@@ -20,6 +21,7 @@ __all__ = [
     "exact_match",
     "f1",
     "normalize_answer",
+    "official_scores",
     "paired_bootstrap",
     "score_answer",
     "squad_v2_scores",

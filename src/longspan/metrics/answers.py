@@ -1,15 +1,21 @@
-"""Exact match and F1 of extracted answers, by the rules of SQuAD or of MLQA."""
+"""Exact match and F1 of extracted answers, by the rules of SQuAD, MLQA or TriviaQA, or by Unicode's properties."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
 from longspan.errors import InputError
-from longspan.metrics.mlqa import normalize_mlqa
+from longspan.metrics.mlqa import MLQA_LANGUAGES, normalize_mlqa
 from longspan.metrics.squad import normalize_squad
+from longspan.metrics.trivia_qa import normalize_trivia_qa
+from longspan.metrics.unicode import normalize_unicode
 
-RULES = ("squad", "mlqa")
+RULES = ("squad", "mlqa", "trivia_qa", "unicode")
+
+logger = logging.getLogger(__name__)
 
 
 def normalize_answer(text: str, language: str = "en", rules: str = "squad") -> str:
@@ -18,7 +24,9 @@ def normalize_answer(text: str, language: str = "en", rules: str = "squad") -> s
     Args:
         text: the answer.
         language: ISO 639-1 code of the answer's language; region and script (`zh-CN`, `zh_Hans`) are left out.
-        rules: "squad" (English rules for every language) or "mlqa" (each language's own).
+        rules: "squad" (English rules for every language), "mlqa" (each language's own, for the seven of MLQA; "unicode"
+            for others, which is said once a language, as a warning of this module's logger), "trivia_qa" (English), or
+            "unicode" (no language's own).
 
     Raises:
         InputError: unknown rules.
@@ -26,8 +34,27 @@ def normalize_answer(text: str, language: str = "en", rules: str = "squad") -> s
     if rules == "squad":
         return normalize_squad(text)
     if rules == "mlqa":
-        return normalize_mlqa(text, language.lower().replace("_", "-").split("-")[0])
+        code = language.lower().replace("_", "-").split("-")[0]
+        if code in MLQA_LANGUAGES:
+            return normalize_mlqa(text, code)
+        _say_that_there_are_no_rules(code)
+        return normalize_unicode(text)
+    if rules == "trivia_qa":
+        return normalize_trivia_qa(text)
+    if rules == "unicode":
+        return normalize_unicode(text)
     raise InputError(f"there are no rules {rules!r} to compare answers; choose one of {', '.join(RULES)}")
+
+
+@cache
+def _say_that_there_are_no_rules(language: str) -> None:
+    """Once a language."""
+    logger.warning(
+        "there are no rules for answers in %r (MLQA has some for %s): they are compared casefolded and without "
+        "punctuation, articles stay, and scripts without blanks are cut into characters",
+        language,
+        ", ".join(MLQA_LANGUAGES),
+    )
 
 
 def exact_match(prediction: str, gold: str, language: str = "en", rules: str = "squad") -> float:
@@ -76,6 +103,35 @@ def score_answer(
         "exact_match": 100 * best_over_gold(exact_match, prediction, golds, language, rules),
         "f1": 100 * best_over_gold(f1, prediction, golds, language, rules),
     }
+
+
+def official_scores(
+    predictions: Sequence[str | None], golds: Sequence[Sequence[str]], language: str = "en", rules: str = "squad"
+) -> dict[str, float]:
+    """`exact_match` and `f1` in per cent, as the scorers of SQuAD 1.1, MLQA and TriviaQA print them, to the last digit.
+
+    They add up the questions one by one in their order and divide at the end; `aggregate` takes the mean of per cents,
+    whose last digits can differ.
+
+    Args:
+        predictions: one a question; None where there is none, which counts as wrong.
+        golds: each question's gold answers.
+        language: of the answers.
+        rules: "squad" for SQuAD 1.1, "mlqa", "trivia_qa".
+
+    Raises:
+        InputError: there are no questions, lengths that differ, or unknown rules.
+    """
+    if len(predictions) != len(golds):
+        raise InputError(f"there are {len(predictions)} predictions for {len(golds)} questions; give one each")
+    if not predictions:
+        raise InputError("there are no questions to average over")
+    sums = {"exact_match": 0.0, "f1": 0.0}
+    for prediction, row in zip(predictions, golds, strict=True):
+        if prediction is not None:
+            sums["exact_match"] += best_over_gold(exact_match, prediction, row, language, rules)
+            sums["f1"] += best_over_gold(f1, prediction, row, language, rules)
+    return {name: 100.0 * total / len(predictions) for name, total in sums.items()}
 
 
 def aggregate(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

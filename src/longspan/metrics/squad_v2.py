@@ -28,7 +28,7 @@ def squad_v2_scores(
         no_answer_scores: how sure the model is that there is no answer, per question, on any scale.
         threshold: a prediction whose no-answer score is above it counts as "". The official scorer's default is 1.0.
         language: of the answers.
-        rules: "squad" as the official scorer, or "mlqa".
+        rules: "squad" as the official scorer, or others of `normalize_answer`.
 
     Returns:
         `exact`, `f1`, `total`; the same with the prefixes `HasAns_` and `NoAns_` where there are such questions; with
@@ -54,8 +54,9 @@ def squad_v2_scores(
     result: dict[str, float] = {}
     for prefix, chosen in (("", np.full(len(exact), True)), ("HasAns_", has_answer), ("NoAns_", ~has_answer)):
         if chosen.any():
-            result[f"{prefix}exact"] = 100 * float(final_exact[chosen].mean())
-            result[f"{prefix}f1"] = 100 * float(final_overlap[chosen].mean())
+            # Python's own sum, as in the official scorer: NumPy adds in another order.
+            result[f"{prefix}exact"] = 100.0 * sum(final_exact[chosen].tolist()) / int(chosen.sum())
+            result[f"{prefix}f1"] = 100.0 * sum(final_overlap[chosen].tolist()) / int(chosen.sum())
             result[f"{prefix}total"] = int(chosen.sum())
     if no_answer_scores is not None:
         for name, scores in (("exact", exact), ("f1", overlap)):

@@ -1,10 +1,11 @@
 """Extractive question answering: a score for every token to begin, and to end, the answer.
 
-B batch rows  T tokens
+B batch rows  T tokens  S gold answers of a row, at most
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers.models.longformer.modeling_longformer import LongformerQuestionAnsweringModelOutput
 from transformers.utils import logging
@@ -58,7 +59,11 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
         """Inputs as `LongformerModel.forward`.
 
         `start_positions` and `end_positions`, int64 [B], are the answer's first and last token; T or more stands for
-        an answer outside this input, which is ignored.
+        an answer outside this input, which is ignored. As int64 [B, S] with S > 1 they are the first and last tokens
+        of all gold answers, any of which is right: the loss is then the negative logarithm of the probability that
+        all of a row's starts have together, and the same of its ends (Clark and Gardner 2018, as Longformer is trained
+        on TriviaQA). Negative ones and those of T or more are left out, repeated ones count once, a row without any
+        is ignored.
 
         Returns:
             `loss`, the mean of the two cross-entropies, `start_logits` and `end_logits`, both [B, T].
@@ -98,6 +103,22 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
 
 
 def _position_loss(logits_BT: Tensor, positions: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    if positions.dim() == 2 and positions.shape[1] > 1:
+        return _any_position_loss(logits_BT, positions.to(logits_BT.device), num_items_in_batch)
     outside = logits_BT.shape[1]
     positions_B = positions.reshape(-1).clamp(0, outside)
     return cross_entropy(logits_BT, positions_B, num_items_in_batch, ignore_index=outside)
+
+
+def _any_position_loss(logits_BT: Tensor, positions_BS: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    B, T = logits_BT.shape
+    # One more column takes what is left out. Marking tokens, not adding up logits: a repeated position counts once.
+    column_BS = torch.where((positions_BS < 0) | (positions_BS >= T), T, positions_BS)
+    is_gold_BT = torch.zeros(B, T + 1, dtype=torch.bool, device=logits_BT.device).scatter(1, column_BS, True)[:, :T]
+    has_gold_B = is_gold_BT.any(dim=1)
+    scores_BT = logits_BT.float()
+    # A row without gold is compared with itself: loss and gradients are 0, and no infinity is in them.
+    gold_BT = scores_BT.masked_fill(~is_gold_BT & has_gold_B[:, None], float("-inf"))
+    loss_B = scores_BT.logsumexp(dim=1) - gold_BT.logsumexp(dim=1)
+    n_rows = has_gold_B.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+    return loss_B.sum() / n_rows.to(loss_B.device).clamp(min=1)
