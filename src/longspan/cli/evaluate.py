@@ -103,8 +103,9 @@ def run(arguments: argparse.Namespace) -> int:
         compare=arguments.compare,
         partial=partial,
         data=_hashes(arguments),
+        run=arguments.run,
+        training_seed=arguments.training_seed,
     )
-    record = record.model_copy(update={"run": arguments.run, "training_seed": arguments.training_seed})
     if arguments.scores_only:
         record = record.model_copy(update={"answers": []})
     write_record(record, destination)

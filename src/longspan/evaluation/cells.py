@@ -69,6 +69,7 @@ class Cells:
         for example in dataset.examples:
             golds = [answer.text for answer in example.answers]
             part = [example.id, example.question, example.context, golds, example.slot, example.n_slots]
+            part += [example.depth, example.nominal_tokens]
             questions.update(json.dumps(part).encode())
         told = [longspan.__version__, name, self._describe(predictor), dataset.name, dataset.language]
         told.append(questions.hexdigest())

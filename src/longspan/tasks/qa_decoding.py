@@ -81,6 +81,24 @@ def decode_spans(
     return Decoded(spans, no_answer_score)
 
 
+def argmax_span(window: WindowLogits) -> tuple[int, int] | None:
+    """First and last token: the likeliest start and the likeliest end of one window, chosen without each other.
+
+    Any token can be chosen, the question's and the special ones too, and any length; None where the end is before the
+    start. This is how Sagen's thesis decodes (docs/evaluation-protocol.md); it is here to be compared with.
+    """
+    first, last = int(window.start_T.argmax()), int(window.end_T.argmax())
+    return (first, last) if first <= last else None
+
+
+def is_aligned(offsets: Sequence[tuple[int, int] | None], start: int, end: int) -> bool:
+    """Whether the characters `start` and `end - 1` of the context are each in a token of the window."""
+    spans = [offset for offset in offsets if offset is not None]
+    return start < end and all(
+        any(first <= character < last for first, last in spans) for character in (start, end - 1)
+    )
+
+
 def _best_of_window(
     window: WindowLogits, context: str, max_answer_tokens: int, n_best: int
 ) -> dict[tuple[int, int], float]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
 from longspan.errors import InputError
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
-from longspan.tasks.qa_decoding import Span, WindowLogits, decode_spans
+from longspan.tasks.qa_decoding import Span, WindowLogits, argmax_span, decode_spans, is_aligned
 
 # Families whose position table starts after the padding token's row: rows 0 to pad_token_id are never used.
 _RESERVES_ROWS = {
@@ -44,6 +44,9 @@ class QaPrediction:
     on the scale of `logit`: where it is higher, the model finds that the document does not answer the question.
     `n_windows` were read; `n_tokens` counts question, special tokens and the part of the document that was read, each
     token once. `seconds` is this question's share of the tokenising, the batches it was in and the decoding.
+    `argmax_text` is what Sagen's thesis would have taken from the first window: the text between the likeliest start
+    and the likeliest end, maybe empty; None for questions it drops, whose first gold answer (if any is known) is not
+    aligned to tokens of that window.
     """
 
     id: str
@@ -57,6 +60,7 @@ class QaPrediction:
     n_tokens: int
     seconds: float
     logit: float = field(default=float("-inf"))
+    argmax_text: str | None = None
 
 
 class QaPredictor:
@@ -220,7 +224,21 @@ class QaPredictor:
             n_tokens=self._count_tokens([feature for feature, _ in windows]),
             seconds=seconds + time.perf_counter() - began,
             logit=best.logit,
+            argmax_text=self._argmax_text(example, windows),
         )
+
+    def _argmax_text(self, example: QaExample, windows: Sequence[tuple[QaFeature, WindowLogits]]) -> str | None:
+        gold = example.answers[0] if example.answers else None
+        if gold is None or gold.start is None:
+            return None
+        feature, logits = next(window for window in windows if window[0].window_index == 0)
+        if not is_aligned(feature.offsets, gold.start, gold.start + len(gold.text)):
+            return None
+        span = argmax_span(logits)
+        # Tokens are decoded, not cut out of the document: they may be the question's.
+        text = "" if span is None else self.tokenizer.decode(feature.input_ids[span[0] : span[1] + 1])
+        assert isinstance(text, str), "one row of ids is one text"
+        return text
 
     def _count_tokens(self, features: Sequence[QaFeature]) -> int:
         """Tokens of question and document, those in the overlap of two windows once."""

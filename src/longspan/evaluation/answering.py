@@ -1,0 +1,178 @@
+"""One system on one data set: every question answered and scored."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any, Protocol
+
+from longspan.data import QaDataset, QaExample
+from longspan.evaluation.cells import Cell
+from longspan.evaluation.memory import PeakMemory
+from longspan.evaluation.readings import Reading, has_lost_its_gold, is_read, readings_of
+from longspan.evaluation.thesis import thesis_counts, thesis_means, thesis_metrics
+from longspan.metrics import aggregate, score_answer, squad_v2_scores
+from longspan.records import Answer, Score
+from longspan.tasks.question_answering import QaPrediction, QaPredictor
+
+_CHUNK = 128  # questions between two moves of the progress bar
+_SNIPPET = 100  # characters shown on each side of an answer
+_HONEST = ("f1", "em", "f1_squad", "em_squad")  # metrics that every answer has
+
+
+class Predictor(Protocol):
+    """What answers questions: `QaPredictor`, or anything with its `predict`."""
+
+    def predict(self, examples: Sequence[QaExample], *, progress: bool = True) -> Sequence[QaPrediction]:
+        """Predictions; a question without one counts as answered wrongly."""
+        ...
+
+
+def evaluate_cell(
+    system: str,
+    predictor: Predictor,
+    dataset: QaDataset,
+    readings: dict[Any, list[Reading]],
+    tell: Callable[[int], object],
+) -> Cell:
+    """Ask `predictor` every question of `dataset`.
+
+    Args:
+        system: its name.
+        predictor: the system.
+        dataset: the questions.
+        readings: what is known already of systems that read `dataset` alike; added to.
+        tell: called with how many more questions are done.
+    """
+    device = predictor.model.device if isinstance(predictor, QaPredictor) else None
+    memory = PeakMemory(device)
+    predictions = _predict(predictor, dataset.examples, tell)
+    peak = memory.gib()
+    read = readings_of(predictor, dataset, readings)
+    allows_none = any(example.is_impossible for example in dataset.examples)
+    answers = []
+    for i, (example, prediction) in enumerate(zip(dataset.examples, predictions, strict=True)):
+        text = None if prediction is None else _final_text(prediction, allows_none=allows_none)
+        n_tokens = read[i].n_tokens if read else None if prediction is None else prediction.n_tokens
+        answers.append(_answer(system, dataset, example, prediction, text, n_tokens))
+    honest = aggregate([{name: answer.metrics[name] for name in _HONEST} for answer in answers])
+    metrics = honest | thesis_means(answers)
+    if allows_none:
+        metrics |= _squad_v2(dataset, predictions)
+    seconds = [prediction.seconds for prediction in predictions if prediction is not None]
+    score = Score(
+        system=system,
+        dataset=dataset.name,
+        language=dataset.language,
+        n_questions=len(answers),
+        metrics=metrics,
+        seconds_per_question=fmean(seconds) if seconds else None,
+        peak_memory_gib=peak,
+        counts=_counts(dataset, answers, predictions, read),
+    )
+    return Cell(score=score, answers=answers)
+
+
+def _predict(
+    predictor: Predictor, examples: Sequence[QaExample], tell: Callable[[int], object]
+) -> list[QaPrediction | None]:
+    """One entry for each question, None where the predictor has nothing to say or there is nothing to read."""
+    found: list[QaPrediction | None] = []
+    for first in range(0, len(examples), _CHUNK):
+        chunk = examples[first : first + _CHUNK]
+        askable = [example for example in chunk if example.question.strip() and example.context.strip()]
+        given = list(predictor.predict(askable, progress=False)) if askable else []
+        if [prediction.id for prediction in given] == [example.id for example in askable]:
+            # In order, one each: ids that a data set repeats keep their own predictions.
+            own = iter(given)
+            asked = {id(example) for example in askable}
+            found += [next(own) if id(example) in asked else None for example in chunk]
+        else:
+            by_id = {prediction.id: prediction for prediction in given}
+            strange = set(by_id) - {example.id for example in askable}
+            if strange:
+                raise ValueError(f"the predictor answered {sorted(strange)[0]!r}, which was not asked")
+            found += [by_id.get(example.id) for example in chunk]
+        tell(len(chunk))
+    return found
+
+
+def _final_text(prediction: QaPrediction, *, allows_none: bool) -> str:
+    """The answer, empty where the model finds that there is none and the data has such questions."""
+    return "" if allows_none and prediction.no_answer_score > prediction.logit else prediction.text
+
+
+def _answer(
+    system: str,
+    dataset: QaDataset,
+    example: QaExample,
+    prediction: QaPrediction | None,
+    text: str | None,
+    n_tokens: int | None,
+) -> Answer:
+    golds = [answer.text for answer in example.answers]
+    own = score_answer(text, golds, dataset.language, "mlqa")
+    squad = score_answer(text, golds, dataset.language, "squad")
+    start = next((answer.start for answer in example.answers if answer.start is not None), None)
+    before = after = ""
+    if prediction is not None and text:
+        before = example.context[max(0, prediction.start - _SNIPPET) : prediction.start]
+        after = example.context[prediction.end : prediction.end + _SNIPPET]
+    return Answer(
+        id=example.id,
+        system=system,
+        dataset=dataset.name,
+        language=dataset.language,
+        question=example.question,
+        gold=golds,
+        prediction=text or "",
+        score=None if prediction is None else prediction.score,
+        metrics={
+            "f1": own["f1"],
+            "em": own["exact_match"],
+            "f1_squad": squad["f1"],
+            "em_squad": squad["exact_match"],
+            **thesis_metrics(prediction, golds),
+        },
+        context_before=before,
+        context_after=after,
+        depth=None if start is None else start / len(example.context),
+        slot=example.slot,
+        n_tokens=n_tokens,
+    )
+
+
+def _counts(
+    dataset: QaDataset,
+    answers: Sequence[Answer],
+    predictions: Sequence[QaPrediction | None],
+    read: Sequence[Reading],
+) -> dict[str, int]:
+    """What a reader should know beside the means; all of these questions are in the means."""
+    counts = {
+        "gold_not_read": sum(
+            bool(example.answers) and not is_read(example, reading.spans)
+            for example, reading in zip(dataset.examples, read, strict=False)
+        ),
+        "gold_not_in_document": sum(map(has_lost_its_gold, dataset.examples)),
+        "no_prediction": sum(prediction is None for prediction in predictions),
+        "empty_answers": sum(not answer.prediction for answer in answers),
+    }
+    counts |= thesis_counts(dataset, answers, read)
+    told = ("gold_not_read", "thesis_survivors")
+    return {key: n for key, n in counts.items() if n or (key in told and read)}
+
+
+def _squad_v2(dataset: QaDataset, predictions: Sequence[QaPrediction | None]) -> dict[str, float]:
+    """The SQuAD 2.0 scorer's figures, at the model's own threshold and at the best one."""
+    found = squad_v2_scores(
+        [None if prediction is None else prediction.text for prediction in predictions],
+        [[answer.text for answer in example.answers] for example in dataset.examples],
+        no_answer_scores=[0.0 if p is None else _finite(p.no_answer_score - p.logit) for p in predictions],
+        threshold=0.0,
+        language=dataset.language,
+    )
+    return {key: value for key, value in found.items() if key.startswith(("HasAns_", "NoAns_", "best_"))}
+
+
+def _finite(value: float) -> float:
+    """A window without any context has a logit of minus infinity: as sure as can be that there is no answer."""
+    return min(max(value, -1e9), 1e9) if value == value else 1e9  # noqa: PLR0124 - NaN is not equal to itself

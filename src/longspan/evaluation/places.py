@@ -1,0 +1,94 @@
+"""Where the answers were: scores by length of the document and depth of the answer."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+from longspan.data import QaDataset, QaExample
+from longspan.evaluation.thesis import thesis_means
+from longspan.records import Answer, Place, Score
+
+_N_DEPTHS = 5  # of documents as they are: fifths
+_SHORTEST = 128  # tokens; shorter documents are one group
+
+
+class _Where(NamedTuple):
+    length: int
+    unit: Literal["paragraphs", "tokens"]
+    depth: float | None
+    slot: int | None
+
+
+def places_of(dataset: QaDataset, answers: Sequence[Answer]) -> list[Place]:
+    """One cell's questions by place, each in exactly one.
+
+    Joined paragraphs: by how many there are and which of them holds the answer. Documents that were made (the needle
+    test): by the tokens and the depth they were made with. Others: by tokens of question and document (128 or fewer,
+    and powers of two as upper ends) and fifths of the document, by the start of the first gold answer that is in it.
+
+    Args:
+        dataset: the questions.
+        answers: one for each question, in order, of one system.
+
+    Returns:
+        By length, then depth; questions without a gold answer in their document last.
+    """
+    groups: dict[_Where, list[Answer]] = {}
+    for example, answer in zip(dataset.examples, answers, strict=True):
+        groups.setdefault(_place(example, answer), []).append(answer)
+    places = []
+    for where in sorted(groups, key=_order):
+        members = groups[where]
+        shared = [name for name in members[0].metrics if all(name in answer.metrics for answer in members)]
+        n_tokens = [answer.n_tokens for answer in members if answer.n_tokens is not None]
+        places.append(
+            Place(
+                system=members[0].system,
+                dataset=dataset.name,
+                language=dataset.language,
+                n_questions=len(members),
+                metrics={name: fmean(answer.metrics[name] for answer in members) for name in shared}
+                | thesis_means(members),
+                mean_tokens=fmean(n_tokens) if len(n_tokens) == len(members) else None,
+                **where._asdict(),
+            )
+        )
+    return places
+
+
+def require_every_question(datasets: Sequence[QaDataset], scores: Sequence[Score], places: Sequence[Place]) -> None:
+    """Check that each cell holds every question of its data set, and so do its places together.
+
+    Raises:
+        RuntimeError: one does not; figures would be of other questions than they say.
+    """
+    n_placed: dict[tuple[str, str, str], int] = {}
+    for place in places:
+        key = (place.system, place.dataset, place.language)
+        n_placed[key] = n_placed.get(key, 0) + place.n_questions
+    n_asked = {(dataset.name, dataset.language): len(dataset.examples) for dataset in datasets}
+    for score in scores:
+        asked = n_asked[score.dataset, score.language]
+        placed = n_placed.get((score.system, score.dataset, score.language), 0)
+        if not asked == score.n_questions == placed:
+            raise RuntimeError(
+                f"{score.system} on {score.dataset}: of {asked} questions {score.n_questions} were counted and "
+                f"{placed} have a place; this is a fault of longspan"
+            )
+
+
+def _place(example: QaExample, answer: Answer) -> _Where:
+    if example.nominal_tokens is not None:
+        return _Where(example.nominal_tokens, "tokens", example.depth, None)
+    if example.slot is not None:
+        return _Where(example.n_slots, "paragraphs", (example.slot + 0.5) / example.n_slots, example.slot)
+    length, depth = 0, None
+    if answer.n_tokens is not None:
+        length = max(_SHORTEST, 1 << max(answer.n_tokens - 1, 0).bit_length())
+    if answer.depth is not None:
+        depth = (min(int(answer.depth * _N_DEPTHS), _N_DEPTHS - 1) + 0.5) / _N_DEPTHS
+    return _Where(length, "tokens", depth, None)
+
+
+def _order(where: _Where) -> tuple[int, bool, float]:
+    return where.length, where.depth is None, where.depth or 0.0

@@ -1,0 +1,43 @@
+"""The thesis' way to score, beside the honest one on the same predictions.
+
+Sagen (Large-Context Question Answering with Cross-Lingual Transfer, 2021) reads the first window only, drops questions
+whose gold answer is not aligned to tokens, chooses start and end without each other, and compares by SQuAD's English
+rules in every language. docs/evaluation-protocol.md says where this differs from his script.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from longspan.data import QaDataset
+from longspan.evaluation.readings import Reading, characters_of
+from longspan.metrics import score_answer
+from longspan.records import Answer
+from longspan.tasks.question_answering import QaPrediction
+
+_METRICS = ("f1_thesis", "em_thesis")
+
+
+def thesis_metrics(prediction: QaPrediction | None, golds: Sequence[str]) -> dict[str, float]:
+    """`f1_thesis` and `em_thesis` of one question, in per cent; empty where the thesis drops it."""
+    if prediction is None or prediction.argmax_text is None:
+        return {}
+    found = score_answer(prediction.argmax_text, golds, "en", "squad")
+    return {"f1_thesis": found["f1"], "em_thesis": found["exact_match"]}
+
+
+def thesis_means(answers: Sequence[Answer]) -> dict[str, float]:
+    """Means over the survivors; empty where there are none."""
+    survivors = [answer.metrics for answer in answers if _METRICS[0] in answer.metrics]
+    return {name: fmean(metrics[name] for metrics in survivors) for name in _METRICS} if survivors else {}
+
+
+def thesis_counts(dataset: QaDataset, answers: Sequence[Answer], read: Sequence[Reading]) -> dict[str, int]:
+    """`thesis_survivors`, and of those that are dropped `thesis_cut_away`: the answer ends beyond the first window."""
+    if not read:
+        return {}
+    survives = [_METRICS[0] in answer.metrics for answer in answers]
+    cut_away = 0
+    for example, survived, reading in zip(dataset.examples, survives, read, strict=True):
+        gold = characters_of(example.answers[0]) if example.answers else None
+        cut_away += not survived and gold is not None and bool(reading.spans) and gold[1] > reading.spans[0][1]
+    return {"thesis_survivors": sum(survives), "thesis_cut_away": cut_away}
