@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,28 @@ class Text:
     is_note: bool = False
 
 
+class Plot(NamedTuple):
+    """An SVG element, what it shows in words for who cannot see it, and a title above where several stand together."""
+
+    drawing: str
+    words: str
+    title: str = ""
+
+
 @dataclass(frozen=True)
 class Figures:
-    """Plots shown side by side where there is room; each is an SVG element and what it shows, in words."""
+    """Plots shown side by side where there is room."""
 
-    plots: Sequence[tuple[str, str]]
+    plots: Sequence[Plot]
     is_wide: bool = False
+
+
+class Piece(NamedTuple):
+    """A stretch of a passage: whether it is in the answer given, and whether in a gold answer."""
+
+    text: str
+    is_answer: bool
+    is_gold: bool
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,8 @@ class Example:
     gold: Sequence[str]
     language: str
     facts: Sequence[str]
+    pieces: Sequence[Piece] = ()
+    """`before`, `prediction` and `after`, cut where an answer starts or ends."""
     others: Sequence[tuple[str, str]] = ()
     """What the other systems answered: (system, answer)."""
 

@@ -1,23 +1,35 @@
 """The answers a reader can judge for himself: the best ones and the surest mistakes, in their context."""
 
+import itertools
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
 from longspan.records import Answer
-from longspan.report.blocks import Example, Examples, Section, Text
+from longspan.report.blocks import Example, Examples, Piece, Section, Text
+from longspan.report.names import metric_name
 
 _N_SHOWN = 10
+# A gold answer of fewer bytes is marked as a whole word only: "in" stands in half of all words, while two Chinese
+# letters are a word.
+_FEW_BYTES = 4
 
 
-def examples_of(answers: Sequence[Answer], system: str | None, metric: str) -> list[Section]:
-    """Ten best and ten worst answers of one system, taken from all languages in turn; none where there are none."""
-    own = [answer for answer in answers if answer.system == system and metric in answer.metrics]
+def examples_of(answers: Sequence[tuple[str, Answer]], system: str | None, metric: str) -> list[Section]:
+    """Ten best and ten worst answers of one system, taken from all languages in turn; none where there are none.
+
+    Args:
+        answers: with the name of the system that gave each.
+        system: whose answers are shown; the others' stand below.
+        metric: decides what is good.
+    """
+    own = [answer for name, answer in answers if name == system and metric in answer.metrics]
     if not own or system is None:
         return []
     others: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
-    for answer in answers:
-        if answer.system != system:
-            others[answer.dataset, answer.language, answer.id].append((answer.system, answer.prediction))
+    for name, answer in answers:
+        if name != system:
+            others[answer.dataset, answer.language, answer.id].append((name, answer.prediction))
 
     top = max(answer.metrics[metric] for answer in own)
     right = [answer for answer in own if answer.metrics[metric] > 0]
@@ -31,8 +43,8 @@ def examples_of(answers: Sequence[Answer], system: str | None, metric: str) -> l
     blocks: list[Text | Examples] = [
         Text(
             f"Answers of “{system}”, languages in turn. Best: highest score, then surest. Worst: lowest score, then "
-            "surest: the mistakes to look at first. The answer is marked in the text around it; the gold answers "
-            "stand below."
+            "surest: the mistakes to look at first. The answer is marked in the text around it, with a line below it "
+            "where a gold answer stands in that text, too; the gold answers stand below."
         )
     ]
     for title, found in ((f"{len(best)} best", best), (f"{len(worst)} worst", worst)):
@@ -57,7 +69,7 @@ def _score(answer: Answer) -> float:
 
 
 def _example(answer: Answer, metric: str, others: Sequence[tuple[str, str]]) -> Example:
-    facts = [f"{'F1' if metric == 'f1' else metric} {answer.metrics[metric]:.0f}", answer.dataset]
+    facts = [f"{metric_name(metric)} {answer.metrics[metric]:.0f}", answer.dataset]
     if answer.slot is not None:
         facts.append(f"paragraph {answer.slot + 1}")
     if answer.depth is not None:
@@ -66,13 +78,36 @@ def _example(answer: Answer, metric: str, others: Sequence[tuple[str, str]]) -> 
         facts.append(f"{answer.n_tokens:,} tokens")
     if answer.score is not None:
         facts.append(f"model's score {answer.score:.2f}")
+    gold = list(dict.fromkeys(answer.gold))
     return Example(
         question=answer.question,
         prediction=answer.prediction,
         before=answer.context_before,
         after=answer.context_after,
-        gold=list(dict.fromkeys(answer.gold)),
+        gold=gold,
         language=answer.language,
         facts=facts,
+        pieces=_pieces(answer.context_before, answer.prediction, answer.context_after, gold),
         others=others,
     )
+
+
+def _pieces(before: str, prediction: str, after: str, gold: Sequence[str]) -> list[Piece]:
+    """The passage cut where the answer, or a gold answer in it, starts or ends."""
+    text = before + prediction + after
+    first, last = len(before), len(before) + len(prediction)
+    spans = []
+    for answer in filter(str.strip, gold):
+        pattern = re.escape(answer.strip())
+        if len(answer.strip().encode()) < _FEW_BYTES:
+            pattern = rf"(?<!\w){pattern}(?!\w)"
+        spans += [match.span() for match in re.finditer(pattern, text)]
+    cuts = sorted({0, first, last, len(text), *(place for span in spans for place in span)})
+    return [
+        Piece(
+            text[start:end],
+            first <= start and end <= last,
+            any(low <= start and end <= high for low, high in spans),
+        )
+        for start, end in itertools.pairwise(cuts)
+    ]

@@ -1,11 +1,10 @@
-"""The sections about where the figures come from: the extension's proof, the training, how each record was made."""
+"""The sections about where the figures come from: the extension's proof, and how each record was made."""
 
 from collections.abc import Sequence
 from itertools import groupby
 
-from longspan.records import EvaluationRecord, Made, ProofRecord, Record, TrainingRecord
-from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Facts, Figures, Section, Table, Text, count, duration, number
+from longspan.records import EvaluationRecord, Made, ProofRecord, Record
+from longspan.report.blocks import Block, Cell, Facts, Section, Table, Text, count, number
 
 
 def proof_section(records: Sequence[ProofRecord]) -> Section | None:
@@ -55,57 +54,6 @@ def _windows(windows: Sequence[int]) -> str:
     return ", ".join(f"{window} × {n_layers}" for window, n_layers in runs)
 
 
-def training_section(records: Sequence[TrainingRecord]) -> Section | None:
-    """What each run cost, and its loss."""
-    if not records:
-        return None
-    rows = []
-    for record in records:
-        n_steps = max((step.step for step in record.steps), default=0)
-        rows.append(
-            [
-                Cell(record.name),
-                count(record.n_examples),
-                count(record.n_features),
-                count(n_steps),
-                Cell(duration(record.seconds), is_number=True),
-                Cell(f"{record.peak_memory_gib:.2f} GiB", is_number=True),
-                Cell("–" if record.made.seed is None else str(record.made.seed), is_number=True),
-            ]
-        )
-    columns = ["Run", "Examples", "Windows", "Steps", "Time", "Peak memory", "Seed"]
-    blocks: list[Block] = [Table(columns, rows)]
-    figures = []
-    for key, what in (("loss", "training loss"), ("eval_loss", "evaluation loss"), ("learning_rate", "learning rate")):
-        curves = {record.name: _curve(record, key) for record in _with_own_names(records)}
-        curves = {name: points for name, points in curves.items() if len(points) > 1}
-        if curves:
-            plot = plots.lines(curves, x_label="step", y_label=what, with_markers=False)
-            figures.append((plot, f"{what} by step"))
-    if figures:
-        blocks.append(Figures(figures))
-    for record in records:
-        told = [f"{name.replace('_', ' ')}: {value:,}" for name, value in record.counts.items()]
-        text = f"{record.name}: attention {record.attention_backend}." + (f" Data: {', '.join(told)}." if told else "")
-        blocks.append(Text(text, is_note=True))
-    return Section("training", "Training", blocks)
-
-
-def _with_own_names(records: Sequence[TrainingRecord]) -> list[TrainingRecord]:
-    """Runs of one name are told apart by their seed or number."""
-    names = [record.name for record in records]
-    return [
-        record
-        if names.count(record.name) == 1
-        else record.model_copy(update={"name": f"{record.name}, seed {record.made.seed} ({index + 1})"})
-        for index, record in enumerate(records)
-    ]
-
-
-def _curve(record: TrainingRecord, key: str) -> list[tuple[float, float]]:
-    return [(step.step, step.values[key]) for step in record.steps if key in step.values]
-
-
 def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Section:
     """Command, commit, data and machine of every record, with a link to its file where that is known."""
     blocks: list[Block] = []
@@ -115,6 +63,9 @@ def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Sect
         if isinstance(record, EvaluationRecord):
             facts.insert(0, ("Protocol", record.protocol))
             facts.insert(0, ("Model", record.model))
+            if record.run is not None:
+                seed = "" if record.training_seed is None else f", seed {record.training_seed}"
+                facts.insert(0, ("Run", record.run + seed))
             if record.attention_backend:
                 told = [f"{system}: {backend}" for system, backend in record.attention_backend.items()]
                 facts.append(("Attention", "\n".join(told)))

@@ -4,33 +4,47 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from longspan.errors import InputError
 from longspan.files import replace_file
-from longspan.records import BenchmarkRecord, EvaluationRecord, ProofRecord, Record, TrainingRecord
+from longspan.records import (
+    BenchmarkRecord,
+    ComparisonRecord,
+    EvaluationRecord,
+    GridRecord,
+    ProofRecord,
+    Record,
+    TrainingRecord,
+)
 from longspan.report.blocks import Section
-from longspan.report.making import made_section, proof_section, training_section
+from longspan.report.comparison import comparisons
+from longspan.report.differences import comparison_section
+from longspan.report.grid import grid_section
+from longspan.report.language_model import language_model_section
+from longspan.report.making import made_section, proof_section
 from longspan.report.markdown import to_markdown
-from longspan.report.scores import comparisons, score_sections
+from longspan.report.scores import results_section, score_sections
 from longspan.report.summary import summary_section
 from longspan.report.timings import benchmark_section
+from longspan.report.training import training_section
 
 
 def write_report(
     records: Sequence[Record], destination: str | Path, title: str, *, files: Sequence[Path] | None = None
 ) -> Path:
-    """Write `report.html` and `report.md` into the folder `destination`; returns the page's path.
+    """Write one page and its tables as Markdown; returns the page's path.
 
     Both are made from the records alone: the same records give the same bytes. A section without records of its kind
-    is left out. Whatever else the folder holds stays.
+    is left out, and a record given twice is counted once. Whatever else the folder holds stays.
 
     Args:
         records: what to report on, any kinds in any order.
-        destination: the folder, made where it does not exist.
+        destination: a folder for `report.html` and `report.md`, or the page itself where its name ends in `.html`, with
+            the Markdown beside it; made where it does not exist.
         title: heading of the page.
         files: the file of each record, to link to; None where there are none.
 
@@ -39,29 +53,68 @@ def write_report(
     """
     if not records:
         raise InputError("there is no record to report on; pass at least one")
-    destination = Path(destination)
-    if destination.exists() and not destination.is_dir():
-        raise InputError(f"{destination} is a file; a report is written into a folder, choose another name")
-    links = [None] * len(records) if files is None else [_relative(path, destination) for path in files]
-    sections = make_sections(records, links)
-    page = destination / "report.html"
-    _write(page, _to_html(title, sections, subtitle=_subtitle(records)))
-    _write(destination / "report.md", to_markdown(title, sections))
+    page = page_of(destination)
+    links = [None] * len(records) if files is None else [_relative(path, page.parent) for path in files]
+    kept, notes = _without_copies(records, links)
+    kept_records, kept_links = [records[i] for i in kept], [links[i] for i in kept]
+    sections = make_sections(kept_records, kept_links, notes)
+    _write(page, _to_html(title, sections, subtitle=_subtitle(kept_records)))
+    _write(page.with_suffix(".md"), to_markdown(title, sections))
     return page
 
 
-def make_sections(records: Sequence[Record], links: Sequence[str | None]) -> list[Section]:
-    """Every section the records have something for, in the order of the page."""
+def page_of(destination: str | Path) -> Path:
+    """The page that `write_report` writes for a destination.
+
+    Raises:
+        InputError: the destination, or what would have to be its folder, is a file; or the page would be a folder.
+    """
+    destination = Path(destination)
+    if destination.suffix.lower() in {".html", ".htm"} and not destination.is_dir():
+        folder, page = destination.parent, destination
+    else:
+        folder, page = destination, destination / "report.html"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; a report is written into a folder, choose another name")
+    if page.is_dir():
+        raise InputError(f"{page} is a folder; the page is to have this name, choose another")
+    return page
+
+
+def _without_copies(records: Sequence[Record], links: Sequence[str | None]) -> tuple[list[int], list[str]]:
+    """Which records to keep, and a sentence for each that says the same as one before it."""
+    kept: list[int] = []
+    notes = []
+    first_of: dict[str, int] = {}
+    for index, record in enumerate(records):
+        first = first_of.setdefault(record.model_dump_json(), index)
+        if first == index:
+            kept.append(index)
+            continue
+        name = getattr(record, "name", None) or getattr(record, "source", "")
+        named = [unquote(link) for i in (first, index) if (link := links[i]) is not None]
+        where = f" ({' and '.join(named)})" if named else ""
+        notes.append(f"The {record.kind} record “{name}” was given twice{where}: it is counted once.")
+    return kept, notes
+
+
+def make_sections(records: Sequence[Record], links: Sequence[str | None], notes: Sequence[str] = ()) -> list[Section]:
+    """Every section the records have something for, in the order of the page; `notes` go into the summary."""
     evaluations = comparisons([record for record in records if isinstance(record, EvaluationRecord)])
-    sections: list[Section | None] = [summary_section(records, evaluations)]
+    trainings = [record for record in records if isinstance(record, TrainingRecord)]
+    told = [*notes, *(note for comparison in evaluations for note in comparison.notes)]
+    sections: list[Section | None] = [summary_section(records, evaluations, told), results_section(evaluations)]
     for index, comparison in enumerate(evaluations):
         several = len(evaluations) > 1
         sections += score_sections(
             comparison, f"e{index + 1}-" if several else "", f"{comparison.name}: " if several else ""
         )
     sections += [
+        comparison_section([record for record in records if isinstance(record, ComparisonRecord)]),
+        grid_section([record for record in records if isinstance(record, GridRecord)]),
         proof_section([record for record in records if isinstance(record, ProofRecord)]),
-        training_section([record for record in records if isinstance(record, TrainingRecord)]),
+        training_section(trainings),
+        language_model_section(trainings),
         benchmark_section([record for record in records if isinstance(record, BenchmarkRecord)]),
         made_section(records, links),
     ]

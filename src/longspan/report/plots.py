@@ -1,292 +1,165 @@
-"""Plots as SVG elements whose text and lines take the page's colours, so that they fit a light and a dark page.
+"""The page's plots of scores and losses: bars, lines, intervals, quality against cost."""
 
-Text stays text, drawn by the reader's browser: no font has to be at hand where the report is made.
-"""
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import io
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from longspan.files import replace_file
-
-# Distinguishable by colour-blind readers (Paul Tol's "bright"), and on white as on near-black.
-PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccaa33", "#aa3377", "#33aabb", "#999999")
-MARKERS = "osD^vPX"
-
-# Colours that stand for the page's own; replaced in the finished SVG.
-_INK, _RULE = "#010203", "#040506"
-_SETTINGS: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _RULE,
-    "axes.grid": True,
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.constrained_layout.use": True,
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "savefig.transparent": True,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "longspan",  # the same records give the same page
-    "text.color": _INK,
-    "text.parse_math": False,
-    "xtick.color": _RULE,
-    "xtick.labelcolor": _INK,
-    "ytick.color": _RULE,
-    "ytick.labelcolor": _INK,
-}
-
-Series = Mapping[str, Sequence[tuple[float, float]]]
-"""Name of a line -> its points (x, y)."""
+from longspan.report.canvas import INK, RULE, colour, columns, drawn, legend, marker
 
 
-def bars(groups: Sequence[str], series: Mapping[str, Sequence[float | None]], *, x_label: str, y_label: str) -> str:
+class Bar(NamedTuple):
+    """A bar's height and, where there are several seeds, their standard deviation."""
+
+    height: float
+    deviation: float | None = None
+
+
+def bars(groups: Sequence[str], series: Mapping[str, Sequence[Bar | None]], *, x_label: str, y_label: str) -> str:
     """Grouped upright bars: one group for each name in `groups`, one bar in it for each series."""
-    with _figure(7.6, 3.0) as (figure, axes, result):
+    with drawn(7.6, 3.0) as (figure, axes, result):
         width = 0.84 / max(len(series), 1)
         for index, (name, values) in enumerate(series.items()):
-            known = [(place, value) for place, value in enumerate(values) if value is not None]
-            middles = [place - 0.42 + (index + 0.5) * width for place, _ in known]
-            axes.bar(middles, [value for _, value in known], width * 0.92, label=name, color=_colour(index))
+            known = [(place - 0.42 + (index + 0.5) * width, bar) for place, bar in enumerate(values) if bar is not None]
+            middles = [middle for middle, _ in known]
+            axes.bar(middles, [bar.height for _, bar in known], width * 0.92, label=name, color=colour(index))
+            spread = [(middle, bar.height, bar.deviation) for middle, bar in known if bar.deviation is not None]
+            if spread:
+                x, y, deviation = zip(*spread, strict=True)
+                axes.errorbar(x, y, yerr=deviation, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         axes.set_xticks(range(len(groups)), groups)
         axes.tick_params(axis="x", length=0)
         axes.grid(axis="x", visible=False)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        _legend(figure, axes, n_columns=3)
+        legend(figure, axes, n_columns=3)
     return result[0]
 
 
+class Line(NamedTuple):
+    """One line of a plot; those of one series share its colour and its name."""
+
+    points: Sequence[tuple[float, float]]
+    is_dashed: bool = False
+
+
 def lines(
-    series: Series,
+    series: Mapping[str, Sequence[Line]],
     *,
     x_label: str,
     y_label: str,
     x_ticks: Sequence[tuple[float, str]] | None = None,
+    y_range: tuple[float, float] | None = None,
+    is_log: bool = False,
     from_zero: bool = False,
     with_markers: bool = True,
+    order: Sequence[str] = (),
 ) -> str:
-    """One line for each series on plain axes; `x_ticks` are (place, label) where places have names."""
-    with _figure(4.7, 3.1) as (figure, axes, result):
-        for index, (name, points) in enumerate(series.items()):
-            marker = _marker(index) if with_markers or len(points) < 3 else ""
-            axes.plot(*_columns(points), marker=marker, markersize=4, linewidth=1.6, label=name, color=_colour(index))
-        if x_ticks is not None:
+    """Lines on plain axes.
+
+    Args:
+        series: name -> its lines.
+        x_label: what goes to the right.
+        y_label: what goes up.
+        x_ticks: (place, label), where places have names.
+        y_range: lowest and highest value shown, for plots that are seen together.
+        is_log: doubles are equally far apart on the x axis, and every x has its tick.
+        from_zero: the y axis starts there.
+        with_markers: mark each point.
+        order: names in the order of colours, for plots that are seen together; that of `series` where empty.
+    """
+    longest = max((len(line.points) for drawn_lines in series.values() for line in drawn_lines), default=0)
+    with drawn(4.7, 3.1) as (figure, axes, result):
+        names = list(order or series)
+        for name, own in series.items():
+            index = names.index(name)
+            for place, line in enumerate(own):
+                axes.plot(
+                    *columns(line.points),
+                    marker=marker(index) if with_markers or len(line.points) < 3 else "",
+                    markersize=4,
+                    linewidth=1.6 if len(own) < 3 else 1.1,
+                    linestyle="--" if line.is_dashed else "-",
+                    label="_" if place else name,
+                    color=colour(index),
+                )
+        if is_log:
+            _doubling(axes, sorted({x for own in series.values() for line in own for x, _ in line.points}))
+        elif x_ticks is not None:
             axes.set_xticks([place for place, _ in x_ticks], [label for _, label in x_ticks])
         else:
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        if from_zero:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        if y_range is not None:
+            axes.set_ylim(*y_range)
+        elif from_zero:
             axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        _legend(figure, axes, n_columns=1 if max(map(len, series), default=0) > 24 else 2)
+        legend(figure, axes, n_columns=1 if longest > 24 or max(map(len, series), default=0) > 24 else 2)
     return result[0]
 
 
-@dataclass(frozen=True)
-class Growth:
-    """Cost against length, on logarithmic axes.
+def _doubling(axes: Axes, lengths: Sequence[float]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(list(lengths)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(x):,}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if len(lengths) > 6:
+        axes.tick_params(axis="x", rotation=45)
 
-    Attributes:
-        series: name of a line -> its points.
-        bands: a line's lower and upper value at each of its points.
-        leader: the line to be seen first.
-        beside: lines that vary the leader, dashed.
-        order: names in the order of colours, for plots that are seen together; that of `series` where empty.
-    """
 
-    series: Series
-    x_label: str
-    y_label: str
-    bands: Mapping[str, Sequence[tuple[float, float]]] | None = None
-    leader: str | None = None
-    beside: Sequence[str] = ()
-    order: Sequence[str] = ()
+class Interval(NamedTuple):
+    """A value and the ends of its interval, with a name."""
 
-    def draw(self, axes: Axes) -> None:
-        """Onto axes; names go to their legend."""
-        order = list(self.order or self.series)
-        for name, points in self.series.items():
-            index = order.index(name)
-            x, y = _columns(points)
-            is_leader = name == self.leader
-            axes.plot(
-                x,
-                y,
-                marker=_marker(index),
-                markersize=5 if is_leader else 4,
-                linewidth=2.6 if is_leader else 1.5,
-                linestyle="--" if name in self.beside else "-",
-                zorder=3 if is_leader else 2,
-                label=name,
-                color=_colour(index),
-            )
-            if self.bands and len(x) > 1:
-                low, high = _columns(self.bands[name])
-                axes.fill_between(x, low, high, alpha=0.18, linewidth=0, color=_colour(index))
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        lengths = sorted({x for points in self.series.values() for x, _ in points})
-        axes.xaxis.set_major_locator(FixedLocator(lengths))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(x):,}"))
+    name: str
+    middle: float
+    low: float
+    high: float
+
+
+def intervals(found: Sequence[Interval], *, x_label: str) -> str:
+    """One row each, zero marked; hollow where the interval holds zero."""
+    # Names stand above their lines: beside them they would leave no room on a narrow page.
+    with drawn(4.7, 0.75 + 0.36 * len(found)) as (_, axes, result):
+        for place, interval in enumerate(found):
+            is_sure = interval.low > 0 or interval.high < 0
+            ink = colour(0) if is_sure else colour(6)
+            axes.plot([interval.low, interval.high], [place, place], color=ink, linewidth=2)
+            axes.plot(interval.middle, place, "o", color=ink, markersize=5, markerfacecolor=ink if is_sure else "none")
+            axes.text(0, place - 0.22, interval.name, fontsize=8, transform=axes.get_yaxis_transform())
+        axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_ylim(len(found) - 0.5, -0.85)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(x_label)
+    return result[0]
+
+
+def costs(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
+    """One point for each system: what it costs, on a logarithmic axis, and how well it does."""
+    with drawn(4.7, 3.1) as (figure, axes, result):
+        for index, (name, (x, y)) in enumerate(points.items()):
+            axes.plot(x, y, marker(index), markersize=8, label=name, color=colour(index), linestyle="none")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        if len(lengths) > 5:
-            axes.tick_params(axis="x", rotation=45)
-        axes.set_xlabel(self.x_label)
-        axes.set_ylabel(self.y_label)
-
-
-def growth(plot: Growth) -> str:
-    """Cost against length."""
-    with _figure(4.7, 3.5) as (figure, axes, result):
-        plot.draw(axes)
-        _legend(figure, axes, n_columns=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(0.15)
+        axes.set_xlim(*_around([x for x, _ in points.values()]))
+        axes.grid(color=RULE)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        legend(figure, axes, n_columns=1 if max(map(len, points)) > 24 else 2)
     return result[0]
 
 
-@dataclass(frozen=True)
-class Ratios:
-    """Grouped bars around 1 on a logarithmic axis: how many times as much as ours.
-
-    Attributes:
-        groups: names below the groups of bars.
-        series: name -> its bar in each group.
-        order: names in the order of colours, ours among them.
-    """
-
-    groups: Sequence[str]
-    series: Mapping[str, Sequence[float | None]]
-    x_label: str
-    y_label: str
-    order: Sequence[str]
-
-    def draw(self, axes: Axes) -> None:
-        """Onto axes; names go to their legend."""
-        width = 0.84 / max(len(self.series), 1)
-        for index, (name, values) in enumerate(self.series.items()):
-            known = [(place, value) for place, value in enumerate(values) if value is not None]
-            middles = [place - 0.42 + (index + 0.5) * width for place, _ in known]
-            colour = list(self.order).index(name)
-            heights = [value - 1 for _, value in known]
-            axes.bar(middles, heights, width * 0.92, bottom=1, label=name, color=_colour(colour))
-            for middle, (_, value) in zip(middles, known, strict=True):
-                place, text = ("bottom", f"{value:.1f}") if value >= 1 else ("top", f"{value:.2f}")
-                axes.annotate(text, (middle, value), (0, 2 if value >= 1 else -2), textcoords="offset points",
-                              ha="center", va=place, fontsize=6.5)  # fmt: skip
-        axes.set_yscale("log")
-        axes.axhline(1, color=_RULE, linewidth=1)
-        axes.margins(y=0.12)
-        axes.set_xticks(range(len(self.groups)), self.groups)
-        axes.tick_params(axis="x", length=0)
-        axes.grid(axis="x", visible=False)
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.set_xlabel(self.x_label)
-        axes.set_ylabel(self.y_label)
-
-
-def ratios(plot: Ratios) -> str:
-    """How many times as much as ours."""
-    with _figure(7.6, 3.0) as (figure, axes, result):
-        plot.draw(axes)
-        _legend(figure, axes, n_columns=3)
-    return result[0]
-
-
-def save_picture(plots: Sequence[Growth | Ratios], path: str | Path, title: str) -> Path:
-    """Plots side by side as one picture on white, PNG or SVG by the name, with one legend for all.
-
-    Raises:
-        InputError: the path cannot be written.
-    """
-    path = Path(path)
-    settings = {**_SETTINGS, "savefig.transparent": False, "text.color": "#1d2127"}
-    for name, value in settings.items():
-        if value in (_INK, _RULE):
-            settings[name] = "#1d2127" if value == _INK else "#c3c9d0"
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(max(8.5, 4.9 * len(plots)), 4.2))
-        FigureCanvasAgg(figure)
-        named: dict[str, Any] = {}
-        for place, plot in enumerate(plots):
-            axes = figure.add_subplot(1, len(plots), place + 1)
-            plot.draw(axes)
-            handles, labels = axes.get_legend_handles_labels()
-            named = dict(zip(labels, handles, strict=True)) | named
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-        figure.legend(
-            list(named.values()), list(named), loc="outside lower left", ncols=3, columnspacing=1.4, handlelength=2.4
-        )
-        with replace_file(path) as temporary:
-            figure.savefig(
-                temporary, format=path.suffix.removeprefix("."), dpi=150, facecolor="white", metadata=_undated(path)
-            )
-    return path
-
-
-def _undated(path: Path) -> dict[str, None]:
-    """Metadata that would differ from one drawing to the next."""
-    return {"Date": None} if path.suffix == ".svg" else {"Software": None}
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes, list[str]]]:
-    """A figure of so many inches; when the block ends its SVG element is in the list."""
-    result: list[str] = []
-    # Settings and warning filters are put back on leaving. A glyph that is missing here is drawn by the browser.
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font|Matplotlib currently does not support")
-        figure = Figure(figsize=(width, height))
-        FigureCanvasSVG(figure)
-        yield figure, figure.add_subplot(), result
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    result.append(_for_page(buffer.getvalue()))
-
-
-def _for_page(svg: str) -> str:
-    """Only the SVG element, in the page's colours and font, with ids of its own."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = svg.replace(_INK, "var(--ink)").replace(_RULE, "var(--rule)")
-    # Groups' names (figure_1, axes_1) would stand several times on one page.
-    return re.sub(r'<g id="[^"]*">', "<g>", svg)
-
-
-def _legend(figure: Figure, axes: Axes, *, n_columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if len(handles) > 1 or (handles and not labels[0].startswith("_")):
-        figure.legend(handles, labels, loc="outside upper left", ncols=n_columns, columnspacing=1.2, handlelength=1.6)
-
-
-def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _colour(index: int) -> str:
-    return PALETTE[index % len(PALETTE)]
-
-
-def _marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of a logarithmic axis that keeps its points off its edges."""
+    low, high = min(values), max(values)
+    room = max((high / low) ** 0.2, 1.3)
+    return low / room, high * room

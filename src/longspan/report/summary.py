@@ -1,26 +1,51 @@
 """The opening of a report: what was compared on what, what came out, and what that cannot say."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
-from longspan.records import BenchmarkRecord, ProofRecord, Record, TrainingRecord
+from longspan.records import (
+    BenchmarkRecord,
+    ComparisonRecord,
+    Difference,
+    GridRecord,
+    LanguageModelScore,
+    ProofRecord,
+    Record,
+    TrainingRecord,
+)
 from longspan.report.blocks import Block, Section, Text, duration
-from longspan.report.scores import Comparison, language_name, metric_name
+from longspan.report.comparison import Comparison, mean_and_deviation
+from longspan.report.grid import state_of
+from longspan.report.names import language_name, metric_name, some
 
 # Published models of this kind train for hours on one GPU; below this a run shows that the path works, no more.
 _SHORT_TRAINING_SECONDS = 2 * 3600
 _LOW_SCORE = 50.0
+# Of a list in a sentence, and of sentences of one kind.
+_MOST_TOLD = 6
 
 
-def summary_section(records: Sequence[Record], found: Sequence[Comparison]) -> Section:
-    """Plain sentences, every number from the records."""
+def summary_section(records: Sequence[Record], found: Sequence[Comparison], notes: Sequence[str] = ()) -> Section:
+    """Plain sentences, every number from the records; `notes` say what was left out."""
     blocks: list[Block] = []
     for comparison in found:
         blocks += [Text(_compared(comparison)), *_outcome(comparison)]
+    for record in records:
+        if isinstance(record, ComparisonRecord):
+            blocks += _against(record)
     trainings = [record for record in records if isinstance(record, TrainingRecord)]
-    blocks += [Text(_trained(record)) for record in trainings]
+    if len(trainings) > _MOST_TOLD:
+        seconds = sorted(record.seconds for record in trainings)
+        blocks.append(
+            Text(f"{len(trainings)} models were trained, for {duration(seconds[0])} to {duration(seconds[-1])}.")
+        )
+    else:
+        blocks += [Text(_trained(record)) for record in trainings]
     blocks += [Text(text, is_note=True) for text in _caveats(trainings, found)]
     for record in records:
-        if isinstance(record, ProofRecord):
+        if isinstance(record, GridRecord):
+            blocks.append(Text(state_of(record)))
+        elif isinstance(record, ProofRecord):
             failed = [check for check in record.checks if not check.passed]
             verdict = "all its checks passed" if not failed else f"{len(failed)} of {len(record.checks)} checks FAILED"
             lengths = f"from {record.old_max_tokens:,} to {record.max_tokens:,} tokens"
@@ -28,31 +53,31 @@ def summary_section(records: Sequence[Record], found: Sequence[Comparison]) -> S
         elif isinstance(record, BenchmarkRecord):
             n_measured = sum(timing.left_out is None for timing in record.timings)
             n_left_out = len(record.timings) - n_measured
-            text = f"Benchmark “{record.name}”: {n_measured} measurements" + (
+            text = f"Benchmark “{record.name}”: {some(n_measured, 'measurement')}" + (
                 f", {n_left_out} left out" if n_left_out else ""
             )
             blocks.append(Text(text + "."))
+    blocks += [Text(note, is_note=True) for note in notes]
     return Section("summary", "In short", blocks)
 
 
 def _compared(comparison: Comparison) -> str:
-    record = comparison.records[0]
-    languages = list(dict.fromkeys(score.language for score in record.scores))
-    n_systems = len(comparison.systems)
-    text = f"{n_systems} {'systems' if n_systems > 1 else 'system'} answered {comparison.n_questions():,} questions"
-    text += (
-        f" in {len(languages)} languages"
-        if len(languages) > 1
-        else f" in {language_name(languages[0])}"
-        if languages
-        else ""
-    )
-    text += f" ({record.protocol})." if record.protocol else "."
-    sizes = {sum(s.n_questions for s in record.scores if s.system == name) for name in comparison.systems}
-    if len(sizes) > 1:
+    languages = list(dict.fromkeys(score.language for score in comparison.scores))
+    protocol = comparison.records[0].protocol
+    text = some(len(comparison.systems), "system")
+    text += f" of {len(comparison.runs)} runs" if len(comparison.runs) > 1 else ""
+    text += f" answered {some(comparison.n_questions(), 'question')}"
+    if len(languages) > 1:
+        text += f" in {len(languages)} languages"
+    elif languages:
+        text += f" in {language_name(languages[0])}"
+    text += f" of {', '.join(comparison.families)}" if len(comparison.families) <= _MOST_TOLD else ""
+    text += f" ({protocol})." if protocol else "."
+    if len({comparison.n_questions(name) for name in comparison.systems}) > 1:
         text += " Not every system answered all of them: compare only within a column."
-    if len(comparison.records) > 1:
-        text += f" Means over {len(comparison.records)} seeds."
+    n_seeds = sorted({comparison.n_seeds(name) for name in comparison.systems})
+    if n_seeds[-1] > 1:
+        text += f" Means over {' to '.join(map(str, dict.fromkeys((n_seeds[0], n_seeds[-1]))))} seeds."
     return text
 
 
@@ -61,23 +86,84 @@ def _outcome(comparison: Comparison) -> list[Text]:
     if best is None:
         return []
     metric = comparison.metrics[0]
-    means = {name: comparison.mean(metric, name) for name in comparison.systems}
-    ranked = sorted((name for name, mean in means.items() if mean is not None), key=lambda name: -(means[name] or 0.0))
-    told = [f"{name} {means[name]:.1f}" for name in ranked]
-    return [Text(f"Mean {metric_name(metric)}, best first: {'; '.join(told)}.")]
+    means = {name: comparison.seed_means(metric, name) for name in comparison.systems}
+    ranked = sorted((name for name, values in means.items() if values), key=lambda name: -fmean(means[name]))
+    told = [f"{name} {mean_and_deviation(means[name])}" for name in ranked[:_MOST_TOLD]]
+    text = f"Mean {metric_name(metric)}, best first: {'; '.join(told)}"
+    text += f"; and {len(ranked) - _MOST_TOLD} more." if len(ranked) > _MOST_TOLD else "."
+    if len(means[best]) > 1:
+        text += " ±: standard deviation over seeds."
+    margin = comparison.margin(metric, best)
+    if margin is not None:
+        own = comparison.seed_means(metric, best)[0]
+        text += (
+            f" Questions like these would put the first of them between {max(own - margin, 0):.1f} and "
+            f"{min(own + margin, 100):.1f} (95 % interval over {some(comparison.n_questions(best), 'question')})."
+        )
+    texts = [Text(text)]
+    if len(comparison.records) == 1:
+        rows = comparison.records[0].differences
+        whole = [row for row in rows if (row.dataset, row.language) == ("all", "all")]
+        pairs = [told for row in whole or rows if row.metric == metric and (told := _seen_from(row, best))]
+        if pairs and (whole or len(rows) <= _MOST_TOLD):
+            texts.append(Text(f"{best}: {'; '.join(pairs[:_MOST_TOLD])}."))
+    return texts
+
+
+def _seen_from(row: Difference, best: str) -> str | None:
+    """A difference as the best system sees it; None where it is not of it."""
+    if best not in {row.system, row.baseline}:
+        return None
+    sign, other = (1, row.baseline) if best == row.system else (-1, row.system)
+    low, high = sorted((sign * row.low, sign * row.high))
+    return f"{sign * row.mean:+.1f} over {other} (95 % interval {low:+.1f} to {high:+.1f})"
+
+
+def _against(record: ComparisonRecord) -> list[Block]:
+    pooled = [row for row in record.differences if (row.dataset, row.language) == ("all", "all")]
+    rows = pooled or record.differences
+    if not rows:
+        return []
+    told = [
+        f"{row.system} less {row.baseline} {row.mean:+.1f} {metric_name(row.metric)} (95 % interval {row.low:+.1f} to "
+        f"{row.high:+.1f}, {some(row.n_questions, 'question')})"
+        for row in rows[:_MOST_TOLD]
+    ]
+    more = f"; and {len(rows) - _MOST_TOLD} more" if len(rows) > _MOST_TOLD else ""
+    return [Text(f"{record.name}: {'; '.join(told)}{more}.")]
 
 
 def _trained(record: TrainingRecord) -> str:
     n_steps = max((step.step for step in record.steps), default=0)
-    return (
-        f"The model “{record.name}” was trained for {duration(record.seconds)}: {n_steps:,} steps on "
-        f"{record.n_examples:,} examples."
+    text = (
+        f"The model “{record.name}” was trained for {duration(record.seconds)}: {some(n_steps, 'step')} on "
+        f"{some(record.n_examples, 'example')}."
     )
+    before, after = _longest(record.language_model, "initial"), _longest(record.language_model, "final")
+    if before is not None and after is not None and before.n_tokens == after.n_tokens:
+        text += (
+            f" Bits per token at {after.n_tokens:,} tokens: {before.bits_per_token:.2f} before, "
+            f"{after.bits_per_token:.2f} after."
+        )
+    return text
+
+
+def _longest(scores: Sequence[LanguageModelScore], when: str) -> LanguageModelScore | None:
+    """Over all sources, or the only one, at the greatest length."""
+    own = [score for score in scores if score.when == when]
+    together = [score for score in own if score.dataset == "all"]
+    if not together and len({score.dataset for score in own}) == 1:
+        together = own
+    return max(together, key=lambda score: score.n_tokens, default=None)
 
 
 def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[Comparison]) -> list[str]:
     short = [record for record in trainings if record.seconds < _SHORT_TRAINING_SECONDS]
-    means = [comparison.mean(comparison.metrics[0], comparison.best_system() or "") for comparison in found]
+    means = [
+        comparison.mean(comparison.metrics[0], comparison.best_system() or "")
+        for comparison in found
+        if comparison.best_system() is not None
+    ]
     low = [mean for mean in means if mean is not None and mean < _LOW_SCORE]
     texts = []
     if short and found:

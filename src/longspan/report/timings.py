@@ -5,8 +5,8 @@ from pathlib import Path
 
 from longspan.errors import InputError
 from longspan.records import BenchmarkRecord, Timing
-from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Section, Table, Text, count, duration, memory
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration, memory
+from longspan.report.growth import Growth, Ratios, growth, ratios, save_picture
 
 _FLOORS = ("useful operations at the matmul rate", "bytes at the copy bandwidth")
 # How records older than `Timing.is_chosen` call what was chosen.
@@ -49,7 +49,7 @@ def save_benchmark_picture(
     settings = record.settings
     shape = f", {settings['heads']} heads x {settings['width']}" if "heads" in settings else ""
     window = f", window {settings['window']}" if "window" in settings else ""
-    return plots.save_picture(drawn, path, f"{what}, {dtype}{shape}{window}; {_device(record)}")
+    return save_picture(drawn, path, f"{what}, {dtype}{shape}{window}; {_device(record)}")
 
 
 def _device(record: BenchmarkRecord) -> str:
@@ -70,12 +70,12 @@ def _measured(timings: Sequence[Timing], title: str) -> list[Block]:
     several = len({timing.n_tokens for timing in timings if timing.left_out is None}) > 1
     time_plot, memory_plot, ratio_plot = _time_plot(timings), _memory_plot(timings), _ratio_plot(timings)
     if several and time_plot is not None:
-        figures.append((plots.growth(time_plot), f"{title}: seconds against tokens, both axes logarithmic"))
+        figures.append(Plot(growth(time_plot), f"{title}: seconds against tokens, both axes logarithmic"))
     if several and memory_plot is not None:
-        figures.append((plots.growth(memory_plot), f"{title}: peak memory against tokens, both axes logarithmic"))
+        figures.append(Plot(growth(memory_plot), f"{title}: peak memory against tokens, both axes logarithmic"))
     blocks: list[Block] = [Text(title + ":"), *([Figures(figures)] if figures else [])]
     if ratio_plot is not None:
-        blocks.append(Figures([(plots.ratios(ratio_plot), f"{title}: time of each over ours")], is_wide=True))
+        blocks.append(Figures([Plot(ratios(ratio_plot), f"{title}: time of each over ours")], is_wide=True))
     return [*blocks, _table(timings)]
 
 
@@ -97,13 +97,13 @@ def _systems(timings: Sequence[Timing]) -> list[str]:
 
 
 def _growth(timings: Sequence[Timing], of: dict[str, list[tuple[float, float]]], y_label: str,
-            bands: dict[str, list[tuple[float, float]]] | None = None) -> plots.Growth | None:  # fmt: skip
+            bands: dict[str, list[tuple[float, float]]] | None = None) -> Growth | None:  # fmt: skip
     leader = _leader(timings)
     beside = [name for name in of if name.startswith(_OURS) and name != leader]
-    return plots.Growth(of, "tokens", y_label, bands, leader, beside, _systems(timings)) if of else None
+    return Growth(of, "tokens", y_label, bands, leader, beside, _systems(timings)) if of else None
 
 
-def _time_plot(timings: Sequence[Timing]) -> plots.Growth | None:
+def _time_plot(timings: Sequence[Timing]) -> Growth | None:
     series, bands = {}, {}
     for system in _systems(timings):
         own = _own(timings, system)
@@ -112,7 +112,7 @@ def _time_plot(timings: Sequence[Timing]) -> plots.Growth | None:
     return _growth(timings, series, "seconds, median", bands)
 
 
-def _memory_plot(timings: Sequence[Timing]) -> plots.Growth | None:
+def _memory_plot(timings: Sequence[Timing]) -> Growth | None:
     peaks = {}
     for system in _systems(timings):
         known = [(t.n_tokens, t.peak_memory_bytes / 2**30) for t in _own(timings, system) if t.peak_memory_bytes]
@@ -121,7 +121,7 @@ def _memory_plot(timings: Sequence[Timing]) -> plots.Growth | None:
     return _growth(timings, peaks, "peak memory, GiB")
 
 
-def _ratio_plot(timings: Sequence[Timing]) -> plots.Ratios | None:
+def _ratio_plot(timings: Sequence[Timing]) -> Ratios | None:
     """Each peer's time over ours, where both were measured."""
     lengths = sorted({timing.n_tokens for timing in timings})
     ours = {t.n_tokens: t.median_seconds for t in timings if _is_ours(t) and t.left_out is None}
@@ -133,7 +133,7 @@ def _ratio_plot(timings: Sequence[Timing]) -> plots.Ratios | None:
             series[system] = values
     if not series:
         return None
-    return plots.Ratios([f"{n:,}" for n in lengths], series, "tokens", "time over ours", _systems(timings))
+    return Ratios([f"{n:,}" for n in lengths], series, "tokens", "time over ours", _systems(timings))
 
 
 def _own(timings: Sequence[Timing], system: str) -> list[Timing]:

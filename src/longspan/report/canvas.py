@@ -1,0 +1,108 @@
+"""Figures as SVG elements whose text and lines take the page's colours, so that they fit a light and a dark page.
+
+Text stays text, drawn by the reader's browser: no font has to be at hand where the report is made.
+"""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Distinguishable by colour-blind readers (Paul Tol's "bright"), and on white as on near-black.
+PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccaa33", "#aa3377", "#33aabb", "#999999")
+MARKERS = "osD^vPX"
+# Lines or bars that can be told apart in one plot; more are parted.
+MOST_SERIES = 6
+
+# Colours that stand for the page's own; replaced in the finished SVG.
+INK, RULE = "#010203", "#040506"
+SETTINGS: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": RULE,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "savefig.transparent": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "longspan",  # the same records give the same page
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": RULE,
+    "xtick.labelcolor": INK,
+    "ytick.color": RULE,
+    "ytick.labelcolor": INK,
+}
+
+_Value = TypeVar("_Value")
+
+
+def parted(series: Mapping[str, _Value], most: int = MOST_SERIES) -> list[dict[str, _Value]]:
+    """The series in parts of nearly equal size, each with no more than can be told apart."""
+    names = list(series)
+    n_parts = math.ceil(len(names) / most)
+    size = math.ceil(len(names) / max(n_parts, 1))
+    return [{name: series[name] for name in names[i * size : (i + 1) * size]} for i in range(n_parts)]
+
+
+@contextmanager
+def drawn(width: float, height: float) -> Iterator[tuple[Figure, Axes, list[str]]]:
+    """A figure of so many inches; when the block ends its SVG element is in the list."""
+    result: list[str] = []
+    # Settings and warning filters are put back on leaving. A glyph that is missing here is drawn by the browser.
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font|Matplotlib currently does not support")
+        figure = Figure(figsize=(width, height))
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot(), result
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    result.append(_for_page(buffer.getvalue()))
+
+
+def _for_page(svg: str) -> str:
+    """Only the SVG element, in the page's colours and font, with ids of its own."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace(INK, "var(--ink)").replace(RULE, "var(--rule)")
+    # Groups' names (figure_1, axes_1) would stand several times on one page.
+    return re.sub(r'<g id="[^"]*">', "<g>", svg)
+
+
+def legend(figure: Figure, axes: Axes, *, n_columns: int) -> None:
+    """Names of what was drawn, above the plot; none for a single nameless line."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1 or (handles and not labels[0].startswith("_")):
+        figure.legend(handles, labels, loc="outside upper left", ncols=n_columns, columnspacing=1.2, handlelength=1.6)
+
+
+def columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Points as matplotlib takes them."""
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def colour(index: int) -> str:
+    """Of the series with this number."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def marker(index: int) -> str:
+    """Of the series with this number; another one where a colour comes again."""
+    return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]

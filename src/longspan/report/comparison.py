@@ -1,0 +1,247 @@
+"""Evaluation records that belong together: systems and runs on the same questions, and the seeds of each."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from longspan.records import Answer, EvaluationRecord, Score
+from longspan.report.blocks import Cell, number
+from longspan.report.names import family_name
+
+
+class Entry(NamedTuple):
+    """One system of one record."""
+
+    record: EvaluationRecord
+    system: str
+
+    @property
+    def scores(self) -> list[Score]:
+        """The system's cells."""
+        return [score for score in self.record.scores if score.system == self.system]
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The system's answers, where the record kept them."""
+        return [answer for answer in self.record.answers if answer.system == self.system]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems, of one run or several, that were asked the same questions.
+
+    Attributes:
+        lines: name of a line of the tables -> its entries, one for each seed. A line is a system, with its run before
+            it where there are several runs.
+        notes: what was left out, in words.
+    """
+
+    lines: Mapping[str, Sequence[Entry]]
+    notes: Sequence[str] = ()
+
+    @property
+    def records(self) -> list[EvaluationRecord]:
+        """Every record once, in the order of the lines."""
+        found = {id(entry.record): entry.record for entries in self.lines.values() for entry in entries}
+        return list(found.values())
+
+    @property
+    def name(self) -> str:
+        """What the evaluation was called; of several runs, whatever names there are."""
+        return "; ".join(dict.fromkeys(record.name for record in self.records))
+
+    @property
+    def systems(self) -> list[str]:
+        """Names of the lines."""
+        return list(self.lines)
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs, where records say them."""
+        return list(dict.fromkeys(record.run for record in self.records if record.run is not None))
+
+    @property
+    def scores(self) -> list[Score]:
+        """All cells of all records."""
+        return [score for record in self.records for score in record.scores]
+
+    @property
+    def families(self) -> list[str]:
+        """Data sets without their language (`xquad` of `xquad.el`), in the order of the record."""
+        return list(dict.fromkeys(family(score) for score in self.scores))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The one or two metrics that the overview shows; the first decides which system is called best."""
+        names = list(dict.fromkeys(name for score in self.scores for name in score.metrics))
+        return [name for name in ("f1", "em") if name in names] or names[:2]
+
+    def languages(self, in_family: str) -> list[str]:
+        """Languages of one family of data sets, in the order of the record."""
+        return list(dict.fromkeys(score.language for score in self.scores if family(score) == in_family))
+
+    def cells(self, system: str, in_family: str, language: str | None = None) -> list[list[Score]]:
+        """For each seed, the line's cells of one family, of all its languages or of one."""
+        return [
+            [score for score in entry.scores if family(score) == in_family and language in {None, score.language}]
+            for entry in self.lines[system]
+        ]
+
+    def values(self, metric: str, system: str, in_family: str, language: str | None = None) -> list[float]:
+        """One value for each seed: the mean over the family's languages, or one language's own."""
+        found = [
+            [score.metrics[metric] for score in cells if metric in score.metrics]
+            for cells in self.cells(system, in_family, language)
+        ]
+        return [fmean(values) for values in found if values]
+
+    def n_seeds(self, system: str) -> int:
+        """Records that stand behind a line."""
+        return len(self.lines[system])
+
+    def n_questions(self, system: str | None = None, in_family: str | None = None) -> int:
+        """Questions that a line's system was asked once (of the line with most)."""
+        names = self.systems if system is None else [system]
+        return max(
+            (
+                sum(s.n_questions for s in self.lines[name][0].scores if in_family in {None, family(s)})
+                for name in names
+            ),
+            default=0,
+        )
+
+    def mean(self, metric: str, system: str) -> float | None:
+        """Mean over families, languages and seeds."""
+        values = self.seed_means(metric, system)
+        return fmean(values) if values else None
+
+    def seed_means(self, metric: str, system: str) -> list[float]:
+        """For each seed, the mean over families and languages."""
+        means = []
+        for entry in self.lines[system]:
+            of_family: dict[str, list[float]] = defaultdict(list)
+            for score in entry.scores:
+                if metric in score.metrics:
+                    of_family[family(score)].append(score.metrics[metric])
+            if of_family:
+                means.append(fmean(fmean(values) for values in of_family.values()))
+        return means
+
+    def best_system(self) -> str | None:
+        """The line with the highest mean of the first metric."""
+        if not self.metrics:
+            return None
+        means = {system: self.mean(self.metrics[0], system) for system in self.systems}
+        known = {system: value for system, value in means.items() if value is not None}
+        return max(known, key=known.__getitem__) if known else None
+
+    def margin(self, metric: str, system: str) -> float | None:
+        """Half the 95 % interval of a line's mean of its first seed, over questions; None without all answers.
+
+        The mean's variance is the sum of squared deviations, each weighted as in the mean. What the same question gives
+        in several languages is one deviation: a question that is hard in one is hard in the others.
+        """
+        entry = self.lines[system][0]
+        cells = [score for score in entry.scores if metric in score.metrics]
+        in_family = defaultdict(int)
+        for score in cells:
+            in_family[family(score)] += 1
+        found: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+        for answer in entry.answers:
+            if metric in answer.metrics:
+                found[answer.dataset, answer.language].append(answer)
+        deviations: dict[str, float] = defaultdict(float)
+        for score in cells:
+            answers = found[score.dataset, score.language]
+            if len(answers) != score.n_questions:
+                return None
+            weight = 1 / (len(in_family) * in_family[family(score)] * len(answers))
+            mean = fmean(answer.metrics[metric] for answer in answers)
+            for answer in answers:
+                deviations[answer.id] += weight * (answer.metrics[metric] - mean)
+        if len(deviations) < 2:
+            return None
+        return 1.96 * sum(deviation**2 for deviation in deviations.values()) ** 0.5
+
+    def answers(self) -> Iterator[tuple[str, Answer]]:
+        """Every answer of every seed, with the name of its line."""
+        for name, entries in self.lines.items():
+            for entry in entries:
+                for answer in entry.answers:
+                    yield name, answer
+
+
+def family(of: Score | Answer) -> str:
+    """The data set's name without its language."""
+    return family_name(of.dataset, of.language)
+
+
+def comparisons(records: Sequence[EvaluationRecord]) -> list[Comparison]:
+    """Group records: seeds of the same evaluation together, and runs that were asked the same questions beside them.
+
+    A record that names no run stands with those of other seeds that have its name, protocol and cells, else alone. The
+    same run with the same seed twice is counted once: the newest record.
+    """
+    groups: dict[object, list[EvaluationRecord]] = defaultdict(list)
+    notes: dict[object, list[str]] = defaultdict(list)
+    for index, record in enumerate(records):
+        if record.run is not None:
+            asked = frozenset((score.dataset, score.language, score.n_questions) for score in record.scores)
+            groups["run", record.protocol, asked].append(record)
+            continue
+        cells = frozenset((score.system, score.dataset, score.language, score.n_questions) for score in record.scores)
+        key: object = (record.name, record.protocol, cells)
+        seed = seed_of(record)
+        if groups[key] and (seed is None or seed in {seed_of(other) for other in groups[key]}):
+            told = "without a seed" if seed is None else f"with seed {seed}"
+            key = index
+            notes[key].append(
+                f"“{record.name}” {told} is here more than once ({record.made.date}): it stands apart, not averaged."
+            )
+        groups[key].append(record)
+    return [_compare(group, notes[key]) for key, group in groups.items() if group]
+
+
+def seed_of(record: EvaluationRecord) -> int | None:
+    """Of the training, where that is known."""
+    return record.made.seed if record.training_seed is None else record.training_seed
+
+
+def _compare(group: Sequence[EvaluationRecord], notes: Sequence[str]) -> Comparison:
+    runs = list(dict.fromkeys(record.run for record in group if record.run is not None))
+    kept: dict[tuple[str | None, str], dict[int | None, EvaluationRecord]] = defaultdict(dict)
+    notes = list(notes)
+    for record in sorted(group, key=lambda record: runs.index(record.run) if record.run is not None else 0):
+        for system in dict.fromkeys(score.system for score in record.scores):
+            seed = seed_of(record)
+            other = kept[record.run, system].get(seed)
+            if other is None:
+                kept[record.run, system][seed] = record
+                continue
+            first, newest = sorted((other, record), key=lambda record: record.made.date)
+            kept[record.run, system][seed] = newest
+            told = "" if seed is None else f", seed {seed}"
+            notes.append(
+                f"{record.run}{told} is here twice ({system}; {first.made.date} and {newest.made.date}): the newer one "
+                "is counted, and the two are not averaged."
+            )
+    lines = {
+        f"{run}: {system}" if len(runs) > 1 else system: [
+            Entry(record, system)
+            for _, record in sorted(seeds.items(), key=lambda item: -1 if item[0] is None else item[0])
+        ]
+        for (run, system), seeds in kept.items()
+    }
+    return Comparison(lines, notes)
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 1) -> str:
+    """`61.2`, or `61.2 ± 0.8` with the sample standard deviation of several."""
+    return f"{fmean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def mean_cell(values: Sequence[float], *, is_best: bool = False, shade: float | None = None) -> Cell:
+    """A cell with the mean over seeds; a dash where there is no value."""
+    return Cell(mean_and_deviation(values), is_best, shade, is_number=True) if values else number(None)

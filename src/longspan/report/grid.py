@@ -1,0 +1,60 @@
+"""The section about a grid: which runs are done, which failed and why, and what to type for each alone."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from longspan.records import GridRecord
+from longspan.report.blocks import Block, Cell, Section, Table, Text, duration
+
+
+def grid_section(records: Sequence[GridRecord]) -> Section | None:
+    """State of every line; failures stand open with their errors."""
+    blocks: list[Block] = []
+    details: list[tuple[str, Sequence[Block]]] = []
+    for record in records:
+        blocks.append(Text(state_of(record)))
+        has_seeds = any(run.seed is not None for run in record.runs)
+        rows = []
+        for run in record.runs:
+            rows.append(
+                [
+                    Cell(run.name),
+                    *([Cell("–" if run.seed is None else str(run.seed), is_number=True)] if has_seeds else []),
+                    Cell(run.verb),
+                    Cell("FAILED" if run.status == "failed" else run.status, is_best=run.status == "failed"),
+                    Cell("–" if run.seconds is None else duration(run.seconds), is_number=True),
+                    Cell(run.record or ""),
+                ]
+            )
+        columns = ["Run", *(["Seed"] if has_seeds else []), "What", "State", "Time", "Record"]
+        if rows:
+            blocks.append(Table(columns, rows))
+        failed = [run for run in record.runs if run.status == "failed"]
+        if failed:
+            blocks.append(
+                Table(
+                    ["Failed", "Error", "Alone"],
+                    [
+                        [Cell(_name(run.name, run.seed)), Cell(run.error or "nothing was said"), Cell(run.command)]
+                        for run in failed
+                    ],
+                )
+            )
+        others = [[Cell(_name(run.name, run.seed)), Cell(run.command)] for run in record.runs]
+        if others:
+            details.append((f"Each line of {record.name} alone", [Table(["Run", "Command"], others)]))
+    return Section("grid", "The grid", blocks, details) if blocks else None
+
+
+def state_of(record: GridRecord) -> str:
+    """One sentence: how many are done, failed and waiting."""
+    n = Counter(run.status for run in record.runs)
+    seconds = sum(run.seconds or 0.0 for run in record.runs)
+    text = f"Grid “{record.name}”: {n['done']} of {len(record.runs)} lines done"
+    text += f", {n['failed']} FAILED" if n["failed"] else ""
+    text += f", {n['waiting']} waiting" if n["waiting"] else ""
+    return text + (f", {duration(seconds)} together." if seconds else ".")
+
+
+def _name(name: str, seed: int | None) -> str:
+    return name if seed is None else f"{name}, seed {seed}"

@@ -1,0 +1,93 @@
+"""Heat maps as small SVG elements: rows of one length, fields from the start of the document to its end."""
+
+import itertools
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+# Viridis (Smith and van der Walt), which keeps its order in grey and for colour-blind readers, at equal steps.
+_STOPS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _GAP = 360, 52, 8, 20, 24, 1
+_FOOT = 34
+_LEAST_WIDTH_WITH_NUMBER = 22
+
+
+class Field(NamedTuple):
+    """One field: its ends from 0 to 1, its value, and what to say of it."""
+
+    left: float
+    right: float
+    value: float
+    words: str
+
+
+class Row(NamedTuple):
+    """Fields of one length, from left to right."""
+
+    label: str
+    fields: Sequence[Field]
+
+
+def edges(depths: Sequence[float]) -> list[tuple[float, float]]:
+    """Ends of the fields around ascending depths: halfway between neighbours, 0 and 1 at the ends."""
+    inner = [(a + b) / 2 for a, b in itertools.pairwise(depths)]
+    bounds = [0.0, *inner, 1.0]
+    return list(itertools.pairwise(bounds))
+
+
+def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> str:
+    """One row for each length, coloured from 0 to `top`; numbers where there is room for them."""
+    height = _TOP + len(rows) * _ROW + _FOOT
+    inner = _WIDTH - _LEFT - _RIGHT
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {height}" font-size="11" xmlns="http://www.w3.org/2000/svg">',
+        _text(0, 12, y_label, "start"),
+    ]
+    for index, row in enumerate(rows):
+        y = _TOP + index * _ROW
+        parts.append(_text(_LEFT - 6, y + _ROW / 2 + 4, row.label, "end"))
+        for field in row.fields:
+            x, width = _LEFT + inner * field.left, inner * (field.right - field.left)
+            red, green, blue = shade(field.value / top if top > 0 else 0.0)
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{max(width - _GAP, 0.5):.1f}" height="{_ROW - _GAP}" '
+                f'fill="#{red:02x}{green:02x}{blue:02x}"><title>{escape(field.words)}</title></rect>'
+            )
+            if width >= _LEAST_WIDTH_WITH_NUMBER:
+                ink = "#fff" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#000"
+                middle = x + (width - _GAP) / 2
+                parts.append(_text(middle, y + _ROW / 2 + 4, f"{field.value:.0f}", "middle", fill=ink))
+    y = _TOP + len(rows) * _ROW + 12
+    for place, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        parts.append(_text(_LEFT + inner * place, y, f"{100 * place:.0f} %", anchor))
+    parts.append(_text(_LEFT + inner / 2, y + 16, x_label, "middle"))
+    return "".join([*parts, "</svg>"])
+
+
+def scale(top: float, label: str) -> str:
+    """The colours from 0 to `top`, with what they stand for."""
+    n_steps, inner = 40, _WIDTH - _LEFT - _RIGHT
+    parts = [f'<svg viewBox="0 0 {_WIDTH} 44" font-size="11" xmlns="http://www.w3.org/2000/svg">']
+    parts.append(_text(_LEFT, 11, label, "start"))
+    for step in range(n_steps):
+        red, green, blue = shade((step + 0.5) / n_steps)
+        parts.append(
+            f'<rect x="{_LEFT + inner * step / n_steps:.2f}" y="17" width="{inner / n_steps + 0.3:.2f}" height="10" '
+            f'fill="#{red:02x}{green:02x}{blue:02x}"/>'
+        )
+    for place, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        parts.append(_text(_LEFT + inner * place, 40, f"{top * place:g}", anchor))
+    return "".join([*parts, "</svg>"])
+
+
+def shade(share: float) -> tuple[int, int, int]:
+    """Red, green and blue, each 0 to 255, of a share from 0 to 1 of the scale."""
+    place = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
+    index = min(int(place), len(_STOPS) - 2)
+    low, high, part = _STOPS[index], _STOPS[index + 1], place - index
+    red, green, blue = (round(a + (b - a) * part) for a, b in zip(low, high, strict=True))
+    return red, green, blue
+
+
+def _text(x: float, y: float, text: str, anchor: str, fill: str = "var(--ink)") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}">{escape(text)}</text>'

@@ -1,0 +1,168 @@
+"""The section about pre-training: what a masked language model knows before and after, at several lengths."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from longspan.records import LanguageModelScore, TrainingRecord
+from longspan.report import plots
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, number
+from longspan.report.canvas import parted
+from longspan.report.names import LANGUAGE_NAMES, some
+
+# Runs drawn in one plot, before and after each.
+_MOST_RUNS = 4
+
+
+class _Source(NamedTuple):
+    """What was filled in."""
+
+    dataset: str
+    language: str
+
+    @property
+    def title(self) -> str:
+        """Its name for a heading."""
+        if self.dataset == "all":
+            return "all sources"
+        return f"{self.dataset}, {LANGUAGE_NAMES[self.language]}" if self.language in LANGUAGE_NAMES else self.dataset
+
+
+def language_model_section(records: Sequence[TrainingRecord]) -> Section | None:
+    """Bits per token against length before and after, runs side by side, source by source; None without such runs."""
+    runs = _runs([record for record in records if record.language_model])
+    if not runs:
+        return None
+    sources = list(
+        dict.fromkeys(_Source(score.dataset, score.language) for scores in runs.values() for score in scores)
+    )
+    sources.sort(key=lambda source: source.dataset != "all")  # all together first
+    blocks: list[Block] = [Text(_intro(runs))]
+    blocks.append(Figures([plot for source in sources for plot in _by_length(runs, source)]))
+    blocks += [_table(runs, sources, "bits_per_token", "Bits per token")]
+    details: list[tuple[str, Sequence[Block]]] = []
+    if any(score.bits_per_character is not None for scores in runs.values() for score in scores):
+        details.append(
+            ("Bits per character", [_table(runs, sources, "bits_per_character", "Bits per character of the text")])
+        )
+    positions = [plot for source in sources for plot in _by_position(runs, source)]
+    if positions:
+        blocks.append(Text("Loss by the position of the token asked for, in inputs of the greatest length:"))
+        blocks.append(Figures(positions[:2]))
+        if len(positions) > 2:
+            details.append(("Loss by position, the other sources", [Figures(positions[2:])]))
+    return Section("language-model", "The language model before and after", blocks, details)
+
+
+def _runs(records: Sequence[TrainingRecord]) -> dict[str, list[LanguageModelScore]]:
+    """Scores of each run, those of one name told apart by their seed, else by their order."""
+    names = [record.name for record in records]
+    seeded = [f"{record.name}, seed {record.made.seed}" for record in records]
+    result = {}
+    for index, record in enumerate(records):
+        name = record.name
+        if names.count(name) > 1:
+            name = seeded[index] if seeded.count(seeded[index]) == 1 else f"{seeded[index]} ({index + 1})"
+        result[name] = list(record.language_model)
+    return result
+
+
+def _intro(runs: Mapping[str, Sequence[LanguageModelScore]]) -> str:
+    n_asked = sorted({score.n_predicted for scores in runs.values() for score in scores if score.dataset == "all"})
+    n_asked = n_asked or sorted({score.n_predicted for scores in runs.values() for score in scores})
+    span = some(n_asked[0], "token") if len(n_asked) == 1 else f"{n_asked[0]:,} to {n_asked[-1]:,} tokens"
+    return (
+        f"How many bits a masked token costs the model: less is better. The same {span} are asked for at every length, "
+        "so a line that falls says that the model uses the longer text. Dashed: before the first step; drawn through: "
+        "after the last."
+    )
+
+
+def _by_length(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Source) -> list[Plot]:
+    series: dict[str, list[plots.Line]] = {}
+    for name, scores in runs.items():
+        found = []
+        for when in ("final", "initial"):
+            points = sorted((s.n_tokens, s.bits_per_token) for s in _of(scores, source, when))
+            if points:
+                found.append(plots.Line(points, is_dashed=when == "initial"))
+        if found:
+            series[name] = found
+    words = f"Bits per token against tokens seen at once, {source.title}, before (dashed) and after"
+    return [
+        Plot(
+            plots.lines(part, x_label="tokens seen at once", y_label="bits per token", is_log=True, order=list(part)),
+            f"{words}: {', '.join(part)}",
+            source.title,
+        )
+        for part in parted(series, _MOST_RUNS)
+    ]
+
+
+def _by_position(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Source) -> list[Plot]:
+    series: dict[str, list[plots.Line]] = {}
+    longest = 0
+    for name, scores in runs.items():
+        found = []
+        for when in ("final", "initial"):
+            own = [score for score in _of(scores, source, when) if score.loss_by_position]
+            if own:
+                score = max(own, key=lambda score: score.n_tokens)
+                longest = max(longest, score.n_tokens)
+                points = sorted((_middle(where), loss) for where, loss in score.loss_by_position.items())
+                found.append(plots.Line(points, is_dashed=when == "initial"))
+        if any(len(line.points) > 1 for line in found):
+            series[name] = found
+    words = f"Loss by position in inputs of {longest:,} tokens, {source.title}, before (dashed) and after"
+    return [
+        Plot(
+            plots.lines(part, x_label="position in the input", y_label="loss, nats", with_markers=False),
+            f"{words}: {', '.join(part)}",
+            source.title,
+        )
+        for part in parted(series, _MOST_RUNS)
+    ]
+
+
+def _middle(where: str) -> float:
+    """Of a stretch `first-last`."""
+    first, _, last = where.partition("-")
+    return (float(first) + float(last or first)) / 2
+
+
+def _of(scores: Sequence[LanguageModelScore], source: _Source, when: str) -> list[LanguageModelScore]:
+    return [s for s in scores if (s.dataset, s.language, s.when) == (*source, when)]
+
+
+def _table(
+    runs: Mapping[str, Sequence[LanguageModelScore]], sources: Sequence[_Source], field: str, title: str
+) -> Table:
+    """Runs before and after down, lengths across, source by source."""
+    lengths = sorted({score.n_tokens for scores in runs.values() for score in scores})
+    best: dict[tuple[_Source, int], float] = defaultdict(lambda: float("inf"))
+    for scores in runs.values():
+        for score in scores:
+            value = getattr(score, field)
+            if value is not None:
+                key = _Source(score.dataset, score.language), score.n_tokens
+                best[key] = min(best[key], value)
+    # Before a training all runs of one model are alike: once is enough.
+    rows, seen = [], set()
+    for source in sources:
+        for name, scores in runs.items():
+            for when, told in (("initial", "before"), ("final", "after")):
+                found = {score.n_tokens: getattr(score, field) for score in _of(scores, source, when)}
+                if not any(value is not None for value in found.values()):
+                    continue
+                cells = [
+                    number(found.get(n), 3, is_best=len(runs) > 1 and found.get(n) == best[source, n]) for n in lengths
+                ]
+                key = (source, told, *(cell.text for cell in cells))
+                if told == "before" and key in seen:
+                    continue
+                seen.add(key)
+                rows.append([Cell(source.title), Cell(name), Cell(told), *cells])
+    caption = f"{title}; the columns are tokens seen at once" + ("; the lowest in bold." if len(runs) > 1 else ".")
+    if len(runs) > 1:
+        caption += " A line before training that equals one above is not repeated."
+    return Table(["Source", "Run", "When", *(f"{n:,}" for n in lengths)], rows, caption)

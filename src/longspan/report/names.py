@@ -1,0 +1,91 @@
+"""What metrics, languages, counts and data sets are called on the page."""
+
+import re
+
+# How a metric is called on the page; others keep their own name.
+METRIC_NAMES = {
+    "f1": "F1",
+    "em": "EM",
+    "f1_squad": "F1, English rules",
+    "em_squad": "EM, English rules",
+    "f1_thesis": "F1 by the thesis",
+    "em_thesis": "EM by the thesis",
+    "HasAns_f1": "F1, answerable",
+    "HasAns_exact": "EM, answerable",
+    "NoAns_f1": "F1, unanswerable",
+    "NoAns_exact": "EM, unanswerable",
+    "best_f1": "F1 at best threshold",
+    "best_exact": "EM at best threshold",
+}
+_COUNT_NAMES = {
+    "gold_not_read": "Gold answer not read",
+    "gold_not_in_document": "Gold answer not in its document",
+    "no_prediction": "No prediction",
+    "empty_answers": "Empty answers",
+    "thesis_survivors": "Survivors of the thesis' filter",
+    "thesis_cut_away": "Dropped by the thesis: behind its first window",
+}
+LANGUAGE_NAMES = {
+    "ar": "Arabic",
+    "bn": "Bengali",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fi": "Finnish",
+    "fr": "French",
+    "hi": "Hindi",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "sw": "Swahili",
+    "te": "Telugu",
+    "th": "Thai",
+    "tr": "Turkish",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as the page calls it."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def count_name(name: str) -> str:
+    """Something counted, as the page calls it."""
+    return _COUNT_NAMES.get(name, name.replace("_", " ").capitalize())
+
+
+def language_name(code: str) -> str:
+    """A language as the page calls it, its code behind."""
+    return f"{LANGUAGE_NAMES[code]} ({code})" if code in LANGUAGE_NAMES else code
+
+
+def family_name(dataset: str, language: str) -> str:
+    """A data set's name without its language; pairs of two languages are a family of their own."""
+    pair = language_pair(dataset)
+    if pair is not None:
+        family = dataset.replace(".".join(("", *pair)), "", 1)
+        return family if pair[0] == pair[1] else f"{family}, question in another language"
+    return re.sub(rf"[._-]{re.escape(language)}(?=[._\s-]|$)", "", dataset) or dataset
+
+
+def without_length(family: str) -> str:
+    """A family's name without how many paragraphs are joined, and at which of them the answer is."""
+    return re.sub(r"(?:[ .]x?\d+| slot \d+)+$", "", family) or family
+
+
+def some(n: int, one: str, many: str | None = None) -> str:
+    """`1 seed`, `2,067 questions`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def language_pair(dataset: str) -> tuple[str, str] | None:
+    """Languages of the contexts and of the questions, where a data set's name tells both, as `mlqa.en.de` does."""
+    found = re.search(r"(?:^|/)mlqa\.([a-z]{2})\.([a-z]{2})(?![a-z])", dataset)
+    return (found[1], found[2]) if found else None

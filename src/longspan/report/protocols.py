@@ -1,0 +1,133 @@
+"""The thesis' way of scoring beside the honest one, on the same answers of the same models."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from longspan.records import Score
+from longspan.report import plots
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, number
+from longspan.report.comparison import Comparison, Entry, mean_cell
+from longspan.report.names import language_name
+
+_THESIS = "f1_thesis"
+_SURVIVORS = "thesis_survivors"
+
+
+def protocols_section(comparison: Comparison) -> Section | None:
+    """F1 of every question against F1 of those that the thesis kept; None where nothing was scored its way."""
+    if "f1" not in comparison.metrics or not any(_has_both(score) for score in comparison.scores):
+        return None
+    text = (
+        "Two ways to score the same models. Honest: every question counts, the best span of all that is read, each "
+        "language's own rules. The thesis: only questions whose gold answer is aligned to tokens inside the first "
+        "window survive, the start and the end are chosen without each other, and SQuAD's English rules hold for all "
+        "languages. The difference is what the way of scoring adds by itself."
+    )
+    best = comparison.best_system()
+    blocks: list[Block] = [Text(text), _by_system(comparison)]
+    details: list[tuple[str, Sequence[Block]]] = []
+    if any(len(comparison.languages(name)) > 1 for name in comparison.families):
+        details.append(("Both ways, language by language", [_by_language(comparison)]))
+        for name in comparison.families if best is not None else ():
+            drawn = _bars(comparison, best or "", name)
+            if drawn is not None:
+                blocks.append(Figures([drawn], is_wide=True))
+    return Section("protocols", "Honest, and as the thesis scored", blocks, details)
+
+
+def _has_both(score: Score) -> bool:
+    return "f1" in score.metrics and (_THESIS in score.metrics or _SURVIVORS in score.counts)
+
+
+_COLUMNS = ["F1, honest", "F1 by the thesis", "Thesis less honest", "F1 of the survivors, honest", "Survivors"]
+
+
+def _by_system(comparison: Comparison) -> Table:
+    several = len(comparison.families) > 1
+    rows = []
+    for in_family in comparison.families:
+        for name in comparison.systems:
+            cells = _cells(comparison, name, in_family, None)
+            if cells:
+                rows.append([Cell(name), *([Cell(in_family)] if several else []), *cells])
+    caption = (
+        "Survivors: questions that the thesis' filter leaves, of all, summed over languages; scores are means over "
+    )
+    caption += "languages that have some."
+    columns = ["System", *(["Data"] if several else []), *_COLUMNS]
+    return _without_empty(Table(columns, rows, caption))
+
+
+def _by_language(comparison: Comparison) -> Table:
+    several = len(comparison.families) > 1
+    rows = []
+    for in_family in comparison.families:
+        for language in comparison.languages(in_family):
+            for name in comparison.systems:
+                cells = _cells(comparison, name, in_family, language)
+                if cells:
+                    data = [Cell(in_family)] if several else []
+                    rows.append([Cell(language_name(language)), *data, Cell(name), *cells])
+    columns = ["Language", *(["Data"] if several else []), "System", *_COLUMNS]
+    return _without_empty(Table(columns, rows))
+
+
+def _cells(comparison: Comparison, system: str, in_family: str, language: str | None) -> list[Cell]:
+    """Honest, by the thesis, the difference, honest over survivors, survivors; nothing where only one was scored."""
+    honest, thesis, differences, survivors = [], [], [], []
+    n_survivors = n_questions = 0
+    for entry, cells in zip(comparison.lines[system], comparison.cells(system, in_family, language), strict=True):
+        both = [score for score in cells if _has_both(score)]
+        n_survivors += sum(score.counts.get(_SURVIVORS, 0) for score in both)
+        n_questions += sum(score.n_questions for score in both)
+        scored = [score for score in both if _THESIS in score.metrics and math.isfinite(score.metrics[_THESIS])]
+        if not scored:
+            continue
+        honest.append(fmean(score.metrics["f1"] for score in scored))
+        thesis.append(fmean(score.metrics[_THESIS] for score in scored))
+        differences.append(thesis[-1] - honest[-1])
+        alone = _honest_of_survivors(entry, scored)
+        survivors += [] if alone is None else [alone]
+    if not n_questions:
+        return []
+    # Over several seeds the filter is the same: the tokenizer decides it, not the weights.
+    n_seeds = comparison.n_seeds(system)
+    share = 100 * n_survivors / n_questions
+    told = f"{n_survivors // n_seeds:,} of {n_questions // n_seeds:,} ({share:.0f} %)"
+    difference = Cell(f"{fmean(differences):+.1f}", is_number=True) if differences else number(None)
+    return [mean_cell(honest), mean_cell(thesis), difference, mean_cell(survivors), Cell(told, is_number=True)]
+
+
+def _honest_of_survivors(entry: Entry, scores: Sequence[Score]) -> float | None:
+    """Mean over languages of the honest F1 of the questions that the thesis kept; None without all answers."""
+    means = []
+    for score in scores:
+        answers = [a for a in entry.answers if (a.dataset, a.language) == (score.dataset, score.language)]
+        kept = [a.metrics["f1"] for a in answers if _THESIS in a.metrics and "f1" in a.metrics]
+        if len(answers) != score.n_questions or not kept:
+            return None
+        means.append(fmean(kept))
+    return fmean(means)
+
+
+def _without_empty(table: Table) -> Table:
+    """Without columns that hold dashes alone."""
+    kept = [i for i in range(len(table.columns)) if any(row[i].text != "–" for row in table.rows)]
+    return Table([table.columns[i] for i in kept], [[row[i] for i in kept] for row in table.rows], table.caption)
+
+
+def _bars(comparison: Comparison, system: str, in_family: str) -> Plot | None:
+    """Both F1 of one system in each language, and of the survivors by honest rules where the answers tell."""
+    languages = comparison.languages(in_family)
+    if len(languages) < 2:
+        return None
+    series: dict[str, list[plots.Bar | None]] = {}
+    for title, metric in (("honest", "f1"), ("as the thesis scored", _THESIS)):
+        values = [comparison.values(metric, system, in_family, language) for language in languages]
+        series[title] = [plots.Bar(fmean(found)) if found else None for found in values]
+    if not any(bar is not None for bar in series["as the thesis scored"]):
+        return None
+    words = f"F1 of “{system}” in each language of {in_family}: honest, and as the thesis scored"
+    title = f"{system}, {in_family}"
+    return Plot(plots.bars(languages, series, x_label="language", y_label="F1, per cent"), words, title)

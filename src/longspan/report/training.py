@@ -1,0 +1,92 @@
+"""The section about training runs: what each cost, and its losses."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from longspan.records import TrainingRecord
+from longspan.report import plots
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration, number
+from longspan.report.canvas import parted
+
+_CURVES = (
+    ("loss", "training loss"),
+    ("eval_loss", "evaluation loss"),
+    ("eval_bits_per_token", "evaluation, bits per token"),
+    ("learning_rate", "learning rate"),
+)
+
+
+def training_section(records: Sequence[TrainingRecord]) -> Section | None:
+    """What each run cost, and its losses; seeds of one run share a colour."""
+    if not records:
+        return None
+    blocks: list[Block] = [_table(records)]
+    runs: dict[str, list[TrainingRecord]] = defaultdict(list)
+    for record in records:
+        runs[record.name].append(record)
+    drawn: list[Plot] = []
+    for key, what in _CURVES:
+        curves: dict[str, list[plots.Line]] = {}
+        for name, own in runs.items():
+            found = [plots.Line(points) for record in own if len(points := _curve(record, key)) > 1]
+            if found:
+                curves[name] = found
+        # The learning rate is the recipe's: of many runs it says nothing that the recipes do not.
+        if curves and not (key == "learning_rate" and len(curves) > 1):
+            drawn += _drawn(curves, what)
+    blocks += [Figures(drawn)] if drawn else []
+    told = []
+    for record in records:
+        counts = [f"{name.replace('_', ' ')}: {value:,}" for name, value in record.counts.items()]
+        text = f"{_name(record, records)}: attention {record.attention_backend}."
+        told.append(Text(text + (f" Data: {', '.join(counts)}." if counts else ""), is_note=True))
+    if len(told) > 4:
+        return Section("training", "Training", blocks, [("Attention and data of each run", told)])
+    return Section("training", "Training", [*blocks, *told])
+
+
+def _table(records: Sequence[TrainingRecord]) -> Table:
+    rows = []
+    for record in records:
+        n_steps = max((step.step for step in record.steps), default=0)
+        losses = [step.values["loss"] for step in record.steps if "loss" in step.values]
+        rows.append(
+            [
+                Cell(record.name),
+                Cell("–" if record.made.seed is None else str(record.made.seed), is_number=True),
+                count(record.n_examples),
+                count(record.n_features),
+                count(n_steps),
+                Cell(duration(record.seconds), is_number=True),
+                Cell(duration(record.seconds / n_steps) if n_steps else "–", is_number=True),
+                Cell(f"{record.peak_memory_gib:.2f} GiB", is_number=True),
+                number(losses[-1] if losses else None, 3),
+            ]
+        )
+    columns = ["Run", "Seed", "Examples", "Windows", "Steps", "Time", "Time a step", "Peak memory", "Last loss"]
+    return Table(columns, rows)
+
+
+def _drawn(curves: Mapping[str, Sequence[plots.Line]], what: str) -> list[Plot]:
+    values = [y for own in curves.values() for line in own for _, y in line.points]
+    room = 0.05 * (max(values) - min(values)) or 0.1
+    parts = parted(curves)
+    # Parts of one plot have one scale.
+    y_range = (min(values) - room, max(values) + room) if len(parts) > 1 else None
+    return [
+        Plot(
+            plots.lines(part, x_label="step", y_label=what, y_range=y_range, with_markers=False),
+            f"{what} by step: {', '.join(part)}",
+        )
+        for part in parts
+    ]
+
+
+def _curve(record: TrainingRecord, key: str) -> list[tuple[float, float]]:
+    return [(step.step, step.values[key]) for step in record.steps if key in step.values]
+
+
+def _name(record: TrainingRecord, records: Sequence[TrainingRecord]) -> str:
+    """Runs of one name are told apart by their seed."""
+    is_alone = sum(other.name == record.name for other in records) == 1
+    return record.name if is_alone else f"{record.name}, seed {record.made.seed}"

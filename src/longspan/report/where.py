@@ -1,0 +1,236 @@
+"""Where long context helps: scores by length of the document, place of the answer in it, language and system."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from longspan.records import Place
+from longspan.report import plots
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, number
+from longspan.report.canvas import parted
+from longspan.report.comparison import Comparison
+from longspan.report.heat_map import Field, Row, edges, heat_map, scale
+from longspan.report.names import family_name, language_name, metric_name, some, without_length
+
+_PER_CENT = {"f1", "em", "f1_squad", "em_squad", "f1_thesis", "em_thesis"}
+
+
+class _Own(NamedTuple):
+    """A place and the line that its system is."""
+
+    line: str
+    place: Place
+
+
+class _Mean(NamedTuple):
+    """Mean over questions, and their number in one record."""
+
+    value: float
+    n_questions: int
+
+
+class _Topic(NamedTuple):
+    """Places that belong to one heat map: the same data set in documents of several lengths."""
+
+    name: str
+    unit: str
+    owns: list[_Own]
+
+
+def where_section(comparison: Comparison) -> Section | None:
+    """Heat maps of length and place, one for each line, and the tables behind them."""
+    metric = comparison.metrics[0]
+    topics: dict[tuple[str, str], list[_Own]] = defaultdict(list)
+    for line, entries in comparison.lines.items():
+        for entry in entries:
+            for place in entry.record.places:
+                if place.system == entry.system and metric in place.metrics:
+                    name = without_length(family_name(place.dataset, place.language))
+                    topics[name, place.unit].append(_Own(line, place))
+    if not topics:
+        return None
+    blocks: list[Block] = []
+    details: list[tuple[str, Sequence[Block]]] = []
+    for (name, unit), owns in topics.items():
+        topic = _Topic(name, unit, owns)
+        blocks += _shown(comparison, topic, metric)
+        behind = f", {name}" if len(topics) > 1 else ""
+        details.append((f"Every place in numbers{behind}", [_every_place(comparison, topic, metric)]))
+        if len({own.place.language for own in owns}) > 1:
+            details.append((f"Every language{behind}", _by_language(comparison, topic, metric)))
+    return Section("where", "Where long context helps", blocks, details)
+
+
+def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
+    """What stands open: all languages together."""
+    name = metric_name(metric)
+    lengths = _lengths(topic.owns)
+    blocks: list[Block] = [Text(_intro(comparison, topic, name))]
+    by_length = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length))
+    lines = list(dict.fromkeys(own.line for own in topic.owns))
+    if len(lengths) > 1:
+        series = {
+            line: [plots.Line([(n, by_length[line, n].value) for n in lengths if (line, n) in by_length])]
+            for line in lines
+        }
+        top = _top(metric, (mean.value for mean in by_length.values()))
+        drawn = [
+            Plot(
+                plots.lines(
+                    part, x_label=f"{topic.unit}, of the document", y_label=name, is_log=True, y_range=(0, top)
+                ),
+                f"{name} against the length of the document in {topic.unit}: {', '.join(part)}",
+            )
+            for part in parted(series)
+        ]
+        blocks.append(Figures(drawn))
+    rows = []
+    for line in lines:
+        cells = [by_length.get((line, n)) for n in lengths]
+        rows.append([Cell(line), *(number(None if cell is None else cell.value) for cell in cells)])
+    asked = [max(mean.n_questions for (_, n), mean in by_length.items() if n == length) for length in lengths]
+    rows.append([Cell("questions"), *(count(n) for n in asked)])
+    heads = [f"{n:,} {topic.unit}" for n in lengths]
+    blocks.append(Table(["System", *heads], rows, f"{name} by the length of the document, mean over questions."))
+    spreads = _spreads(comparison, topic, metric, lines, lengths)
+    if spreads is not None:
+        blocks.append(spreads)
+    maps = _maps(comparison, topic.owns, metric, topic.unit)
+    if maps:
+        top = _top(metric, (own.place.metrics[metric] for own in topic.owns))
+        words = f"Colours of the heat maps: {name} from 0, dark, to {top:g}, bright"
+        blocks += [Figures(maps), Figures([Plot(scale(top, name), words)])]
+    return blocks
+
+
+def _intro(comparison: Comparison, topic: _Topic, metric: str) -> str:
+    lengths = _lengths(topic.owns)
+    n_languages = len({own.place.language for own in topic.owns})
+    line = topic.owns[0].line
+    n = sum(own.place.n_questions for own in topic.owns if own.line == line) // comparison.n_seeds(line)
+    span = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
+    text = f"{topic.name}: {some(n, 'answer')} in documents of {span} {topic.unit}"
+    text += f", in {n_languages} languages together" if n_languages > 1 else ""
+    return text + f". Each field is the mean {metric} of the questions whose answer lies there."
+
+
+def _spreads(
+    comparison: Comparison, topic: _Topic, metric: str, lines: Sequence[str], lengths: Sequence[int]
+) -> Table | None:
+    """How flat each system is: its best place less its worst, at each length."""
+    at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for (line, length, is_nowhere, *_), mean in at.items():
+        if not is_nowhere:
+            values[line, length].append(mean.value)
+    shown = [n for n in lengths if any(len(values[line, n]) > 1 for line in lines)]
+    if not shown:
+        return None
+    rows = []
+    for line in lines:
+        found = [values[line, n] for n in shown]
+        rows.append([Cell(line), *(number(max(own) - min(own) if len(own) > 1 else None) for own in found)])
+    caption = f"Best place less worst place, {metric_name(metric)}: 0 is the same wherever the answer is."
+    return Table(["System", *(f"{n:,} {topic.unit}" for n in shown)], rows, caption)
+
+
+def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, language: str = "") -> list[Plot]:
+    """One heat map for each line that has more than one field."""
+    at = _means(comparison, owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
+    top = _top(metric, (own.place.metrics[metric] for own in owns))
+    drawn = []
+    for line in dict.fromkeys(own.line for own in owns):
+        rows = []
+        for length in _lengths(owns):
+            places = sorted((key[2:], mean) for key, mean in at.items() if key[:2] == (line, length) and not key[2])
+            fields = []
+            for (where, mean), (left, right) in zip(places, edges([depth for (_, depth, _), _ in places]), strict=True):
+                told = (
+                    f"{length:,} {unit}, {_place_name(where)}: {mean.value:.1f}, {some(mean.n_questions, 'question')}"
+                )
+                fields.append(Field(left, right, mean.value, told))
+            if fields:
+                rows.append(Row(f"{length:,}", fields))
+        if sum(len(row.fields) for row in rows) < 2:
+            continue
+        drawing = heat_map(rows, top=top, x_label="place of the answer in its document", y_label=unit)
+        words = f"Heat map of {line}{language}: {metric_name(metric)} by length and place of the answer. "
+        words += "; ".join(
+            f"{row.label} {unit}: {', '.join(f'{field.value:.0f}' for field in row.fields)}" for row in rows
+        )
+        drawn.append(Plot(drawing, words, line))
+    return drawn
+
+
+def _every_place(comparison: Comparison, topic: _Topic, metric: str) -> Table:
+    lines = list(dict.fromkeys(own.line for own in topic.owns))
+    at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
+    keys = sorted({key[1:] for key in at})
+    top = max((mean.value for mean in at.values()), default=0.0) or 1.0
+    rows = []
+    for length, *rest in keys:
+        where = (rest[0], rest[1], rest[2])
+        found = [at.get((line, length, *rest)) for line in lines]
+        shaded = [number(None) if f is None else number(f.value, shade=f.value / top) for f in found]
+        n_questions = max(f.n_questions for f in found if f is not None)
+        rows.append([Cell(f"{length:,} {topic.unit}, {_place_name(where)}"), *shaded, count(n_questions)])
+    return Table(["Place", *lines, "Questions"], rows, f"{metric_name(metric)}, all languages together.")
+
+
+def _by_language(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
+    """For each language a row in the table of lengths, and its heat maps."""
+    lengths = _lengths(topic.owns)
+    languages = list(dict.fromkeys(own.place.language for own in topic.owns))
+    lines = list(dict.fromkeys(own.line for own in topic.owns))
+    means = _means(comparison, topic.owns, metric, lambda own: (own.place.language, own.line, own.place.length))
+    top = max((mean.value for mean in means.values()), default=0.0) or 1.0
+    rows = []
+    for language in languages:
+        for line in lines:
+            found = [means.get((language, line, n)) for n in lengths]
+            shaded = [number(None) if f is None else number(f.value, shade=f.value / top) for f in found]
+            asked = sum(f.n_questions for f in found if f is not None)
+            rows.append([Cell(language_name(language)), Cell(line), *shaded, count(asked)])
+    columns = ["Language", "System", *(f"{n:,} {topic.unit}" for n in lengths), "Questions"]
+    blocks: list[Block] = [Table(columns, rows, f"{metric_name(metric)} by the length of the document.")]
+    for language in languages:
+        owns = [own for own in topic.owns if own.place.language == language]
+        maps = _maps(comparison, owns, metric, topic.unit, f", {language_name(language)}")
+        if maps:
+            blocks += [Text(f"{language_name(language)}:"), Figures(maps)]
+    return blocks
+
+
+def _means(
+    comparison: Comparison, owns: Iterable[_Own], metric: str, key_of: Callable[[_Own], tuple]
+) -> Mapping[tuple, _Mean]:
+    """Mean over the questions of all places with one key, which names their line."""
+    sums: dict[tuple, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    n_seeds: dict[tuple, int] = {}
+    for own in owns:
+        key, n = key_of(own), own.place.n_questions
+        sums[key][0] += n * own.place.metrics[metric]
+        sums[key][1] += n
+        n_seeds[key] = comparison.n_seeds(own.line)
+    return {key: _Mean(total / n, round(n / n_seeds[key])) for key, (total, n) in sums.items() if n}
+
+
+def _where(place: Place) -> tuple[bool, float, int]:
+    """Sorts by depth, and what has no place last."""
+    return place.depth is None, place.depth or 0.0, -1 if place.slot is None else place.slot
+
+
+def _place_name(where: tuple[bool, float, int]) -> str:
+    is_nowhere, depth, slot = where
+    if is_nowhere:
+        return "no gold answer in the document"
+    return f"depth {100 * depth:.0f} %" if slot < 0 else f"answer in paragraph {slot + 1}"
+
+
+def _lengths(owns: Sequence[_Own]) -> list[int]:
+    return sorted({own.place.length for own in owns})
+
+
+def _top(metric: str, values: Iterable[float]) -> float:
+    """End of the scale: per cent have theirs, other metrics reach as high as they do."""
+    return 100.0 if metric in _PER_CENT else max(values, default=1.0) or 1.0
