@@ -22,6 +22,7 @@ VERBS = (
     "finetune",
     "evaluate",
     "predict",
+    "run",
     "export",
     "report",
     "bench",

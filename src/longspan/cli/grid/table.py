@@ -1,0 +1,54 @@
+"""The table at the end of a grid: runs downwards, data sets across, mean and standard deviation over seeds."""
+
+import re
+from collections.abc import Iterable
+from statistics import fmean, stdev
+
+from longspan.records import EvaluationRecord, Score
+
+
+def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
+    """Lines of text: F1 of each run and system on each data set, by each language's own rules.
+
+    Languages of a data set are averaged first, then seeds: mean, and the sample standard deviation of several.
+    Nothing where there is no score.
+    """
+    # (run, system) -> data set -> seed -> F1 of each language
+    found: dict[tuple[str, str], dict[str, dict[int | None, list[float]]]] = {}
+    languages: dict[str, set[str]] = {}
+    for record in records:
+        for score in record.scores:
+            if "f1" not in score.metrics:
+                continue
+            dataset = _without_language(score)
+            row = found.setdefault((record.run or record.name, score.system), {})
+            row.setdefault(dataset, {}).setdefault(record.training_seed, []).append(score.metrics["f1"])
+            languages.setdefault(dataset, set()).add(score.language)
+    if not found:
+        return []
+    datasets = list(languages)
+    titles = [name if len(languages[name]) == 1 else f"{name} ({len(languages[name])})" for name in datasets]
+    rows = [["run", "system", *titles]]
+    for (run, system), row in found.items():
+        rows.append([run, system, *(_cell(row[name].values()) if name in row else "-" for name in datasets)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    text = [
+        "  ".join(
+            [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
+            + [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        ).rstrip()
+        for row in rows
+    ]
+    return [*text, "F1 in per cent, every question counted; (n): mean over n languages; ±: over training seeds."]
+
+
+def _without_language(score: Score) -> str:
+    """`xquad.el x3` is of the data set `xquad x3`; questions in another language than the text stand by themselves."""
+    codes = re.findall(r"\.([a-z]{2})(?=[. ]|$)", score.dataset)
+    name = re.sub(r"\.[a-z]{2}(?=[. ]|$)", "", score.dataset)
+    return f"{name} across languages" if len(set(codes)) > 1 else name
+
+
+def _cell(seeds: Iterable[list[float]]) -> str:
+    means = [fmean(scores) for scores in seeds]
+    return f"{fmean(means):.1f}" + (f" ±{stdev(means):.1f}" if len(means) > 1 else "")

@@ -1,0 +1,149 @@
+"""Carry out a grid: pretrain, finetune and evaluate for many runs and seeds, from one YAML file (docs/grid.md).
+
+Example:
+  longspan run thesis-small
+  longspan run thesis --plan
+  longspan run my-grid.yaml --only 'xlmr-*' roberta-squad/42
+
+Each line is a command in a process of its own, which writes to a log in OUTPUT_DIR/RUN/SEED. A line that fails is
+listed at the end and does not stop the others. The same command given again does what is not done; what was stopped
+half way goes on. The exit code is 1 where a line failed, and 2 for a grid that is not right: nothing starts then.
+"""
+
+import argparse
+import fnmatch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from longspan.errors import InputError
+
+if TYPE_CHECKING:
+    from longspan.cli.grid.line import Line
+    from longspan.cli.grid.reading import Grid
+    from longspan.cli.grid.running import State
+
+HELP = "carry out a grid of runs, what is done already left out"
+
+_WORDS = {"begun": "half done", "outdated": "to be done again", "waiting": "not begun"}
+_FEW = 12  # lines whose commands are shown in a plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("grid", help="a YAML file, or the name of a grid that comes with longspan (thesis, ...)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="of runs, RUN/SEED or RUN/SEED/VERB; * stands for anything"
+    )
+    parser.add_argument("--plan", action="store_true", help="list the lines with their state; nothing is written")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read and check all, do what is not done, print the failures and the table."""
+    from longspan.cli.grid.reading import read_grid
+    from longspan.cli.grid.running import look, run_lines
+    from longspan.training.lock import locked
+
+    grid = read_grid(arguments.grid)
+    chosen = _choose(grid, arguments.only)
+    if arguments.plan:
+        return _plan(grid, chosen, look(grid))
+    with locked(grid.output_dir):
+        states = look(grid)
+        _require_ready(grid, chosen, states)
+        run_lines(grid, chosen, states, _say)
+    return _tell_end(grid, chosen, states)
+
+
+def _choose(grid: "Grid", only: Sequence[str] | None) -> list["Line"]:
+    """The lines that `only` names; all where it is None.
+
+    Raises:
+        InputError: a name fits no line.
+    """
+    if only is None:
+        return grid.lines
+    for pattern in only:
+        if not any(_fits(line.key, pattern) for line in grid.lines):
+            runs = dict.fromkeys(line.run for line in grid.lines)
+            raise InputError(f"--only {pattern}: there is no such line; the grid's runs are {', '.join(runs)}")
+    return [line for line in grid.lines if any(_fits(line.key, pattern) for pattern in only)]
+
+
+def _fits(key: str, pattern: str) -> bool:
+    """Whether `pattern` fits the key or its beginning up to a slash."""
+    parts = key.split("/")
+    return any(fnmatch.fnmatchcase("/".join(parts[:n]), pattern) for n in range(1, len(parts) + 1))
+
+
+def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> None:
+    """Refuse lines that cannot be done: something is not there, or a line they need is neither done nor chosen."""
+    keys = {line.key for line in chosen}
+    problems: dict[str, None] = {}
+    for line in chosen:
+        if states[line.key].word == "done":
+            continue
+        problems |= dict.fromkeys(f"{line.run}: {text}" for text in line.missing)
+        for need in line.needs:
+            if need.key not in keys and states[need.key].word != "done":
+                problems[f"{line.key} needs {need.key}, which is not done; choose it too, with --only {need.key}"] = (
+                    None
+                )
+    if problems:
+        raise InputError(f"{grid.path}: " + "; ".join(problems))
+
+
+def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:
+    """Print runs downwards, seeds across, with their states; the commands too where there are few.
+
+    Raises:
+        InputError: files, folders or data sets are not there yet.
+    """
+    seeds = sorted({line.seed for line in chosen}, key=[line.seed for line in grid.lines].index)
+    rows: dict[tuple[str, str], dict[int, str]] = {}
+    for line in chosen:
+        word = states[line.key].word
+        rows.setdefault((line.run, line.verb), {})[line.seed] = _WORDS.get(word, word)
+    table = [["run", "verb", *(f"seed {seed}" for seed in seeds)]]
+    table += [[run, verb, *(row.get(seed, "-") for seed in seeds)] for (run, verb), row in rows.items()]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in chosen:
+        if len(chosen) <= _FEW:
+            print(f"\n{line.key}: {line.command}" + _fields(line))
+        if error := states[line.key].error:
+            print(f"\n{line.key}: {error}")
+    not_done = [line for line in chosen if states[line.key].word != "done"]
+    print(f"\n{grid.name}: {len(not_done)} of {len(chosen)} lines to do; everything is written to {grid.output_dir}")
+    if missing := dict.fromkeys(f"{line.run}: {text}" for line in not_done for text in line.missing):
+        raise InputError("not there yet: " + "; ".join(missing))
+    return 0
+
+
+def _fields(line: "Line") -> str:
+    """The recipe of a training, a field a line."""
+    return (
+        "" if line.recipe is None else "".join(f"\n  {name}: {value}" for name, value in line.recipe.fields().items())
+    )
+
+
+def _tell_end(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:
+    """Print the table, then what is not done; returns the exit code."""
+    from longspan.cli.grid.table import score_table
+    from longspan.records import EvaluationRecord
+
+    records = [line.read() for line in grid.lines if states[line.key].word == "done"]
+    for text in ["", *score_table(record for record in records if isinstance(record, EvaluationRecord))]:
+        print(text)
+    print(f"{grid.output_dir / 'grid.json'}   next: longspan report {grid.output_dir}")
+    failed = [states[line.key] for line in chosen if states[line.key].word == "failed"]
+    waiting = [states[line.key] for line in chosen if states[line.key].word not in {"done", "failed"}]
+    for state in failed:
+        print(f"\nFAILED {state.line.key}: {state.error}\n  log: {state.line.log}\n  alone: {state.line.command}")
+    if waiting:
+        print("\nnot done, since they need those: " + ", ".join(state.line.key for state in waiting))
+    return 1 if failed or waiting else 0
+
+
+def _say(text: str, end: str = "\n") -> None:
+    print(text, end=end, flush=True)
