@@ -107,3 +107,93 @@ def test_wrong_numbers_are_refused(n, options, message):
 def test_concatenating_twice_is_refused():
     with pytest.raises(InputError, match="concatenated already"):
         concatenate(concatenate(make(["a", "b"]), 2), 2)
+
+
+def articles(sizes):
+    """A data set with articles of so many paragraphs, one question each."""
+    contexts = [f"{title}{i}. " for title, size in sizes.items() for i in range(size)]
+    examples = [
+        QaExample(id=context, question="?", context=context, answers=(GoldAnswer(context[:2], 0),), title=context[0])
+        for context in contexts
+    ]
+    return QaDataset(name="d", language="en", examples=examples, counts={"questions": len(examples)})
+
+
+def parts(row):
+    return row.context.split(". ")[:-1]
+
+
+@pytest.mark.parametrize("distractors", ["neighbours", "same article", "other articles"])
+def test_every_slot_moves_the_own_paragraph_among_the_same_others(distractors):
+    dataset = articles({"a": 5, "b": 4})
+    result = concatenate(dataset, 4, gold_slot="all", distractors=distractors, seed=3)
+    assert len(result.examples) == result.counts["questions"] == 4 * 9
+    for i, original in enumerate(dataset.examples):
+        rows = result.examples[4 * i : 4 * i + 4]
+        assert {row.id for row in rows} == {original.id}
+        assert [row.slot for row in rows] == [0, 1, 2, 3] and {row.n_slots for row in rows} == {4}
+        assert [parts(row)[row.slot] + ". " for row in rows] == [original.context] * 4
+        assert len({tuple(p for p in parts(row) if p != parts(row)[row.slot]) for row in rows}) == 1
+        assert all(row.context[row.answers[0].start :].startswith(row.answers[0].text) for row in rows)
+    assert result.name.endswith("every slot) x4")
+
+
+def test_distractors_come_from_where_they_should():
+    dataset = articles({"a": 6, "b": 6, "c": 6})
+    for seed in range(3):
+        same = concatenate(dataset, 5, distractors="same article", seed=seed)
+        other = concatenate(dataset, 5, distractors="other articles", seed=seed)
+        for row in same.examples:
+            assert {part[0] for part in parts(row)} == {row.title} and len(set(parts(row))) == 5
+        for row in other.examples:
+            assert [part[0] for part in parts(row)].count(row.title) == 1 and len(set(parts(row))) == 5
+        assert {row.slot for row in same.examples} == set(range(5)), "every slot is taken"
+        assert "filled_from_other_articles" not in same.counts and "filled_from_same_article" not in other.counts
+    assert (same.name, other.name) == ("d (same article) x5", "d (other articles) x5")
+
+
+@pytest.mark.parametrize("distractors", ["same article", "other articles"])
+def test_what_is_drawn_depends_on_the_seed_alone_and_grows_with_n(distractors):
+    dataset = articles({"a": 6, "b": 7})
+
+    def others(n, seed):
+        rows = concatenate(dataset, n, gold_slot=0, distractors=distractors, seed=seed).examples
+        return [parts(row)[1:] for row in rows]
+
+    assert others(5, 1) == others(5, 1) != others(5, 2)
+    assert [row[:2] for row in others(5, 1)] == others(3, 1)
+    assert others(5, None) == others(5, 0)
+
+
+def test_too_few_paragraphs_of_an_article_are_filled_up_and_counted():
+    dataset = articles({"a": 2, "b": 9})
+    result = concatenate(dataset, 4, distractors="same article")
+    assert len(result.examples) == 11 and result.counts["filled_from_other_articles"] == 2
+    for row in result.examples[:2]:
+        assert [part[0] for part in parts(row)].count("a") == 2 and len(set(parts(row))) == 4
+    result = concatenate(dataset, 4, distractors="other articles", gold_slot="all")
+    assert len(result.examples) == 44 and result.counts["filled_from_same_article"] == 4 * 9
+    assert all(len(set(parts(row))) == 4 for row in result.examples)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gold_slot": "last"}, "'last'; choose a number from 0, or 'all'"),
+        ({"distractors": "others"}, "no distractors 'others'; choose one of neighbours, same article"),
+        ({"n": 7, "gold_slot": "all"}, "has 6 paragraphs; n is 7"),
+        ({"n": 7, "distractors": "same article"}, "has 6 paragraphs; n is 7"),
+        ({"n": 6, "distractors": "other articles"}, "has 4 other paragraphs to put beside paragraph 1"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    dataset = articles({"a": 3, "b": 2})
+    twice = [*dataset.examples]
+    twice.insert(3, QaExample(id="a", question="?", context="a0. ", answers=(), title="b"))
+    with pytest.raises(InputError, match=message):
+        concatenate(QaDataset(name="d", language="en", examples=twice), **{"n": 2, **options})
+
+
+def test_articles_without_titles_cannot_be_told_apart():
+    with pytest.raises(InputError, match="2 of 2 have no title"):
+        concatenate(make(["a", "b"]), 2, distractors="same article")

@@ -6,12 +6,17 @@ separator, offsets shifted; the last group may be shorter.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import Literal, get_args
 
+from longspan.data.distractors import Distractors, draw_distractors
 from longspan.data.examples import GoldAnswer, QaDataset, QaExample
 from longspan.errors import InputError
+
+# The paragraphs of a context in their order, and which of them is the question's own.
+_Document = tuple[tuple[int, ...], int]
 
 
 def concatenate(
@@ -20,8 +25,9 @@ def concatenate(
     *,
     separator: str = "",
     seed: int | None = None,
-    gold_slot: int | None = None,
+    gold_slot: int | Literal["all"] | None = None,
     first_question_only: bool = True,
+    distractors: Distractors = "neighbours",
 ) -> QaDataset:
     """Give every question a context of `n` paragraphs, one of which is its own.
 
@@ -31,67 +37,87 @@ def concatenate(
         dataset: the questions with their short contexts.
         n: paragraphs in a context. With 1 the contexts stay as they are.
         separator: stands between two paragraphs.
-        seed: shuffles which paragraphs stand together, and where; neighbours stay together where None.
-        gold_slot: place the question's own paragraph there, from 0, and the others around it in their order. The last
-            group is then filled up with the first paragraphs, so that every context has n. Where None, a paragraph
-            stands where the grouping puts it, and the last group may be shorter.
+        seed: with neighbours, shuffles which paragraphs stand together, and where; they stay in their order where
+            None. With other distractors, decides what is drawn, and the slots where `gold_slot` is None; 0 where None.
+        gold_slot: place the question's own paragraph there, from 0, and the others around it in their order. With
+            neighbours the last group is then filled up with the first paragraphs, so that every context has n. "all"
+            asks each question n times, with its paragraph at every slot among the same others. Where None, a
+            neighbour stands where the grouping puts it, and the last group may be shorter; among drawn distractors
+            every slot is taken equally often.
         first_question_only: keep the first question of each paragraph, as the thesis does: a question is kept if its
             context differs from that of the row before (for the first row, the last row). All questions otherwise.
+        distractors: what stands around a question's own paragraph. "neighbours": groups of consecutive paragraphs, as
+            in the thesis. "same article" and "other articles": drawn for each paragraph, at random but the same for
+            each n (a longer context has the distractors of a shorter one, and more). Where an article has too few
+            paragraphs, "same article" takes all of them and draws the rest from other articles; "other articles"
+            does the reverse. Both are counted.
 
     Returns:
         Data set with `slot` and `n_slots` set. `counts["left_out_questions"]` says how many further questions of the
-        paragraphs `first_question_only` left out. Answers that are not in their context stay without an offset.
+        paragraphs `first_question_only` left out; `filled_from_other_articles` and `filled_from_same_article` how
+        many contexts were filled up. With "all" a question's id is repeated, once for each slot. Answers that are not
+        in their context stay without an offset.
 
     Raises:
-        InputError: `n` is below 1, or above the number of paragraphs while `gold_slot` is given; `gold_slot` is not
-            below `n`; `dataset` is concatenated already.
+        InputError: `n` is below 1, or above the number of paragraphs while every context is to have n; `gold_slot` is
+            not below `n`; `dataset` is concatenated already, or has no titles to tell articles by.
     """
-    _check(dataset, n, gold_slot)
+    _check(dataset, n, gold_slot, distractors)
     examples = _first_questions(dataset.examples) if first_question_only else dataset.examples
     paragraph_of_example, paragraphs = _paragraphs(examples)
-    if gold_slot is not None and n > len(paragraphs):
+    if (gold_slot is not None or distractors != "neighbours") and n > len(paragraphs):
         raise InputError(f"{dataset.name} has {len(paragraphs)} paragraphs; n is {n}, choose at most as many")
-    order = list(range(len(paragraphs)))
-    if seed is not None:
-        random.Random(seed).shuffle(order)
-    slots_of_paragraph = _group(order, n, gold_slot)
+    n_filled: list[int] = [0] * len(paragraphs)
+    if distractors == "neighbours":
+        documents = _group_neighbours(len(paragraphs), n, gold_slot, seed)
+    else:
+        titles = _titles(examples, paragraph_of_example, dataset.name)
+        drawn = draw_distractors(paragraphs, titles, n - 1, distractors, seed or 0, dataset.name)
+        n_filled = [own.n_filled for own in drawn]
+        documents = _place_among([own.paragraphs for own in drawn], n, gold_slot, seed or 0)
 
     joined: dict[tuple[int, ...], tuple[str, list[int]]] = {}
     result = []
     for example, paragraph in zip(examples, paragraph_of_example, strict=True):
-        members = slots_of_paragraph[paragraph]
-        if members not in joined:
-            joined[members] = _join([paragraphs[i] for i in members], separator)
-        context, starts = joined[members]
-        slot = members.index(paragraph)
-        result.append(
-            replace(
-                example,
-                context=context,
-                answers=tuple(_shift(answer, starts[slot]) for answer in example.answers),
-                slot=slot,
-                n_slots=len(members),
-            )
-        )
+        for members, slot in documents[paragraph]:
+            if members not in joined:
+                joined[members] = _join([paragraphs[i] for i in members], separator)
+            context, starts = joined[members]
+            answers = tuple(_shift(answer, starts[slot]) for answer in example.answers)
+            result.append(replace(example, context=context, answers=answers, slot=slot, n_slots=len(members)))
     counts = {**dataset.counts, "questions": len(result), "answers": sum(len(row.answers) for row in result)}
-    counts["left_out_questions"] = len(dataset.examples) - len(result)
+    counts["left_out_questions"] = len(dataset.examples) - len(examples)
     counts["impossible"] = sum(row.is_impossible for row in result)
     counts["unlocatable_answers"] = sum(answer.start is None for row in result for answer in row.answers)
+    filled = "filled_from_other_articles" if distractors == "same article" else "filled_from_same_article"
+    counts[filled] = sum(n_filled[i] > 0 for i in paragraph_of_example) * (n if gold_slot == "all" else 1)
     kept = {row.id for row in result}
     return replace(
         dataset,
-        name=f"{dataset.name} x{n}" + (f" slot {gold_slot}" if gold_slot is not None else ""),
+        name=_name(dataset.name, n, gold_slot, distractors),
         examples=result,
         counts={key: count for key, count in counts.items() if count},
         unlocatable_ids=[identifier for identifier in dataset.unlocatable_ids if identifier in kept],
     )
 
 
-def _check(dataset: QaDataset, n: int, gold_slot: int | None) -> None:
+def _name(name: str, n: int, gold_slot: int | Literal["all"] | None, distractors: Distractors) -> str:
+    details = [] if distractors == "neighbours" else [distractors]
+    details += ["every slot"] if gold_slot == "all" else []
+    # Before the length, which a reader of names finds at their end.
+    told = f" ({', '.join(details)})" if details else ""
+    return f"{name}{told} x{n}" + (f" slot {gold_slot}" if isinstance(gold_slot, int) else "")
+
+
+def _check(dataset: QaDataset, n: int, gold_slot: int | Literal["all"] | None, distractors: Distractors) -> None:
     if n < 1:
         raise InputError(f"the number of paragraphs to concatenate is {n}; choose 1 or more")
-    if gold_slot is not None and not 0 <= gold_slot < n:
+    if isinstance(gold_slot, int) and not 0 <= gold_slot < n:
         raise InputError(f"gold_slot is {gold_slot}; with {n} paragraphs it is between 0 and {n - 1}")
+    if isinstance(gold_slot, str) and gold_slot != "all":
+        raise InputError(f"gold_slot is {gold_slot!r}; choose a number from 0, or 'all'")
+    if distractors not in get_args(Distractors):
+        raise InputError(f"there are no distractors {distractors!r}; choose one of {', '.join(get_args(Distractors))}")
     if any(example.n_slots > 1 for example in dataset.examples):
         raise InputError(f"{dataset.name} is concatenated already; concatenate the original data set")
 
@@ -113,19 +139,59 @@ def _paragraphs(examples: Sequence[QaExample]) -> tuple[list[int], list[str]]:
     return numbers, paragraphs
 
 
-def _group(order: Sequence[int], n: int, gold_slot: int | None) -> dict[int, tuple[int, ...]]:
-    """For each paragraph, the paragraphs of its context in their order."""
-    members_of: dict[int, tuple[int, ...]] = {}
-    for first in range(0, len(order), n):
+def _titles(examples: Sequence[QaExample], paragraph_of_example: Sequence[int], name: str) -> list[str]:
+    """The article of each paragraph."""
+    titles: list[str] = []
+    for example, paragraph in zip(examples, paragraph_of_example, strict=True):
+        if paragraph == len(titles):
+            titles.append(example.title)
+    if not all(titles):
+        raise InputError(
+            f"{name} does not say which article its paragraphs are from ({titles.count('')} of {len(titles)} have no "
+            "title); take neighbours as distractors"
+        )
+    return titles
+
+
+def _group_neighbours(
+    n_paragraphs: int, n: int, gold_slot: int | Literal["all"] | None, seed: int | None
+) -> list[list[_Document]]:
+    """For each paragraph its documents: one, or with "all" one for each slot."""
+    order = list(range(n_paragraphs))
+    if seed is not None:
+        random.Random(seed).shuffle(order)
+    documents: list[list[_Document]] = [[] for _ in order]
+    for first in range(0, n_paragraphs, n):
         group = tuple(order[first : first + n])
         filled = group if gold_slot is None else (*group, *order[: n - len(group)])
-        for paragraph in group:
+        for place, paragraph in enumerate(group):
             if gold_slot is None:
-                members_of[paragraph] = group
+                documents[paragraph] = [(group, place)]
             else:
                 others = [other for other in filled if other != paragraph]
-                members_of[paragraph] = (*others[:gold_slot], paragraph, *others[gold_slot:])
-    return members_of
+                documents[paragraph] = list(_with_own(others, paragraph, _slots(gold_slot, n)))
+    return documents
+
+
+def _place_among(
+    others: Sequence[Sequence[int]], n: int, gold_slot: int | Literal["all"] | None, seed: int
+) -> list[list[_Document]]:
+    """For each paragraph its documents, its own place among the distractors drawn for it."""
+    drawn_slots = [i % n for i in range(len(others))]
+    random.Random(seed).shuffle(drawn_slots)
+    return [
+        list(_with_own(own, paragraph, [drawn_slots[paragraph]] if gold_slot is None else _slots(gold_slot, n)))
+        for paragraph, own in enumerate(others)
+    ]
+
+
+def _slots(gold_slot: int | Literal["all"], n: int) -> Sequence[int]:
+    return range(n) if gold_slot == "all" else [gold_slot]
+
+
+def _with_own(others: Sequence[int], paragraph: int, slots: Sequence[int]) -> Iterator[_Document]:
+    for slot in slots:
+        yield (*others[:slot], paragraph, *others[slot:]), slot
 
 
 def _join(paragraphs: Sequence[str], separator: str) -> tuple[str, list[int]]:
