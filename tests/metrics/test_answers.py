@@ -12,8 +12,8 @@ from longspan.metrics import RULES, aggregate, best_over_gold, exact_match, f1, 
 
 LANGUAGES = ["en", "es", "hi", "vi", "de", "ar", "zh", "th", "ja", "km", "el", "ru", "tr", "ro", "sv"]
 
-# Worked out by hand from the rules of evaluate-v1.1.py (squad) and mlqa_evaluation_v1.py (mlqa); the languages that the
-# MLQA script refuses follow longspan.metrics.mlqa.
+# Worked out by hand from the rules of evaluate-v1.1.py (squad), mlqa_evaluation_v1.py (mlqa) and triviaqa_evaluation.py
+# (trivia_qa); the languages that the MLQA script refuses follow longspan.metrics.unicode.
 NORMALISED = [
     ("squad", "en", "The  Cat, a dog!", "cat dog"),
     ("squad", "en", "a an the", ""),
@@ -52,6 +52,16 @@ NORMALISED = [
     ("mlqa", "ru", "«Война и мир»", "война и мир"),
     ("mlqa", "tr", "Ankara’da", "ankarada"),
     ("mlqa", "sv", "en bil, den röda", "en bil den röda"),
+    ("mlqa", "el", "ΟΔΟΣ της Αθήνας", "οδοσ τησ αθήνασ"),
+    ("mlqa", "sv", "Straße i 東京", "strasse i 東 京"),
+    ("mlqa", "ro", "„Țară”", "țară"),
+    ("mlqa", "ko", "서울에서", "서울에서"),
+    ("unicode", "en", "The “Cat” ﬁn", "the cat fin"),
+    ("unicode", "zh", "北京。", "北 京"),
+    ("trivia_qa", "en", "Rock_n_Roll", "rock n roll"),
+    ("trivia_qa", "en", "The Smith-Jones’s", "smith jones s"),
+    ("trivia_qa", "en", "U.S.A.", "u s"),
+    ("trivia_qa", "en", "10–15", "10–15"),
 ]
 
 
@@ -103,6 +113,14 @@ def test_scores_are_between_0_and_1_and_symmetric(one, other, language, rules):
 @given(st.text(max_size=30), st.sampled_from([language for language in LANGUAGES if language not in ("ar",)]))
 def test_case_and_blanks_around_do_not_matter(text, language):
     assert normalize_answer(f"  {text}\n", language, "mlqa") == normalize_answer(text, language, "mlqa")
+
+
+def test_a_language_without_rules_is_said_once(caplog):
+    for _ in range(3):
+        normalize_answer("Ja, tak", "xx", "mlqa")
+        normalize_answer("Yes, please", "en", "mlqa")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no rules for answers in 'xx' (MLQA has some for ar, de, en" in caplog.text
 
 
 @pytest.mark.parametrize("rules", RULES)
