@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from longspan.data import QaCollator, QaFeature
+from longspan.models import LongformerForQuestionAnswering
 
 GlobalTokens = Literal["question", "none"]
 
@@ -19,7 +20,8 @@ class ModelCollator:
 
     Args:
         model: decides the arguments: `token_type_ids` only where it has more than one type, `global_attention_mask`
-            only where its `model_type` is "longformer".
+            only where its `model_type` is "longformer"; all gold answers at once, where the data set wants that
+            (TriviaQA), only where it is longspan's own, the first one of a window otherwise.
         tokenizer: gives the padding token.
         global_tokens: "question" makes the question's tokens (with the first special token) global, "none" makes
             no token global; of no effect on models without global attention.
@@ -31,7 +33,8 @@ class ModelCollator:
     def __init__(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, global_tokens: GlobalTokens = "question"
     ) -> None:
-        self._pad = QaCollator(tokenizer, global_tokens=global_tokens)
+        several_answers = isinstance(getattr(model, "get_base_model", lambda: model)(), LongformerForQuestionAnswering)
+        self._pad = QaCollator(tokenizer, global_tokens=global_tokens, several_answers=several_answers)
         self._pad.global_tokens = "question"
         self._pad.is_left = False
         self._has_global_tokens = global_tokens == "question"
@@ -42,7 +45,7 @@ class ModelCollator:
         self._takes_token_types = n_types > 1 and _takes(model, "token_type_ids")
 
     def __call__(self, features: Sequence[QaFeature]) -> dict[str, Tensor]:
-        """One batch: int64 tensors (B, T) and, where the features have labels, start and end positions (B,)."""
+        """One batch: int64 tensors (B, T) and, where the features have labels, their positions, (B,) or (B, S)."""
         batch = self._pad(features)
         if not self._takes_global_tokens:
             del batch["global_attention_mask"]
