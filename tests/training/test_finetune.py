@@ -167,31 +167,6 @@ def test_a_longformer_is_trained_further(tiny_recipe):
     load_folder(recipe) if finetune(recipe) else None
 
 
-@pytest.mark.parametrize("model", ["bert", "longformer"])
-def test_adapters_are_merged_into_a_plain_checkpoint(tiny_recipe, tiny_qa_folder, model):
-    recipe = tiny_recipe(model, lora_rank=2, max_steps=2)
-    finetune(recipe)
-    trained, _ = load_qa_model(load_folder(recipe))
-    before, _ = load_qa_model(tiny_qa_folder(model))
-    changed = {
-        name
-        for (name, one), other in zip(trained.named_parameters(), before.parameters(), strict=True)
-        if not torch.equal(one, other)
-    }
-    assert changed
-    assert all("qa_outputs" in name or name.split(".")[-2] in ("query", "key", "value") for name in changed)
-
-
-def test_adapters_are_evaluated_and_resumed(tiny_recipe, tiny_squad):
-    fields = {"lora_rank": 2, "max_steps": 6, "save_steps": 2, "eval_data": str(tiny_squad), "eval_strategy": "steps"}
-    fields |= {"eval_steps": 3, "resume_from_checkpoint": True, "metric_for_best_model": "f1"}
-    with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_recipe("longformer", **fields), callbacks=(StopAt(5),))
-    record = finetune(tiny_recipe("longformer", **fields))
-    assert sorted(losses(record)) == list(range(1, 7))
-    assert [log.step for log in record.steps if "eval_f1" in log.values] == [3, 6]
-
-
 def test_checkpointed_activations_give_the_same_losses(tiny_recipe):
     fields = {"freeze": "embeddings", "max_tokens": 192, "attention_window": 16, "overwrite_output_dir": True}
     plain = finetune(tiny_recipe(**fields))

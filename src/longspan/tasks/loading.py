@@ -21,6 +21,7 @@ from longspan.models.checkpoints import (
     require_loaded,
     require_tokenizer,
 )
+from longspan.tasks.adapter_files import is_adapter
 
 
 def load_qa_model(
@@ -32,12 +33,14 @@ def load_qa_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model with a question answering head, and its fast tokenizer.
 
-    A Longformer, whoever saved it, is loaded into longspan's class; any other family into transformers'.
+    A Longformer, whoever saved it, is loaded into longspan's class; any other family into transformers'. An adapter is
+    put on its base (longspan.tasks.adapters).
 
     Args:
-        name_or_path: a folder with a transformers checkpoint, or a name on the hub (its cache suffices).
+        name_or_path: a folder with a transformers checkpoint or an adapter, a name on the hub (its cache suffices), or
+            "packaged" for the adapter that comes with longspan.
         needs_head: refuse a checkpoint without a trained question answering head; False gives it a fresh one.
-        dtype: of the weights; "auto" is the checkpoint's own.
+        dtype: of the weights; "auto" is the checkpoint's own, float32 for an adapter.
         allow_pickle: load pickle files where there are no safetensors. Unpickling runs code from the file.
 
     Returns:
@@ -45,9 +48,18 @@ def load_qa_model(
 
     Raises:
         InputError: no such folder or name, a folder without a model or tokenizer, only pickle files, a damaged
-            file, a missing or misshapen tensor, or a family without question answering.
+            file, a missing or misshapen tensor, a family without question answering, or an adapter whose base is not
+            there or is another model.
     """
     name = str(name_or_path)
+    if is_adapter(name):
+        from longspan.tasks.adapters import load_adapter  # which loads its base through this function
+
+        weights = None if isinstance(dtype, str) else dtype
+        model, found = load_adapter(name, dtype=weights, allow_pickle=allow_pickle)
+        if found is None:
+            raise InputError(f"the base of {name} has no tokenizer; save its tokenizer beside it (tokenizer.json)")
+        return model, found
     folder = Path(name).expanduser()
     if folder.exists():
         require_checkpoint(folder, allow_pickle=allow_pickle)

@@ -1,5 +1,6 @@
 """The model card of a fine-tuned model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -12,15 +13,24 @@ from longspan.records import ProofRecord, TrainingRecord
 
 
 def write_card(
-    model: PreTrainedModel, source: str, record: TrainingRecord, proof: ProofRecord | None, title: str
+    model: PreTrainedModel,
+    source: str,
+    record: TrainingRecord,
+    proof: ProofRecord | None,
+    title: str,
+    *,
+    adapter: Sequence[str] = (),
 ) -> str:
-    """Markdown with tags: what the model was made from, how it was trained, what came out, how to use it."""
+    """Markdown with tags: what the model was made from, how it was trained, what came out, how to use it.
+
+    `adapter` are the lines about the adapter, where the folder holds one instead of a model.
+    """
     facts = find_facts(source)
     is_long = isinstance(model.config, StockLongformerConfig)
     tags: dict[str, Any] = {
-        "library_name": "transformers",
+        "library_name": "longspan" if adapter else "transformers",
         "pipeline_tag": "question-answering",
-        "tags": ["longspan", *(["longformer", "long-context"] if is_long else [])],
+        "tags": ["longspan", *(["longformer", "long-context"] if is_long else []), *(["lora"] if adapter else [])],
     }
     for key, value in (
         ("base_model", facts.base_model),
@@ -51,6 +61,7 @@ def write_card(
             "",
         ]
     lines += [
+        *adapter,
         "## Training",
         "",
         f"{record.n_examples:,} questions, {record.n_features:,} windows, "

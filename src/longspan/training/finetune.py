@@ -4,17 +4,20 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, TrainerCallback
+from torch import nn
+from transformers import TrainerCallback
 
 from longspan.records import TrainingRecord, made_now, write_record
+from longspan.tasks.adapter_files import ADAPTER_FILES, save_adapter
 from longspan.tasks.qa_batch import ModelCollator
 from longspan.tasks.question_answering import QaPredictor
+from longspan.training.adapter import adapter_lines, read_out
 from longspan.training.card import write_card
 from longspan.training.model import merge_adapters
 from longspan.training.preparation import Prepared, prepare
 from longspan.training.qa_data import examples_with_language, merge_counts
 from longspan.training.recipe import FinetuneRecipe
-from longspan.training.run_folder import explain_full_disk
+from longspan.training.run_folder import MODEL_FILES, explain_full_disk
 from longspan.training.run_record import as_run, backend_of, logged_steps, peak_memory_gib
 from longspan.training.time_limit import StopAfter
 from longspan.training.trainer import QaTrainer
@@ -22,7 +25,7 @@ from longspan.training.trainer_arguments import tensorboard
 
 
 def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] = ()) -> TrainingRecord:
-    """Run `recipe`; the finished model, tokenizer, model card and record are in its `output_dir` afterwards.
+    """Run `recipe`; the finished model or adapter, its card and its record are in its `output_dir` afterwards.
 
     The folder's layout and what happens when a run is killed: longspan.training.run_folder.
 
@@ -66,7 +69,7 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
         counts=merge_counts(ready.train.counts, ready.window_counts, ready.evaluation.counts),
     )
     if trainer.is_world_process_zero():
-        _save(merge_adapters(trainer.accelerator.unwrap_model(trainer.model)), ready, record)
+        _save(trainer.accelerator.unwrap_model(trainer.model), ready, record)
     trainer.accelerator.wait_for_everyone()
     return record
 
@@ -98,13 +101,22 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
     )
 
 
-def _save(model: PreTrainedModel, ready: Prepared, record: TrainingRecord) -> None:
-    proof = ready.built.proof
-    with ready.folder.finish() as finished:
-        model.save_pretrained(finished)
-        ready.built.tokenizer.save_pretrained(finished)
+def _save(trained: nn.Module, ready: Prepared, record: TrainingRecord) -> None:
+    recipe, proof, plan = ready.recipe, ready.built.proof, ready.built.adapter
+    adapter = None if plan is None or recipe.merge_adapter else read_out(trained, plan)
+    half = recipe.adapter_precision == "fp16"
+    # What another end of the same run left: a folder is a model or an adapter, not both.
+    stale = MODEL_FILES if adapter is not None else ADAPTER_FILES
+    with ready.folder.finish(leave_out=stale) as finished:
+        if adapter is not None:
+            save_adapter(adapter, finished, half=half)
+        else:
+            merge_adapters(trained).save_pretrained(finished)
+            ready.built.tokenizer.save_pretrained(finished)
         write_record(record, finished / "training.json")
         if proof is not None:
             write_record(proof, finished / "proof.json")
-        card = write_card(model, ready.recipe.model, record, proof, Path(ready.recipe.output_dir).name)
+        title = Path(recipe.output_dir).name
+        lines = [] if adapter is None else adapter_lines(adapter, half=half)
+        card = write_card(ready.built.body, recipe.model, record, proof, title, adapter=lines)
         (finished / "README.md").write_text(card, encoding="utf-8")

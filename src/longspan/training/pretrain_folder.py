@@ -7,7 +7,7 @@ losses, and `initial.json`, the evaluation before the first step.
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,10 @@ class PretrainFolder(RunFolder):
             temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
 
     @contextlib.contextmanager
-    def finish(self) -> Iterator[Path]:
+    def finish(self, *, leave_out: Collection[str] = ()) -> Iterator[Path]:
         """As in `RunFolder`, without what was left of checkpoints."""
         remove_leftovers(self.checkpoints)
-        with super().finish() as folder:
+        with super().finish(leave_out=leave_out) as folder:
             yield folder
 
     def keep_initial(self, scores: list[LanguageModelScore], asked: str) -> None:

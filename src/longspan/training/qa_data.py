@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from longspan.data import CATALOGUE, QaDataset, QaExample, QaFeatures, concatenate, load_qa_dataset, make_qa_features
 from longspan.errors import InputError
-from longspan.training.recipe import FinetuneRecipe
+from longspan.training.recipe import FinetuneRecipe, split_entry
 from longspan.training.trainer import WindowSet
 
 logger = logging.getLogger(__name__)
@@ -100,13 +100,16 @@ def make_evaluation_windows(
     return WindowSet(features, np.argsort(-features.lengths, kind="stable"))
 
 
-def _load(name: str, recipe: FinetuneRecipe, *, for_evaluation: bool) -> QaDataset:
+def _load(entry: str, recipe: FinetuneRecipe, *, for_evaluation: bool) -> QaDataset:
+    name, n_concat = split_entry(entry)
+    if n_concat is None:
+        n_concat = recipe.n_concat
     dataset = load_qa_dataset(name, split=None if for_evaluation else _training_split(name), language=recipe.language)
-    if recipe.n_concat is None:
+    if n_concat is None:
         return dataset
     return concatenate(
         dataset,
-        recipe.n_concat,
+        n_concat,
         separator=recipe.separator,
         seed=recipe.concat_seed,
         first_question_only=recipe.first_question_only,

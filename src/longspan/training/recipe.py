@@ -5,6 +5,7 @@ Every field of transformers' TrainingArguments stands at the top level under its
 
 import difflib
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -69,6 +70,10 @@ class Recipe(BaseModel):
         own = self.model_dump(mode="json", exclude={"training"}, exclude_unset=True)
         return own | self.training
 
+    def implied_fields(self) -> set[str]:
+        """Fields that the values of others stand for."""
+        return set()
+
     @classmethod
     def own_fields(cls) -> list[str]:
         """The names that transformers' TrainingArguments does not have."""
@@ -81,12 +86,22 @@ class FinetuneRecipe(Recipe):
     verb = "finetune"
     needed_by = Recipe.needed_by | {
         "n_concat": {"separator", "concat_seed", "first_question_only"},
-        "lora_rank": {"lora_alpha", "lora_dropout", "lora_targets"},
+        "adapter_rank": {
+            "adapter_alpha",
+            "adapter_dropout",
+            "adapter_targets",
+            "adapter_also",
+            "adapter_base",
+            "adapter_precision",
+            "merge_adapter",
+        },
     }
 
     task: Literal["question_answering"] = Field("question_answering", description="what is learnt")
 
-    train_data: list[str] = Field(min_length=1, description="files or names of data sets, all trained on together")
+    train_data: list[str] = Field(
+        min_length=1, description='files or names of data sets, trained on together; "squad x10" joins ten paragraphs'
+    )
     eval_data: list[str] = Field(default_factory=list, description="the same for evaluation during training")
     language: str | None = Field(None, description="of the data; null: what the data set's name says, else English")
     max_train_examples: int | None = Field(None, gt=0, description="train on that many, drawn with `seed`")
@@ -106,12 +121,44 @@ class FinetuneRecipe(Recipe):
     )
     max_answer_tokens: int = Field(30, gt=0, description="longest answer in evaluation during training")
 
-    lora_rank: int | None = Field(None, gt=0, description="train low-rank adapters of this rank, merged at the end")
-    lora_alpha: float | None = Field(None, gt=0, description="their scale; null: twice the rank")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="on the adapters' input")
-    lora_targets: list[str] = Field(
-        default=["query", "key", "value"], min_length=1, description="names of the layers that get adapters"
+    adapter_rank: int | None = Field(
+        None, gt=0, description="train low-rank adapters (LoRA) of this rank and the head; null: the whole model"
     )
+    adapter_alpha: float | None = Field(None, gt=0, description="their scale times the rank; null: twice the rank")
+    adapter_dropout: float = Field(0.0, ge=0, lt=1, description="on the adapters' input")
+    adapter_targets: list[str] = Field(
+        default_factory=list,
+        description="names of the layers that get adapters; empty: all linear maps of the encoder",
+    )
+    adapter_also: list[Literal["norms", "biases"]] = Field(
+        default_factory=list, description="trained whole beside adapters and head: norms, biases"
+    )
+    adapter_base: str | None = Field(
+        None, description="the model that the adapter is for; null: `model`, or the base of `model` if it is an adapter"
+    )
+    adapter_precision: Literal["float32", "fp16"] = Field(
+        "float32", description="of the adapters' matrices in the file"
+    )
+    merge_adapter: bool = Field(False, description="write the whole model, adapters added, instead of the adapter")
+
+    def implied_fields(self) -> set[str]:
+        """`n_concat`, where an entry of the data says how many paragraphs it joins."""
+        entries = [*self.train_data, *self.eval_data]
+        return {"n_concat"} if any(split_entry(entry)[1] is not None for entry in entries) else set()
+
+
+def split_entry(entry: str) -> tuple[str, int | None]:
+    """Name and paragraphs to join of an entry such as "squad x10"; None where it does not say how many.
+
+    Raises:
+        InputError: the number is 0.
+    """
+    found = re.fullmatch(r"(.*\S) x(\d+)", entry)
+    if found is None:
+        return entry, None
+    if not int(found[2]):
+        raise InputError(f"{entry}: x0 joins no paragraph; write x1 or more")
+    return found[1], int(found[2])
 
 
 Kind = TypeVar("Kind", bound=Recipe)
@@ -312,6 +359,6 @@ def _build(values: dict[str, Any], where: str, overridden: set[str], kind: type[
         raise InputError(f"{source}: {name} is {own.get(name)!r}; it {message}") from None
     for needed, others in kind.needed_by.items():
         useless = sorted(recipe.model_fields_set & others)
-        if useless and needed not in recipe.model_fields_set:
+        if useless and needed not in recipe.model_fields_set | recipe.implied_fields():
             raise InputError(f"{where}: {useless[0]} is of no effect without {needed}; set {needed} or remove it")
     return recipe

@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -28,6 +28,8 @@ from longspan.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
+# What makes a folder a model.
+MODEL_FILES = frozenset({"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 # Fields that may differ when a run goes on: they change neither the data nor the model nor the order of steps.
 FREE_ON_RESUME = {
@@ -36,6 +38,8 @@ FREE_ON_RESUME = {
     "overwrite_output_dir",
     "resume_from_checkpoint",
     "max_minutes",
+    "merge_adapter",
+    "adapter_precision",
     "save_steps",
     "save_strategy",
     "save_total_limit",
@@ -125,14 +129,19 @@ class RunFolder:
             temporary.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
     @contextlib.contextmanager
-    def finish(self) -> Iterator[Path]:
-        """Yield a folder for the finished model; checkpoints and logs join it, and it takes the run's place at once."""
+    def finish(self, *, leave_out: Collection[str] = ()) -> Iterator[Path]:
+        """Yield a folder for the finished model; checkpoints and logs join it, and it takes the run's place at once.
+
+        `leave_out` names files of an earlier end of the run that would not fit to this one.
+        """
         with replace_directory(self.root, overwrite=True) as folder:
             yield folder
             # A run that replaces another keeps its own parts only; one that goes on keeps whatever lies beside them.
             keep_all = not self.recipe.overwrite_output_dir
             for entry in self.root.iterdir():
                 is_ours = entry in (self.checkpoints, self.logs)
+                if entry.name in leave_out:
+                    continue
                 if (is_ours or keep_all) and not (folder / entry.name).exists():
                     _link(entry, folder / entry.name)
 

@@ -1,0 +1,320 @@
+"""Adapters: a fine-tuned model as a few megabytes beside the base it was made from.
+
+`load_adapter` builds the base, extends it as the adapter says, and adds the adapter to its weights: a plain model, as
+quick as any. `extract_adapter` goes the other way, from a fully fine-tuned model. Training one: longspan.training.
+"""
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from longspan.errors import InputError
+from longspan.extend import extend
+from longspan.extend.positions import Positions
+from longspan.tasks.adapter_files import (
+    Adapter,
+    AdapterDescription,
+    Factors,
+    has_packaged,
+    is_adapter,
+    packaged_folder,
+    read_adapter,
+    save_adapter,
+)
+from longspan.tasks.qa_model import as_question_answering, build_qa_model, is_long
+from longspan.tasks.question_answering import max_tokens_of
+
+__all__ = [
+    "Adapter",
+    "AdapterDescription",
+    "Factors",
+    "extract_adapter",
+    "has_packaged",
+    "is_adapter",
+    "load_adapter",
+    "packaged_folder",
+    "read_adapter",
+    "save_adapter",
+]
+
+# Beyond so many values a whole tensor is no small change any more: 4,098 rows of 384 are, a vocabulary is not.
+_MOST_WHOLE = 1 << 22
+# Values of each tensor that the fingerprint looks at.
+_SAMPLE = 1024
+
+
+class Base(NamedTuple):
+    """A base model as an adapter meets it: extended where need be, float32, with a head that does not matter.
+
+    name: as given. max_tokens, attention_window: of the extension; None where there was none.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    name: str
+    max_tokens: int | None
+    attention_window: int | list[int] | None
+
+
+def load_adapter(
+    name_or_path: str | Path,
+    base: str | Path | PreTrainedModel | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    allow_pickle: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
+    """The fine-tuned model that an adapter stands for: its base, extended, with the adapter in its weights.
+
+    Args:
+        name_or_path: a folder with an adapter, or "packaged" for the one that comes with longspan.
+        base: where its base model is (or the model itself); as the adapter says where None.
+        dtype: of the weights; float32 where None.
+        allow_pickle: open a base that has only pickles; they can run any code.
+
+    Returns:
+        The model in eval mode, which shares no changed weight with `base`, and its tokenizer: None where the base has
+        none beside it, as a model object has.
+
+    Raises:
+        InputError: there is no adapter, its files are damaged, its base is not found, or `base` is another model.
+    """
+    adapter = read_adapter(name_or_path)
+    says = adapter.description
+    wanted = says.base if base is None else base
+    if base is None and "/" in says.base and says.base.startswith((".", "/", "~")) and not Path(says.base).is_dir():
+        raise InputError(f"{name_or_path} is an adapter for {says.base}, which is not there; give its base model")
+    found = make_base(
+        wanted if isinstance(wanted, PreTrainedModel) else str(wanted),
+        max_tokens=says.max_tokens,
+        attention_window=says.attention_window,
+        positions=says.positions,
+        allow_pickle=allow_pickle,
+    )
+    _require_base(found, adapter, str(name_or_path))
+    apply_adapter(found.model, adapter)
+    found.model.name_or_path = str(name_or_path)
+    model = found.model if dtype is None else found.model.to(dtype=dtype)
+    return model.eval(), found.tokenizer
+
+
+def extract_adapter(
+    base: str | Path | PreTrainedModel,
+    tuned: str | Path | PreTrainedModel,
+    rank: int,
+    *,
+    position_rank: int | None = None,
+    positions: Positions = "copy",
+) -> Adapter:
+    """The adapter that comes nearest to a fully fine-tuned model: truncated singular values of every change.
+
+    The best factors of a rank, in the squared norm (Eckart and Young 1936). LayerNorms, biases, the head and position
+    rows are held as they are. `description.kept` says how much of each matrix's change the factors hold.
+
+    Args:
+        base: what `tuned` was fine-tuned from; extended as `tuned` is, where that is a Longformer and this is not.
+        tuned: the fine-tuned model, with a question answering head.
+        rank: of the factors; a small matrix has at most its own.
+        position_rank: hold the change of the position rows by factors of this rank instead of whole.
+        positions: how the extension filled `tuned`'s position rows before it was trained.
+
+    Raises:
+        InputError: `tuned` was not made from `base`, or its word embeddings changed, which no adapter can hold.
+    """
+    if rank < 1 or (position_rank is not None and position_rank < 1):
+        raise InputError(f"the rank is {min(rank, position_rank or rank)}; it must be at least 1")
+    model = tuned if isinstance(tuned, PreTrainedModel) else build_qa_model(str(tuned)).model
+    found = base_like(base if isinstance(base, PreTrainedModel) else str(base), model, positions=positions)
+    largest = max(min(found.model.get_parameter(name).shape) for name in encoder_maps(found.model))
+    rank = min(rank, largest)
+    changed = find_changes(found.model, model)
+    factors: dict[str, Factors] = {}
+    kept: dict[str, float] = {}
+    tables = set()
+    for name in changed.maps:
+        factors[name], kept[name] = low_rank(_change(found.model, model, name), rank)
+    whole = dict(changed.whole)
+    if position_rank is not None:
+        for name in [name for name in whole if name.endswith("position_embeddings.weight")]:
+            del whole[name]
+            factors[name], kept[name] = low_rank(_change(found.model, model, name), position_rank)
+            tables.add(name)
+    description = describe(found, positions=positions, rank=rank, alpha=rank).model_copy(update={"kept": kept})
+    return Adapter(description, factors, whole, frozenset(tables))
+
+
+def make_base(
+    name_or_model: str | PreTrainedModel,
+    *,
+    max_tokens: int | None,
+    attention_window: int | list[int] | None,
+    positions: Positions,
+    allow_pickle: bool = False,
+) -> Base:
+    """Load a base, and extend it to `max_tokens` unless that is None.
+
+    Raises:
+        InputError: it cannot be loaded or extended.
+    """
+    windows = 512 if attention_window is None else attention_window
+    if isinstance(name_or_model, PreTrainedModel):
+        source = name_or_model
+        if any(parameter.dtype != torch.float32 for parameter in source.parameters()):
+            source = copy.deepcopy(source).float()  # the caller's stays as it is
+        if max_tokens is not None and not is_long(source):
+            source = extend(
+                source, max_tokens=max_tokens, attention_window=windows, positions=positions, proof="none"
+            ).model
+        name = name_or_model.name_or_path or type(name_or_model).__name__
+        return Base(as_question_answering(source), None, name, max_tokens, attention_window)
+    model, tokenizer, _ = build_qa_model(
+        name_or_model,
+        max_tokens=max_tokens,
+        attention_window=windows,
+        positions=positions,
+        allow_pickle=allow_pickle,
+    )
+    return Base(model, tokenizer, name_or_model, max_tokens, attention_window)
+
+
+def base_like(name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, positions: Positions) -> Base:
+    """A base, extended to the length and window of `tuned` where that is a Longformer and the base is none.
+
+    Raises:
+        InputError: it cannot be loaded or extended.
+    """
+    base = make_base(name_or_model, max_tokens=None, attention_window=None, positions=positions)
+    if is_long(base.model) or not is_long(tuned):
+        return base
+    config: Any = tuned.config
+    windows = config.attention_window
+    if not isinstance(windows, int) and len(set(windows)) == 1:
+        windows = windows[0]
+    extension: dict[str, Any] = {"max_tokens": max_tokens_of(tuned), "attention_window": windows}
+    long = make_base(base.model, **extension, positions=positions)
+    return long._replace(tokenizer=base.tokenizer, name=base.name)
+
+
+def describe(base: Base, *, positions: Positions, rank: int, alpha: float) -> AdapterDescription:
+    """The description of an adapter for `base`."""
+    return AdapterDescription(
+        base=base.name,
+        max_tokens=base.max_tokens,
+        attention_window=base.attention_window,
+        positions=positions,
+        rank=rank,
+        alpha=alpha,
+        fingerprint=fingerprint(base.model),
+    )
+
+
+def encoder_maps(model: PreTrainedModel) -> list[str]:
+    """Names of the weights of all linear maps of the encoder: what low-rank factors are for."""
+    prefix = model.base_model_prefix + "."
+    return [
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.startswith(prefix) and ".pooler." not in name
+    ]
+
+
+class Changes(NamedTuple):
+    """Where a model differs from its base: names of linear maps, and everything else with its new value."""
+
+    maps: list[str]
+    whole: dict[str, Tensor]
+
+
+def find_changes(base: PreTrainedModel, tuned: PreTrainedModel) -> Changes:
+    """What differs; the head always counts.
+
+    Raises:
+        InputError: `tuned` was not made from `base`, or a large table changed.
+    """
+    before, after = base.state_dict(), tuned.state_dict()
+    of_maps = set(encoder_maps(base))
+    prefix = base.base_model_prefix + "."
+    for name in [*before, *after]:
+        shapes = [tuple(state[name].shape) if name in state else None for state in (before, after)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{_title(tuned)} was not made from {_title(base)}: {name} has shape {shapes[1]} in the one and "
+                f"{shapes[0]} in the other (None: it is not there); give the base it was fine-tuned from"
+            )
+    maps, whole = [], {}
+    for name, tensor in after.items():
+        if name.startswith(prefix) and torch.equal(tensor.float(), before[name].float()):
+            continue
+        if name in of_maps:
+            maps.append(name)
+        elif tensor.numel() > _MOST_WHOLE:
+            raise InputError(
+                f"{name} changed, {tensor.numel() / 1e6:.0f} million values, too many for an adapter; fine-tune "
+                f"with freeze: {name.split('.')[-2]}"
+            )
+        else:
+            whole[name] = tensor.detach().float()
+    return Changes(maps, whole)
+
+
+def low_rank(change: Tensor, rank: int) -> tuple[Factors, float]:
+    """The best factors of at most `rank` of a matrix, and the share of its squared norm that they hold."""
+    u, s, v = torch.linalg.svd(change.float(), full_matrices=False)
+    root = s[:rank].sqrt()
+    total = float(s.square().sum())
+    kept = float(s[:rank].square().sum()) / total if total else 1.0
+    return Factors(root[:, None] * v[:rank], u[:, :rank] * root), kept
+
+
+def apply_adapter(model: PreTrainedModel, adapter: Adapter) -> None:
+    """Add the adapter to the weights of `model`, in float32; tensors that it shared with others it shares no more."""
+    with torch.no_grad():
+        for name, (a, b) in adapter.factors.items():
+            parameter = model.get_parameter(name)
+            parameter.data = parameter.data.float() + adapter.scale * (b @ a).to(parameter.device)
+        for name, tensor in adapter.whole.items():
+            parameter = model.get_parameter(name)
+            parameter.data = tensor.to(parameter.device)
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """A hash of names, shapes and evenly spread values of the encoder's weights, in float32, the head left out."""
+    digest = hashlib.sha256()
+    prefix = model.base_model_prefix + "."
+    for name, tensor in sorted(model.state_dict().items()):
+        if name.startswith(prefix):
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // _SAMPLE)].to("cpu", torch.float32)
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(sample.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _require_base(base: Base, adapter: Adapter, name: str) -> None:
+    shapes = {key: tuple(tensor.shape) for key, tensor in base.model.state_dict().items()}
+    wanted = {key: (factors.b.shape[0], factors.a.shape[1]) for key, factors in adapter.factors.items()}
+    wanted |= {key: tuple(tensor.shape) for key, tensor in adapter.whole.items()}
+    says = adapter.description
+    is_for = f"{name} is an adapter for {says.base}"
+    for key, shape in wanted.items():
+        if shapes.get(key) != shape:
+            there = f"has shape {shapes[key]} there and {shape} here" if key in shapes else "is not there"
+            raise InputError(f"{is_for}, not for {base.name}: {key} {there}; give the base it was made for")
+    found = fingerprint(base.model)
+    if found != says.fingerprint:
+        raise InputError(
+            f"{is_for}, and {base.name} has other weights (fingerprint {found[:12]}, not {says.fingerprint[:12]}); "
+            "give the very base it was made for"
+        )
+
+
+def _change(base: PreTrainedModel, tuned: PreTrainedModel, name: str) -> Tensor:
+    return (tuned.get_parameter(name).float() - base.get_parameter(name).float()).detach()
+
+
+def _title(model: PreTrainedModel) -> str:
+    return model.name_or_path or type(model).__name__
