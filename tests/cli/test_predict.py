@@ -131,3 +131,30 @@ def test_files_of_questions_that_are_none(model, document, tmp_path, capsys, tex
 def test_a_folder_without_a_model(tmp_path, document, capsys):
     assert main(["predict", str(tmp_path), "--document", document, "--question", "Why?"]) == 2
     assert "holds no model" in capsys.readouterr().err
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """Where the wheel has its adapter; nothing is there yet."""
+    folder = tmp_path / "packaged"
+    monkeypatch.setattr("longspan.tasks.adapter_files.packaged_folder", lambda: folder)
+    return folder
+
+
+def test_without_a_model_the_packaged_one_answers(tiny_qa_folder, packaged, document, capsys):
+    from longspan.tasks.adapters import extract_adapter, save_adapter
+    from longspan.tasks.qa_model import build_qa_model
+
+    base = str(tiny_qa_folder("xlm-roberta encoder"))
+    packaged.mkdir()
+    save_adapter(extract_adapter(base, build_qa_model(base, max_tokens=192, attention_window=16).model, 2), packaged)
+    assert main(["predict", "--document", document, "--question", "Where?"]) == 0
+    (row,) = lines(capsys.readouterr().out)
+    assert TEXT[row["start"] : row["end"]] == row["text"] != ""
+
+
+def test_without_a_model_where_none_is_packaged(packaged, document, capsys):
+    assert main(["predict", "--document", document, "--question", "Where?"]) == 2
+    error = capsys.readouterr().err
+    assert "no trained model comes with this longspan" in error
+    assert "longspan finetune squad-e5-adapter-short" in error

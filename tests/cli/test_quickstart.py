@@ -30,6 +30,15 @@ def test_every_step_is_a_command_that_its_verb_takes(words):
             assert not rest
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_packaged_model_answers_too_where_it_is_there(monkeypatch, is_there):
+    monkeypatch.setattr("longspan.tasks.adapter_files.has_packaged", lambda: is_there)
+    commands = [step.command for step in quickstart._steps(_arguments(), question="Who?")]
+    answering = [command for command in commands if command[0] == "predict"]
+    assert len(answering) == 1 + is_there
+    assert (answering[-1][1] == "--document") == is_there
+
+
 def test_the_short_and_the_long_model_get_the_same_minutes():
     minutes = {}
     for step in quickstart._steps(_arguments(), question="Who?"):

@@ -8,7 +8,7 @@ from longspan.training.preparation import plan
 from longspan.training.pretrain import pretrain
 from longspan.training.pretrain_preparation import plan_pretraining
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import load_recipe, shipped_recipes, verb_of
+from longspan.training.recipe import load_recipe, shipped_recipes, split_entry, verb_of
 
 OF_VERB = {verb: sorted(n for n in shipped_recipes() if verb_of(n) == verb) for verb in ("finetune", "pretrain")}
 
@@ -30,7 +30,9 @@ def test_one_step_of_pre_training(name, tiny_mlm_folder, tiny_text, tmp_path):
 def test_one_step(name, tiny_qa_folder, tiny_squad, tmp_path):
     # What depends on the size of model and data; all else stays as the recipe says.
     recipe = load_recipe(name)
+    joined = {n_concat for _, n_concat in map(split_entry, recipe.train_data)}
     words = ["--model", str(tiny_qa_folder("xlm-roberta")), "--train_data", str(tiny_squad)]
+    words += [f"{tiny_squad} x3"] if joined != {None} else []
     words += ["--output_dir", str(tmp_path / "run"), "--max_steps", "1", "--logging_steps", "1", "--use_cpu", "true"]
     if recipe.max_length is not None:
         words += ["--max_length", "64"]

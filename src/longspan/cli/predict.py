@@ -1,9 +1,11 @@
 """Answer questions over a document of any length; one line of JSON per question, or text for people.
 
 Example:
+  longspan predict --document book.txt --question "Who wrote the letter?" --format text
   longspan predict runs/squad-e5-long --document book.txt --question "Who wrote the letter?" --format text
   longspan predict runs/squad-e5-long --document book.txt --questions questions.txt --top_k 3 --output answers.jsonl
 
+Without a model, the one that comes with longspan answers: multilingual-e5-small, fine-tuned on English questions.
 A file of questions has one question a line, or lines of JSON with `question` and perhaps `id`. A document longer than
 the model is read in overlapping windows. Offsets count characters of the document: document[start:end] is the answer.
 """
@@ -20,12 +22,20 @@ from longspan.files import replace_file, require_writable_file
 if TYPE_CHECKING:
     from longspan.tasks.question_answering import QaPrediction
 
+# The adapter in the wheel (longspan.tasks.adapter_files has the same name, behind torch).
+PACKAGED = "packaged"
+
 HELP = "answer questions over a document"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("model", help="a folder with a question answering model, or a name on the hub")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default=PACKAGED,
+        help="a folder with a question answering model or an adapter, a name on the hub, or the one of longspan's own",
+    )
     parser.add_argument("--document", required=True, help="a text file, also .gz, .xz, .zip; - is standard input")
     parser.add_argument("--question", action="append", default=[], help="may be repeated")
     parser.add_argument("--questions", metavar="FILE", help="one question a line, or JSON lines")

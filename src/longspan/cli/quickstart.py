@@ -125,11 +125,22 @@ def _steps(arguments: argparse.Namespace, question: str) -> list[_Step]:
             "one question over one long document",
             ["predict", long, "--document", str(root / "document.txt"), "--question", question, "--format", "text"],
         ),
+        *_packaged_step(root, question),
         _Step(
             "one page from all records",
             ["report", str(root), "--output", str(root / "report"), "--title", "longspan quickstart"],
         ),
     ]
+
+
+def _packaged_step(root: Path, question: str) -> list[_Step]:
+    from longspan.tasks.adapter_files import has_packaged
+
+    if not has_packaged():
+        return []
+    says = "the same by the model that comes with longspan, which was trained for hours"
+    command = ["predict", "--document", str(root / "document.txt"), "--question", question, "--format", "text"]
+    return [_Step(says, command)]
 
 
 def _long_document() -> tuple[str, str, str]:
