@@ -96,12 +96,16 @@ Block = Text | Table | Figures | Examples | Facts
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its blocks; `details` are folded away until asked for."""
+    """A heading and its blocks; `details` are folded away until asked for.
+
+    Sections of one `group` that follow each other have one entry in the list at the top of the page.
+    """
 
     anchor: str
     title: str
     blocks: Sequence[Block]
     details: Sequence[tuple[str, Sequence[Block]]] = field(default=())
+    group: str = ""
 
 
 def number(value: float | None, digits: int = 1, *, is_best: bool = False, shade: float | None = None) -> Cell:

@@ -6,8 +6,9 @@ Text stays text, drawn by the reader's browser: no font has to be at hand where 
 import io
 import math
 import re
+import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,6 +22,9 @@ PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccaa33", "#aa3377", "#33aabb", "#9
 MARKERS = "osD^vPX"
 # Lines or bars that can be told apart in one plot; more are parted.
 MOST_SERIES = 6
+
+# Of a legend, at its size in most fonts that a browser takes.
+_POINTS_A_LETTER, _LETTERS_OF_A_HANDLE = 4.9, 7
 
 # Colours that stand for the page's own; replaced in the finished SVG.
 INK, RULE = "#010203", "#040506"
@@ -60,6 +64,12 @@ def parted(series: Mapping[str, _Value], most: int = MOST_SERIES) -> list[dict[s
     return [{name: series[name] for name in names[i * size : (i + 1) * size]} for i in range(n_parts)]
 
 
+def colour_order(names: Iterable[str], part: Iterable[str]) -> list[str]:
+    """Names in the order of colours: of all plots that are seen together, or of one part where these are too many."""
+    every = list(names)
+    return every if len(every) <= len(PALETTE) else list(part)
+
+
 @contextmanager
 def drawn(width: float, height: float) -> Iterator[tuple[Figure, Axes, list[str]]]:
     """A figure of so many inches; when the block ends its SVG element is in the list."""
@@ -86,11 +96,24 @@ def _for_page(svg: str) -> str:
     return re.sub(r'<g id="[^"]*">', "<g>", svg)
 
 
-def legend(figure: Figure, axes: Axes, *, n_columns: int) -> None:
-    """Names of what was drawn, above the plot; none for a single nameless line."""
+def legend(figure: Figure, axes: Axes) -> None:
+    """Names of what was drawn, above the plot, in as many columns as fit; none for a single nameless line."""
     handles, labels = axes.get_legend_handles_labels()
-    if len(handles) > 1 or (handles and not labels[0].startswith("_")):
-        figure.legend(handles, labels, loc="outside upper left", ncols=n_columns, columnspacing=1.2, handlelength=1.6)
+    if not handles or (len(handles) == 1 and labels[0].startswith("_")):
+        return
+    points = 72 * figure.get_figwidth()
+    most = max(int(points / _POINTS_A_LETTER) - _LETTERS_OF_A_HANDLE, 10)
+    labels = ["\n".join(textwrap.wrap(label, most)) for label in labels]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    n_columns = int(points / (_POINTS_A_LETTER * (longest + _LETTERS_OF_A_HANDLE)))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=max(1, min(n_columns, 3)),
+        columnspacing=1.2,
+        handlelength=1.6,
+    )
 
 
 def columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -15,7 +15,13 @@ _MOST_ROWS = 16
 
 def differences_section(comparison: Comparison) -> Section | None:
     """Of the systems of each record."""
-    found = [(_origin(comparison, record), own) for record in comparison.records for own in record.differences]
+    kept = {(id(entry.record), entry.system) for entries in comparison.lines.values() for entry in entries}
+    found = [
+        (_origin(comparison, record), own)
+        for record in comparison.records
+        for own in record.differences
+        if (id(record), own.system) in kept  # a newer record of the same run may stand for this one
+    ]
     if not found:
         return None
     # Over all questions first; data set by data set on demand, where there are several.
@@ -42,7 +48,7 @@ def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
         pooled = [row for own in pairs.values() for row in own if (row.dataset, row.language) == ("all", "all")]
         blocks.append(Text(f"{record.name}. {_told(pooled or record.differences)}"))
         blocks += _figures([("", row) for row in pooled]) if len(pooled) > 1 else []
-        if pooled:
+        if pooled and len(pairs) > 1:
             blocks.append(_table([("", row) for row in pooled]))
         for (system, baseline, metric), own in pairs.items():
             title = f"{system} less {baseline}, {metric_name(metric)}"
@@ -58,7 +64,7 @@ def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
                 ]
                 drawing = plots.intervals(named, x_label=f"difference in {metric_name(metric)}")
                 shown.append(Figures([Plot(drawing, f"{title}, with its 95 % interval, language by language", title)]))
-            if len(own) > len([row for row in own if row in pooled]):
+            if len(pairs) == 1 or len(own) > len([row for row in own if row in pooled]):
                 shown.append(_table([("", row) for row in own]))
             # One pair is what the reader came for; of many, each on demand.
             if shown and len(pairs) == 1:
@@ -93,21 +99,26 @@ def _told(differences: Sequence[Difference]) -> str:
 def _figures(rows: Sequence[tuple[str, Difference]]) -> list[Block]:
     """One plot for each metric; none where its rows would be too many to read."""
     of_metric: dict[str, list[plots.Interval]] = defaultdict(list)
+    pairs = {(row.system, row.baseline) for _, row in rows}
+    is_one = len(pairs) == 1 and all(origin for origin, _ in rows)
     for origin, row in rows:
         on = "" if row.dataset == "all" else f", {row.dataset}"
         name = f"{row.system} less {row.baseline}{on}" + (f" ({origin})" if origin else "")
+        name = origin + on if is_one else name
         of_metric[row.metric].append(plots.Interval(name, row.mean, row.low, row.high))
     drawn = []
     for metric, found in of_metric.items():
         if 1 < len(found) <= _MOST_ROWS:
             drawing = plots.intervals(found, x_label=f"difference in {metric_name(metric)}")
             words = f"Differences in {metric_name(metric)} with their 95 % intervals; hollow where zero is inside"
-            drawn.append(Plot(drawing, words))
+            drawn.append(Plot(drawing, words, " less ".join(next(iter(pairs))) if is_one else ""))
     return [Figures(drawn)] if drawn else []
 
 
 def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
     has_origin = any(origin for origin, _ in rows)
+    pairs = {(row.system, row.baseline) for _, row in rows}
+    is_one = len(pairs) == 1 and len(rows) > 1 and not has_origin
     cells = []
     for origin, found in rows:
         n_resamples = max(found.n_resamples, 1)
@@ -118,7 +129,7 @@ def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
             on = language_name(found.language)
         cells.append(
             [
-                Cell(f"{found.system} less {found.baseline}"),
+                *([] if is_one else [Cell(f"{found.system} less {found.baseline}")]),
                 *([Cell(origin)] if has_origin else []),
                 Cell(on),
                 Cell(metric_name(found.metric)),
@@ -129,4 +140,6 @@ def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
             ]
         )
     columns = ["Difference", *(["Of"] if has_origin else []), "On", "Metric", "Mean", "95 % interval", "p", "Questions"]
+    if is_one:
+        return Table(columns[1:], cells, " less ".join(next(iter(pairs))) + ".")
     return Table(columns, cells)

@@ -19,14 +19,14 @@ def grid_section(records: Sequence[GridRecord]) -> Section | None:
             rows.append(
                 [
                     Cell(run.name),
+                    Cell("FAILED" if run.status == "failed" else run.status, is_best=run.status == "failed"),
                     *([Cell("–" if run.seed is None else str(run.seed), is_number=True)] if has_seeds else []),
                     Cell(run.verb),
-                    Cell("FAILED" if run.status == "failed" else run.status, is_best=run.status == "failed"),
                     Cell("–" if run.seconds is None else duration(run.seconds), is_number=True),
                     Cell(run.record or ""),
                 ]
             )
-        columns = ["Run", *(["Seed"] if has_seeds else []), "What", "State", "Time", "Record"]
+        columns = ["Run", "State", *(["Seed"] if has_seeds else []), "What", "Time", "Record"]
         if rows:
             blocks.append(Table(columns, rows))
         failed = [run for run in record.runs if run.status == "failed"]

@@ -75,9 +75,9 @@ class Growth:
 
 def growth(plot: Growth) -> str:
     """Cost against length."""
-    with drawn(4.7, 3.5) as (figure, axes, result):
+    with drawn(4.1, 3.2) as (figure, axes, result):
         plot.draw(axes)
-        legend(figure, axes, n_columns=2)
+        legend(figure, axes)
     return result[0]
 
 
@@ -126,7 +126,7 @@ def ratios(plot: Ratios) -> str:
     """How many times as much as ours."""
     with drawn(7.6, 3.0) as (figure, axes, result):
         plot.draw(axes)
-        legend(figure, axes, n_columns=3)
+        legend(figure, axes)
     return result[0]
 
 

@@ -54,8 +54,8 @@ def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> 
                 f'fill="#{red:02x}{green:02x}{blue:02x}"><title>{escape(field.words)}</title></rect>'
             )
             if width >= _LEAST_WIDTH_WITH_NUMBER:
-                ink = "#fff" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#000"
                 middle = x + (width - _GAP) / 2
+                ink = _ink_on(red, green, blue)
                 parts.append(_text(middle, y + _ROW / 2 + 4, f"{field.value:.0f}", "middle", fill=ink))
     y = _TOP + len(rows) * _ROW + 12
     for place, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
@@ -87,6 +87,13 @@ def shade(share: float) -> tuple[int, int, int]:
     low, high, part = _STOPS[index], _STOPS[index + 1], place - index
     red, green, blue = (round(a + (b - a) * part) for a, b in zip(low, high, strict=True))
     return red, green, blue
+
+
+def _ink_on(red: int, green: int, blue: int) -> str:
+    """Black or white, whichever contrasts more (relative luminance of WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red / 255, green / 255, blue / 255)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#fff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000"
 
 
 def _text(x: float, y: float, text: str, anchor: str, fill: str = "var(--ink)") -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from longspan.records import LanguageModelScore, TrainingRecord
 from longspan.report import plots
 from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, number
-from longspan.report.canvas import parted
+from longspan.report.canvas import colour_order, parted
 from longspan.report.names import LANGUAGE_NAMES, some
 
 # Runs drawn in one plot, before and after each.
@@ -88,10 +88,21 @@ def _by_length(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Source
                 found.append(plots.Line(points, is_dashed=when == "initial"))
         if found:
             series[name] = found
+    # Sources are seen together: one scale for all.
+    values = [score.bits_per_token for scores in runs.values() for score in scores]
+    room = 0.05 * (max(values) - min(values)) or 0.1
+    y_range = (min(values) - room, max(values) + room)
     words = f"Bits per token against tokens seen at once, {source.title}, before (dashed) and after"
     return [
         Plot(
-            plots.lines(part, x_label="tokens seen at once", y_label="bits per token", is_log=True, order=list(part)),
+            plots.lines(
+                part,
+                x_label="tokens seen at once",
+                y_label="bits per token",
+                is_log=True,
+                order=colour_order(runs, part),
+                y_range=y_range,
+            ),
             f"{words}: {', '.join(part)}",
             source.title,
         )
@@ -116,7 +127,13 @@ def _by_position(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Sour
     words = f"Loss by position in inputs of {longest:,} tokens, {source.title}, before (dashed) and after"
     return [
         Plot(
-            plots.lines(part, x_label="position in the input", y_label="loss, nats", with_markers=False),
+            plots.lines(
+                part,
+                x_label="position in the input",
+                y_label="loss, nats",
+                with_markers=False,
+                order=colour_order(runs, part),
+            ),
             f"{words}: {', '.join(part)}",
             source.title,
         )

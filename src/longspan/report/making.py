@@ -1,10 +1,15 @@
 """The sections about where the figures come from: the extension's proof, and how each record was made."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
 from longspan.records import EvaluationRecord, Made, ProofRecord, Record
 from longspan.report.blocks import Block, Cell, Facts, Section, Table, Text, count, number
+from longspan.report.names import some
+
+# Records whose making stands open; of more, each kind on demand.
+_MOST_OPEN = 12
 
 
 def proof_section(records: Sequence[ProofRecord]) -> Section | None:
@@ -56,7 +61,7 @@ def _windows(windows: Sequence[int]) -> str:
 
 def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Section:
     """Command, commit, data and machine of every record, with a link to its file where that is known."""
-    blocks: list[Block] = []
+    blocks: dict[str, list[Block]] = defaultdict(list)
     for record, link in zip(records, links, strict=True):
         name = getattr(record, "name", None) or getattr(record, "source", "")
         facts = [*_made_facts(record.made)]
@@ -73,8 +78,11 @@ def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Sect
         if settings:
             # One to a line: a recipe has dozens, a system's settings are a mapping.
             facts.append(("Settings", "\n".join(f"{key}: {value}" for key, value in settings.items())))
-        blocks.append(Facts(f"{record.kind.capitalize()}: {name}", facts, link))
-    return Section("made", "How each figure was made", blocks)
+        blocks[record.kind].append(Facts(f"{record.kind.capitalize()}: {name}", facts, link))
+    if len(records) <= _MOST_OPEN:
+        return Section("made", "How each figure was made", [block for own in blocks.values() for block in own])
+    details = [(f"{kind.capitalize()}: {some(len(own), 'record')}", own) for kind, own in blocks.items()]
+    return Section("made", "How each figure was made", [], details)
 
 
 def _made_facts(made: Made) -> list[tuple[str, str]]:

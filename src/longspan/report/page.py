@@ -129,7 +129,12 @@ def _to_html(title: str, sections: Sequence[Section], subtitle: str) -> str:
     environment.tests["kind"] = lambda block, name: type(block).__name__ == name
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     style = Markup((folder / "page.css").read_text(encoding="utf-8"))
-    return template.render(title=title, subtitle=subtitle, sections=sections, style=style) + "\n"
+    contents = [
+        (section.anchor, section.group or section.title)
+        for index, section in enumerate(sections)
+        if index == 0 or not section.group or section.group != sections[index - 1].group
+    ]
+    return template.render(title=title, subtitle=subtitle, sections=sections, contents=contents, style=style) + "\n"
 
 
 def _subtitle(records: Sequence[Record]) -> str:

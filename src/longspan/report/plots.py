@@ -8,6 +8,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from longspan.report.canvas import INK, RULE, colour, columns, drawn, legend, marker
 
+# Inches. Read at a phone's width, letters of a wider figure would be too small.
+_SMALL = (4.1, 2.9)
+
 
 class Bar(NamedTuple):
     """A bar's height and, where there are several seeds, their standard deviation."""
@@ -18,7 +21,7 @@ class Bar(NamedTuple):
 
 def bars(groups: Sequence[str], series: Mapping[str, Sequence[Bar | None]], *, x_label: str, y_label: str) -> str:
     """Grouped upright bars: one group for each name in `groups`, one bar in it for each series."""
-    with drawn(7.6, 3.0) as (figure, axes, result):
+    with drawn(*((7.6, 3.0) if are_wide(groups, series) else _SMALL)) as (figure, axes, result):
         width = 0.84 / max(len(series), 1)
         for index, (name, values) in enumerate(series.items()):
             known = [(place - 0.42 + (index + 0.5) * width, bar) for place, bar in enumerate(values) if bar is not None]
@@ -34,8 +37,13 @@ def bars(groups: Sequence[str], series: Mapping[str, Sequence[Bar | None]], *, x
         axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        legend(figure, axes, n_columns=3)
+        legend(figure, axes)
     return result[0]
+
+
+def are_wide(groups: Sequence[str], series: Mapping[str, object]) -> bool:
+    """Whether these bars need the page's whole width."""
+    return len(groups) * len(series) > 16
 
 
 class Line(NamedTuple):
@@ -70,8 +78,7 @@ def lines(
         with_markers: mark each point.
         order: names in the order of colours, for plots that are seen together; that of `series` where empty.
     """
-    longest = max((len(line.points) for drawn_lines in series.values() for line in drawn_lines), default=0)
-    with drawn(4.7, 3.1) as (figure, axes, result):
+    with drawn_SMALL as (figure, axes, result):
         names = list(order or series)
         for name, own in series.items():
             index = names.index(name)
@@ -98,7 +105,7 @@ def lines(
             axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        legend(figure, axes, n_columns=1 if longest > 24 or max(map(len, series), default=0) > 24 else 2)
+        legend(figure, axes)
     return result[0]
 
 
@@ -123,17 +130,21 @@ class Interval(NamedTuple):
 
 def intervals(found: Sequence[Interval], *, x_label: str) -> str:
     """One row each, zero marked; hollow where the interval holds zero."""
-    # Names stand above their lines: beside them they would leave no room on a narrow page.
-    with drawn(4.7, 0.75 + 0.36 * len(found)) as (_, axes, result):
+    # Long names stand above their lines: beside them they would leave no room on a narrow page.
+    are_short = max((len(interval.name) for interval in found), default=0) <= 22
+    with drawn(_SMALL[0], 0.7 + (0.24 if are_short else 0.36) * len(found)) as (_, axes, result):
         for place, interval in enumerate(found):
             is_sure = interval.low > 0 or interval.high < 0
             ink = colour(0) if is_sure else colour(6)
             axes.plot([interval.low, interval.high], [place, place], color=ink, linewidth=2)
             axes.plot(interval.middle, place, "o", color=ink, markersize=5, markerfacecolor=ink if is_sure else "none")
-            axes.text(0, place - 0.22, interval.name, fontsize=8, transform=axes.get_yaxis_transform())
+            if not are_short:
+                axes.text(0, place - 0.2, interval.name, fontsize=8, transform=axes.get_yaxis_transform())
         axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
-        axes.set_ylim(len(found) - 0.5, -0.85)
-        axes.set_yticks([])
+        axes.set_ylim(len(found) - 0.5, -0.6 if are_short else -0.85)
+        axes.set_yticks(range(len(found)) if are_short else [], [i.name for i in found] if are_short else None)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(x_label)
     return result[0]
@@ -141,7 +152,7 @@ def intervals(found: Sequence[Interval], *, x_label: str) -> str:
 
 def costs(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
     """One point for each system: what it costs, on a logarithmic axis, and how well it does."""
-    with drawn(4.7, 3.1) as (figure, axes, result):
+    with drawn_SMALL as (figure, axes, result):
         for index, (name, (x, y)) in enumerate(points.items()):
             axes.plot(x, y, marker(index), markersize=8, label=name, color=colour(index), linestyle="none")
         axes.set_xscale("log")
@@ -154,7 +165,7 @@ def costs(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: s
         axes.grid(color=RULE)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        legend(figure, axes, n_columns=1 if max(map(len, points)) > 24 else 2)
+        legend(figure, axes)
     return result[0]
 
 

@@ -14,6 +14,11 @@ _THESIS = "f1_thesis"
 _SURVIVORS = "thesis_survivors"
 
 
+_WAYS = {"honest": "f1", "as the thesis scored": _THESIS}
+# Families whose languages are drawn.
+_MOST_DRAWN = 2
+
+
 def protocols_section(comparison: Comparison) -> Section | None:
     """F1 of every question against F1 of those that the thesis kept; None where nothing was scored its way."""
     if "f1" not in comparison.metrics or not any(_has_both(score) for score in comparison.scores):
@@ -29,10 +34,10 @@ def protocols_section(comparison: Comparison) -> Section | None:
     details: list[tuple[str, Sequence[Block]]] = []
     if any(len(comparison.languages(name)) > 1 for name in comparison.families):
         details.append(("Both ways, language by language", [_by_language(comparison)]))
-        for name in comparison.families if best is not None else ():
+        for name in comparison.families[:_MOST_DRAWN] if best is not None else ():
             drawn = _bars(comparison, best or "", name)
             if drawn is not None:
-                blocks.append(Figures([drawn], is_wide=True))
+                blocks.append(Figures([drawn], is_wide=plots.are_wide(comparison.languages(name), _WAYS)))
     return Section("protocols", "Honest, and as the thesis scored", blocks, details)
 
 
@@ -123,10 +128,10 @@ def _bars(comparison: Comparison, system: str, in_family: str) -> Plot | None:
     if len(languages) < 2:
         return None
     series: dict[str, list[plots.Bar | None]] = {}
-    for title, metric in (("honest", "f1"), ("as the thesis scored", _THESIS)):
+    for title, metric in _WAYS.items():
         values = [comparison.values(metric, system, in_family, language) for language in languages]
         series[title] = [plots.Bar(fmean(found)) if found else None for found in values]
-    if not any(bar is not None for bar in series["as the thesis scored"]):
+    if not any(bar is not None for bar in list(series.values())[1]):
         return None
     words = f"F1 of “{system}” in each language of {in_family}: honest, and as the thesis scored"
     title = f"{system}, {in_family}"

@@ -1,6 +1,7 @@
 """The sections made from evaluation records: who answered how well, in which language, and what it cost."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
@@ -11,7 +12,7 @@ from longspan.report.canvas import parted
 from longspan.report.comparison import Comparison, Entry, family, mean_cell
 from longspan.report.differences import differences_section
 from longspan.report.examples import examples_of
-from longspan.report.names import count_name, language_name, language_pair, metric_name, some
+from longspan.report.names import count_name, language_name, language_pair, metric_name, some, without_length
 from longspan.report.places import depth_section, lengths_section
 from longspan.report.protocols import protocols_section
 from longspan.report.where import where_section
@@ -41,31 +42,41 @@ def score_sections(comparison: Comparison, prefix: str = "", title_prefix: str =
     answers = [(name, answer) for name, entries in comparison.lines.items() for answer in entries[0].answers]
     sections += examples_of(answers, best, comparison.metrics[0])
     return [
-        Section(prefix + section.anchor, title_prefix + section.title, section.blocks, section.details)
+        Section(
+            prefix + section.anchor,
+            title_prefix + section.title,
+            section.blocks,
+            section.details,
+            comparison.name if title_prefix else "",
+        )
         for section in sections
     ]
 
 
 def _overview(comparison: Comparison) -> Section:
-    several = len(comparison.families) > _MOST_COLUMNS
-    table = _long_overview(comparison) if several else _wide_overview(comparison)
-    blocks: list[Block] = [table]
-    blocks += [Text(note, is_note=True) for note in comparison.notes]
+    blocks: list[Block] = [_whole(comparison)]
     costs = _costs(comparison)
     if costs:
         blocks.append(Figures(costs))
-    return Section("overview", "How the systems compare", blocks)
+    n_families = len(comparison.families)
+    details = [(f"Each of the {n_families} data sets", [_each(comparison)])] if n_families > _MOST_COLUMNS else []
+    return Section("overview", "How the systems compare", blocks, details)
 
 
-def _wide_overview(comparison: Comparison) -> Table:
-    """One row for each line, a column for each metric and family."""
-    systems, several = comparison.systems, len(comparison.families) > 1
+def _whole(comparison: Comparison) -> Table:
+    """One row for each line; a column for each metric, and for each family where these are few."""
+    systems, n_families = comparison.systems, len(comparison.families)
     columns = ["System"]
     cells: dict[str, list[Cell]] = {system: [Cell(system)] for system in systems}
-    for in_family in comparison.families:
+    for in_family in comparison.families if n_families <= _MOST_COLUMNS else [None]:
         for metric in comparison.metrics:
-            columns.append(f"{metric_name(metric)}, {in_family}" if several else metric_name(metric))
-            found = {name: comparison.values(metric, name, in_family) for name in systems}
+            columns.append(
+                f"{metric_name(metric)}, {in_family}" if n_families > 1 and in_family else metric_name(metric)
+            )
+            found = {
+                name: comparison.values(metric, name, in_family) if in_family else comparison.seed_means(metric, name)
+                for name in systems
+            }
             for name, cell in _column(found).items():
                 cells[name].append(cell)
     _add_seeds(columns, cells, comparison)
@@ -75,7 +86,7 @@ def _wide_overview(comparison: Comparison) -> Table:
     return Table(columns, list(cells.values()), _caption(comparison))
 
 
-def _long_overview(comparison: Comparison) -> Table:
+def _each(comparison: Comparison) -> Table:
     """One row for each line and family."""
     columns = ["System", "Data", *map(metric_name, comparison.metrics), "Questions"]
     rows = []
@@ -104,7 +115,11 @@ def _column(values: Mapping[str, list[float]]) -> dict[str, Cell]:
 def _caption(comparison: Comparison) -> str:
     n_languages = len({score.language for score in comparison.records[0].scores})
     caption = f"{some(comparison.n_questions(), 'question')}, every one counted"
-    caption += f"; means over {n_languages} languages" if n_languages > 1 else ""
+    n_families = len(comparison.families)
+    caption += f"; means over {n_families} data sets" if n_families > _MOST_COLUMNS else ""
+    caption += (
+        f"{' and' if n_families > _MOST_COLUMNS else '; means over'} {n_languages} languages" if n_languages > 1 else ""
+    )
     n_seeds = sorted({comparison.n_seeds(name) for name in comparison.systems})
     if n_seeds[-1] > 1:
         seeds = f"{n_seeds[0]}" if len(n_seeds) == 1 else f"{n_seeds[0]} to {n_seeds[-1]}"
@@ -168,7 +183,14 @@ def _costs(comparison: Comparison) -> list[Plot]:
 
 def _languages(comparison: Comparison) -> Section | None:
     metric = comparison.metrics[0]
-    several = [name for name in comparison.families if len(comparison.languages(name)) > 1]
+    # Where lengths are compared, the languages stand beside them in the section about places.
+    n_lengths = Counter(map(without_length, comparison.families))
+    has_places = any(record.places for record in comparison.records)
+    several = [
+        name
+        for name in comparison.families
+        if len(comparison.languages(name)) > 1 and not (has_places and n_lengths[without_length(name)] > 1)
+    ]
     if not several:
         return None
     blocks: list[Block] = []
@@ -207,7 +229,8 @@ def _language_blocks(comparison: Comparison, metric: str, in_family: str) -> lis
         Plot(plots.bars(languages, part, x_label="language", y_label=y_label), f"{title}: {', '.join(part)}")
         for part in parted(series)
     ]
-    return [_language_table(comparison, metric, in_family), Figures(drawn, is_wide=True)]
+    is_wide = plots.are_wide(languages, parted(series)[0])
+    return [_language_table(comparison, metric, in_family), Figures(drawn, is_wide=is_wide)]
 
 
 def _language_table(comparison: Comparison, metric: str, in_family: str) -> Table:

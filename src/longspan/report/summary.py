@@ -16,7 +16,7 @@ from longspan.records import (
 from longspan.report.blocks import Block, Section, Text, duration
 from longspan.report.comparison import Comparison, mean_and_deviation
 from longspan.report.grid import state_of
-from longspan.report.names import language_name, metric_name, some
+from longspan.report.names import language_name, metric_name, some, without_length
 
 # Published models of this kind train for hours on one GPU; below this a run shows that the path works, no more.
 _SHORT_TRAINING_SECONDS = 2 * 3600
@@ -65,13 +65,14 @@ def _compared(comparison: Comparison) -> str:
     languages = list(dict.fromkeys(score.language for score in comparison.scores))
     protocol = comparison.records[0].protocol
     text = some(len(comparison.systems), "system")
-    text += f" of {len(comparison.runs)} runs" if len(comparison.runs) > 1 else ""
+    text += f", of {len(comparison.runs)} runs," if len(comparison.runs) > 1 else ""
     text += f" answered {some(comparison.n_questions(), 'question')}"
     if len(languages) > 1:
         text += f" in {len(languages)} languages"
     elif languages:
         text += f" in {language_name(languages[0])}"
-    text += f" of {', '.join(comparison.families)}" if len(comparison.families) <= _MOST_TOLD else ""
+    data = list(dict.fromkeys(map(without_length, comparison.families)))
+    text += f" of {', '.join(data)}" if len(data) <= _MOST_TOLD else ""
     text += f" ({protocol})." if protocol else "."
     if len({comparison.n_questions(name) for name in comparison.systems}) > 1:
         text += " Not every system answered all of them: compare only within a column."

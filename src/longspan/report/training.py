@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from longspan.records import TrainingRecord
 from longspan.report import plots
 from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration, number
-from longspan.report.canvas import parted
+from longspan.report.canvas import colour_order, parted
 
 _CURVES = (
     ("loss", "training loss"),
@@ -33,7 +33,7 @@ def training_section(records: Sequence[TrainingRecord]) -> Section | None:
                 curves[name] = found
         # The learning rate is the recipe's: of many runs it says nothing that the recipes do not.
         if curves and not (key == "learning_rate" and len(curves) > 1):
-            drawn += _drawn(curves, what)
+            drawn += _drawn(curves, what, list(runs))
     blocks += [Figures(drawn)] if drawn else []
     told = []
     for record in records:
@@ -67,7 +67,7 @@ def _table(records: Sequence[TrainingRecord]) -> Table:
     return Table(columns, rows)
 
 
-def _drawn(curves: Mapping[str, Sequence[plots.Line]], what: str) -> list[Plot]:
+def _drawn(curves: Mapping[str, Sequence[plots.Line]], what: str, runs: Sequence[str]) -> list[Plot]:
     values = [y for own in curves.values() for line in own for _, y in line.points]
     room = 0.05 * (max(values) - min(values)) or 0.1
     parts = parted(curves)
@@ -75,7 +75,9 @@ def _drawn(curves: Mapping[str, Sequence[plots.Line]], what: str) -> list[Plot]:
     y_range = (min(values) - room, max(values) + room) if len(parts) > 1 else None
     return [
         Plot(
-            plots.lines(part, x_label="step", y_label=what, y_range=y_range, with_markers=False),
+            plots.lines(
+                part, x_label="step", y_label=what, y_range=y_range, with_markers=False, order=colour_order(runs, part)
+            ),
             f"{what} by step: {', '.join(part)}",
         )
         for part in parts

@@ -77,7 +77,11 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
         drawn = [
             Plot(
                 plots.lines(
-                    part, x_label=f"{topic.unit}, of the document", y_label=name, is_log=True, y_range=(0, top)
+                    part,
+                    x_label=f"{topic.unit} of the document",
+                    y_label=f"{name}, per cent" if metric in _PER_CENT else name,
+                    is_log=True,
+                    y_range=(0, top),
                 ),
                 f"{name} against the length of the document in {topic.unit}: {', '.join(part)}",
             )
@@ -90,8 +94,8 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
         rows.append([Cell(line), *(number(None if cell is None else cell.value) for cell in cells)])
     asked = [max(mean.n_questions for (_, n), mean in by_length.items() if n == length) for length in lengths]
     rows.append([Cell("questions"), *(count(n) for n in asked)])
-    heads = [f"{n:,} {topic.unit}" for n in lengths]
-    blocks.append(Table(["System", *heads], rows, f"{name} by the length of the document, mean over questions."))
+    caption = f"{name} by the length of the document in {topic.unit}, mean over questions."
+    blocks.append(Table(["System", *(f"{n:,}" for n in lengths)], rows, caption))
     spreads = _spreads(comparison, topic, metric, lines, lengths)
     if spreads is not None:
         blocks.append(spreads)
@@ -99,7 +103,7 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
     if maps:
         top = _top(metric, (own.place.metrics[metric] for own in topic.owns))
         words = f"Colours of the heat maps: {name} from 0, dark, to {top:g}, bright"
-        blocks += [Figures(maps), Figures([Plot(scale(top, name), words)])]
+        blocks.append(Figures([*maps, Plot(scale(top, name), words)]))
     return blocks
 
 
@@ -130,8 +134,10 @@ def _spreads(
     for line in lines:
         found = [values[line, n] for n in shown]
         rows.append([Cell(line), *(number(max(own) - min(own) if len(own) > 1 else None) for own in found)])
-    caption = f"Best place less worst place, {metric_name(metric)}: 0 is the same wherever the answer is."
-    return Table(["System", *(f"{n:,} {topic.unit}" for n in shown)], rows, caption)
+    caption = (
+        f"Best place less worst place, {metric_name(metric)}, by length in {topic.unit}: 0 is the same wherever the "
+    )
+    return Table(["System", *(f"{n:,}" for n in shown)], rows, caption + "answer is.")
 
 
 def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, language: str = "") -> list[Plot]:
@@ -191,8 +197,9 @@ def _by_language(comparison: Comparison, topic: _Topic, metric: str) -> list[Blo
             shaded = [number(None) if f is None else number(f.value, shade=f.value / top) for f in found]
             asked = sum(f.n_questions for f in found if f is not None)
             rows.append([Cell(language_name(language)), Cell(line), *shaded, count(asked)])
-    columns = ["Language", "System", *(f"{n:,} {topic.unit}" for n in lengths), "Questions"]
-    blocks: list[Block] = [Table(columns, rows, f"{metric_name(metric)} by the length of the document.")]
+    columns = ["Language", "System", *(f"{n:,}" for n in lengths), "Questions"]
+    caption = f"{metric_name(metric)} by the length of the document in {topic.unit}."
+    blocks: list[Block] = [Table(columns, rows, caption)]
     for language in languages:
         owns = [own for own in topic.owns if own.place.language == language]
         maps = _maps(comparison, owns, metric, topic.unit, f", {language_name(language)}")
