@@ -4,7 +4,7 @@ import json
 import datasets
 import pytest
 
-from longspan.data import CATALOGUE, load_qa_dataset
+from longspan.data import CATALOGUE, expand_name, load_qa_dataset
 from longspan.data.languages import language_of_name
 from longspan.errors import InputError
 
@@ -46,6 +46,11 @@ def test_no_packaged_article_is_in_both_parts():
         ("dev-context-ar-question-de", "ar"),
         ("squad_dev_v2_sv", "sv"),
         ("train-v1.1", None),
+        ("tydiqa.goldp.id.dev", "id"),
+        ("mine.my", "my"),
+        ("my_questions", None),
+        ("el_questions", "el"),
+        ("no", None),
         ("200423_covidQA", None),
     ],
 )
@@ -99,6 +104,8 @@ def test_reads_a_folder_that_datasets_saved(tmp_path):
         ("xquad.el", None, ("google/xquad", "xquad.el", "validation", None), "el"),
         ("mlqa.en.de", None, ("facebook/mlqa", "mlqa.en.de", "test", "refs/convert/parquet"), "en"),
         ("mlqa.de.en", "dev", ("facebook/mlqa", "mlqa.de.en", "validation", "refs/convert/parquet"), "de"),
+        ("xquad_long.el.3", None, ("google/xquad", "xquad.el", "validation", None), "el"),
+        ("squad_long.10.train", None, ("rajpurkar/squad", None, "train", None), "en"),
         ("me/mine", None, ("me/mine", None, "validation", None), "en"),
         ("me/mine:part.sv", "train", ("me/mine", "part.sv", "train", None), "sv"),
     ],
@@ -148,7 +155,17 @@ def test_missing_columns_are_named(monkeypatch):
         ("xquad.xx", {}, r"write xquad\.<language>"),
         ("mlqa.en", {}, r"write mlqa\.<context language>\.<question language>"),
         ("squad.en", {}, "squad.en: write squad$"),
-        ("squadd", {}, r"did you mean squad or "),
+        ("squadd", {}, r"did you mean squad or .*known are packaged/xquad, squad, "),
+        ("xquadlong.el.3", {}, r"did you mean xquad_long or "),
+        ("trivia", {}, r"did you mean trivia_qa or "),
+        ("squad_long", {}, r"write squad_long\.<paragraphs> with the number of paragraphs"),
+        ("squad_long.0", {}, r"write squad_long\.<paragraphs>"),
+        (
+            "xquad_long.10.el",
+            {},
+            r"write xquad_long\.<language>\.<paragraphs> with ar, .* and the number of paragraphs",
+        ),
+        ("tydiqa.ja", {}, r"write tydiqa\.<language> with ar, bn"),
         ("squad", {"split": "test"}, "has no split 'test'; it has validation, train"),
         ("packaged/xquad.el", {"language": "de"}, "is in 'el', not 'de'"),
         ("mine.json", {}, r"mine\.json: no such file"),
@@ -158,6 +175,98 @@ def test_missing_columns_are_named(monkeypatch):
 def test_wrong_names_are_explained(name, options, message):
     with pytest.raises(InputError, match=message):
         load_qa_dataset(name, **options)
+
+
+def test_long_sets_are_joined_paragraphs(monkeypatch):
+    rows = [{**ROW, "id": str(i), "context": f"{ROW['context']} {i}."} for i in range(5)]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(rows))
+    dataset = load_qa_dataset("xquad_long.en.3")
+    assert dataset.name == "xquad_long.en.3"
+    assert [(row.slot, row.n_slots) for row in dataset.examples] == [(0, 3), (1, 3), (2, 3), (0, 2), (1, 2)]
+    assert load_qa_dataset("squad_long.2.train").name == "squad_long.2.train"
+
+
+def test_tydiqa_is_told_apart_by_ids(monkeypatch, tmp_path, caplog):
+    names = ["finnish--1-0", "english-2-0", "finnish--3-0"]
+    rows = [{**ROW, "id": name} for name in names]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(rows))
+    dataset = load_qa_dataset("tydiqa.fi")
+    assert (dataset.language, [row.id for row in dataset.examples]) == ("fi", [names[0], names[2]])
+    assert dataset.counts["other_languages"] == 1
+    # The release has all languages in one file.
+    for path, content in (
+        (tmp_path / "tydiqa-goldp-v1.1-dev.json", {"data": [{"paragraphs": [_paragraph(row) for row in rows]}]}),
+        (tmp_path / "tydiqa-goldp-v1.1-dev.jsonl", None),
+    ):
+        path.write_text(json.dumps(content) if content else "\n".join(map(json.dumps, rows)))
+        assert [row.id for row in load_qa_dataset(path, language="en").examples] == [names[1]]
+        with pytest.raises(InputError, match=r"holds questions in en, fi; say which one to read"):
+            load_qa_dataset(path)
+        with pytest.raises(InputError, match=r"holds questions in en, fi; none is 'sw'"):
+            load_qa_dataset(path, language="sw")
+    empty = [{**row, "answers": {"text": [""], "answer_start": [0]}} for row in rows]
+    (tmp_path / "x.fi.json").write_text(json.dumps({"data": [{"paragraphs": [_paragraph(row) for row in empty]}]}))
+    assert load_qa_dataset(tmp_path / "x.fi.json").counts["empty_answers"] == 2
+    assert "a copy without labels" in caplog.text
+
+
+def _paragraph(row):
+    answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+    answers = [{"text": text, "answer_start": start} for text, start in answers]
+    return {"context": row["context"], "qas": [{"id": row["id"], "question": "?", "answers": answers}]}
+
+
+def test_a_folder_of_files(tmp_path):
+    def put(name, identifier="q"):
+        (tmp_path / name).write_text(json.dumps({**ROW, "id": identifier}))
+
+    put("a.el.jsonl")
+    put("b.el.jsonl")
+    dataset = load_qa_dataset(tmp_path)
+    assert (dataset.language, [row.id for row in dataset.examples]) == ("el", ["q", "q#2"])
+    assert dataset.counts == {"questions": 2, "answers": 4, "repaired_offsets": 2, "repeated_ids": 1}
+    assert expand_name(tmp_path) == [(str(tmp_path / "a.el.jsonl"), "el"), (str(tmp_path / "b.el.jsonl"), "el")]
+    put("c.sv.jsonl")
+    with pytest.raises(InputError, match="holds files in el, sv; pass the language"):
+        load_qa_dataset(tmp_path)
+    assert load_qa_dataset(tmp_path, language="sv").counts["questions"] == 1
+    with pytest.raises(InputError, match="holds no file in de; there are el, sv"):
+        load_qa_dataset(tmp_path, language="de")
+    put("questions.jsonl")
+    with pytest.raises(InputError, match=r"no name tells the language of questions\.jsonl, and other files are in el"):
+        load_qa_dataset(tmp_path)
+    assert load_qa_dataset(tmp_path, language="sv").counts["questions"] == 2
+    with pytest.raises(InputError, match=r"no name tells the language of questions\.jsonl"):
+        expand_name(tmp_path, ["el", "sv"])
+
+
+@pytest.mark.parametrize(
+    ("name", "languages", "expanded"),
+    [
+        ("squad", None, ["squad"]),
+        ("nowhere.json", ["el"], ["nowhere.json"]),
+        ("me/mine", None, ["me/mine"]),
+        ("xquad.el", ["de"], ["xquad.el"]),
+        ("xquad", ["el", "de"], ["xquad.de", "xquad.el"]),
+        ("packaged/xquad", ["zh"], ["packaged/xquad.zh"]),
+        ("xquad_long.10", ["zh"], ["xquad_long.zh.10"]),
+        ("xquad_long.all.3", ["zh"], ["xquad_long.zh.3"]),
+        ("xquad_long", ["zh"], ["xquad_long"]),
+        ("mlqa", ["de", "en"], ["mlqa.de.de", "mlqa.en.en"]),
+        ("mlqa.all.de.dev", ["ar", "en"], ["mlqa.ar.de.validation", "mlqa.en.de.validation"]),
+        ("mlqa.en.all", None, [f"mlqa.en.{code}" for code in CATALOGUE["mlqa"].choices]),
+    ],
+)
+def test_names_stand_for_several(name, languages, expanded):
+    assert expand_name(name, languages) == [(one, None) for one in expanded]
+
+
+def test_all_pairs_of_mlqa_and_languages_that_are_not_there():
+    pairs = [name for name, _ in expand_name("mlqa.all.all")]
+    assert len(pairs) == len(set(pairs)) == 49
+    assert len(expand_name("xquad")) == 12
+    with pytest.raises(InputError, match="xquad is not in sv; it is in ar, de"):
+        expand_name("xquad", ["sv", "el"])
 
 
 def test_every_entry_describes_itself():

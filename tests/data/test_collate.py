@@ -51,3 +51,22 @@ def test_wrong_settings_are_refused(tokenizer):
     bare.pad_token = None
     with pytest.raises(InputError, match="no padding token"):
         QaCollator(bare)
+
+
+def test_several_answers_are_padded_behind_the_last(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "padding_side", "left")
+    context = "Oslo, Oslo, Oslo; it is big"
+    answers = tuple(GoldAnswer("Oslo", start) for start in (0, 6, 12))
+    several = QaExample(id="c", question="Where?", context=context, answers=answers, supervision="all")
+    features = make_qa_features([several, ROWS[1]], tokenizer, max_length=99, overlap=9, with_labels=True)
+    assert features[1].start_positions is None
+    batch = QaCollator(tokenizer)(features[:])
+    n_tokens = batch["input_ids"].shape[1]
+    for name in ("start", "end"):
+        first, second = batch[f"{name}_positions"].tolist()
+        shifts = [n_tokens - len(feature.input_ids) for feature in features]
+        assert first == [at + shifts[0] for at in getattr(features[0], f"{name}_positions")]
+        assert second == [getattr(features[1], f"{name}_position") + shifts[1], -1, -1]
+    one = QaCollator(tokenizer, several_answers=False)(features[:])
+    assert one["start_positions"].tolist() == [row[0] for row in batch["start_positions"].tolist()]
+    assert one["start_positions"].shape == (2,)
