@@ -138,17 +138,14 @@ def _read_data(arguments: argparse.Namespace) -> list["QaDataset"]:
 
 
 def _names(names: Sequence[str], languages: Sequence[str] | None) -> list[tuple[str, str | None]]:
-    """Names with their languages put in: `xquad` with en and el gives `xquad.en`, `xquad.el`."""
-    from longspan.data import CATALOGUE
+    """Names with their languages put in: `xquad` with en and el gives `xquad.en`, `xquad.el`; folders by file."""
+    from longspan.data import expand_name
 
     result: list[tuple[str, str | None]] = []
     for index, name in enumerate(names):
-        entry = CATALOGUE.get(name)
-        if entry is not None and entry.parts:
-            # MLQA's two languages, of context and question, are the same one unless the name gives them.
-            result += [
-                (".".join([name, *[code] * len(entry.parts)]), None) for code in (languages or sorted(entry.choices))
-            ]
+        expanded = expand_name(name, languages)
+        if expanded != [(name, None)]:
+            result += expanded
         elif languages is None:
             result.append((name, None))
         elif len(languages) == len(names):

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longspan.data.catalogue import CATALOGUE, load_qa_dataset
+    from longspan.data.catalogue import CATALOGUE, expand_name, load_qa_dataset
     from longspan.data.collate import QaCollator
     from longspan.data.concatenation import concatenate
     from longspan.data.corpora import BlockDataset, Corpus, CorpusSource, load_corpus
@@ -28,6 +28,7 @@ _FILE_OF_NAME = {
     "QaFeature": "qa_features",
     "QaFeatures": "qa_features",
     "concatenate": "concatenation",
+    "expand_name": "catalogue",
     "load_corpus": "corpora",
     "load_qa_dataset": "catalogue",
     "load_text": "text",
@@ -47,6 +48,7 @@ __all__ = [
     "QaFeature",
     "QaFeatures",
     "concatenate",
+    "expand_name",
     "load_corpus",
     "load_qa_dataset",
     "load_text",

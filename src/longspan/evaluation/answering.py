@@ -108,8 +108,8 @@ def _answer(
     text: str | None,
     n_tokens: int | None,
 ) -> Answer:
-    golds = [answer.text for answer in example.answers]
-    own = score_answer(text, golds, dataset.language, "mlqa")
+    golds = example.golds
+    own = score_answer(text, golds, dataset.language, example.rules)
     squad = score_answer(text, golds, dataset.language, "squad")
     start = next((answer.start for answer in example.answers if answer.start is not None), None)
     before = after = ""
@@ -165,7 +165,7 @@ def _squad_v2(dataset: QaDataset, predictions: Sequence[QaPrediction | None]) ->
     """The SQuAD 2.0 scorer's figures, at the model's own threshold and at the best one."""
     found = squad_v2_scores(
         [None if prediction is None else prediction.text for prediction in predictions],
-        [[answer.text for answer in example.answers] for example in dataset.examples],
+        [example.golds for example in dataset.examples],
         no_answer_scores=[0.0 if p is None else _finite(p.no_answer_score - p.logit) for p in predictions],
         threshold=0.0,
         language=dataset.language,

@@ -67,9 +67,8 @@ class Cells:
         assert self._folder is not None, "callers ask for a folder first"
         questions = hashlib.sha256()
         for example in dataset.examples:
-            golds = [answer.text for answer in example.answers]
-            part = [example.id, example.question, example.context, golds, example.slot, example.n_slots]
-            part += [example.depth, example.nominal_tokens]
+            part = [example.id, example.question, example.context, example.golds, example.slot, example.n_slots]
+            part += [example.depth, example.nominal_tokens, example.rules]
             questions.update(json.dumps(part).encode())
         told = [longspan.__version__, name, self._describe(predictor), dataset.name, dataset.language]
         told.append(questions.hexdigest())

@@ -107,8 +107,8 @@ class QaTrainer(Trainer):
         predictions = predictor.predict(examples, progress=False)
         for prediction, (example, language) in zip(predictions, self._eval_examples, strict=True):
             declines = may_decline and prediction.no_answer_score > prediction.logit
-            golds = [answer.text for answer in example.answers]
-            scores.append(score_answer("" if declines else prediction.text, golds, language, "mlqa"))
+            text = "" if declines else prediction.text
+            scores.append(score_answer(text, example.golds, language, example.rules))
         return aggregate(scores)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
