@@ -78,7 +78,7 @@ def lines(
         with_markers: mark each point.
         order: names in the order of colours, for plots that are seen together; that of `series` where empty.
     """
-    with drawn_SMALL as (figure, axes, result):
+    with drawn(*_SMALL) as (figure, axes, result):
         names = list(order or series)
         for name, own in series.items():
             index = names.index(name)
@@ -152,7 +152,7 @@ def intervals(found: Sequence[Interval], *, x_label: str) -> str:
 
 def costs(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
     """One point for each system: what it costs, on a logarithmic axis, and how well it does."""
-    with drawn_SMALL as (figure, axes, result):
+    with drawn(*_SMALL) as (figure, axes, result):
         for index, (name, (x, y)) in enumerate(points.items()):
             axes.plot(x, y, marker(index), markersize=8, label=name, color=colour(index), linestyle="none")
         axes.set_xscale("log")
