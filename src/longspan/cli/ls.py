@@ -35,9 +35,13 @@ def _datasets() -> Rows:
     rows = []
     for name, entry in CATALOGUE.items():
         written = ".".join([name, *(f"<{part}>" for part in entry.parts)])
-        where = "hub" if entry.repository else "with longspan"
-        rows.append((written, where, ", ".join(entry.splits), entry.licence, entry.size, entry.description))
-    return ("name", "where", "splits", "licence", "size", "what it is"), rows
+        where = "hub or file" if entry.repository else "with longspan"
+        languages = " ".join(entry.choices) or entry.language
+        splits = ", ".join(entry.splits)
+        rows.append((written, where, languages, splits, entry.licence, entry.size, entry.description))
+    rows.append(("FILE, FOLDER", "file", "any", "", "", "", "SQuAD's format, a question a line, TriviaQA's release"))
+    rows.append(("OWNER/NAME[:CONFIGURATION]", "hub", "any", "any", "", "", "with SQuAD's columns"))
+    return ("name", "where", "languages", "splits", "licence", "size", "what it is"), rows
 
 
 def _recipes() -> Rows:
