@@ -8,16 +8,22 @@ import signal
 import sys
 
 
+def end_with(parent: int) -> None:
+    """Ask the system to end this process when its parent ends, however that ends; Linux alone can."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before this was asked for
+        sys.exit(1)
+
+
 def main() -> int:
     """Run the verb; returns its exit code."""
     parent, *words = sys.argv[1:]
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-        if os.getppid() != int(parent):  # it ended before it could be asked for
-            return 1
+    end_with(int(parent))
     # A record says which command made it.
     sys.argv = ["longspan", *words]
     from longspan.cli.main import main as longspan

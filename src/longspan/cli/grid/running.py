@@ -106,14 +106,16 @@ def run_lines(grid: Grid, chosen: Sequence[Line], states: dict[str, State], say:
     for number, line in enumerate(waiting, 1):
         state = states[line.key]
         say(f"[{number}/{len(waiting)}] {line.key} ", end="")
-        if missing := [need.key for need in line.needs if states[need.key].word != "done"]:
-            state.error = f"needs {missing[0]}, which is not done"
-            say(f"waits: {state.error}")
-        else:
-            _carry_out(state)
-            took = _duration(state.seconds or 0.0)
-            say(f"done, {took}" if state.word == "done" else f"FAILED after {took}: {state.error}")
-        record = _write(grid, states)
+        try:
+            if missing := [need.key for need in line.needs if states[need.key].word != "done"]:
+                state.error = f"needs {missing[0]}, which is not done"
+                say(f"waits: {state.error}")
+            else:
+                _carry_out(state)
+                took = _duration(state.seconds or 0.0)
+                say(f"done, {took}" if state.word == "done" else f"FAILED after {took}: {state.error}")
+        finally:
+            record = _write(grid, states)
     return record
 
 
