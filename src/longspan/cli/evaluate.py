@@ -4,22 +4,29 @@ Example:
   longspan evaluate runs/xlmr-long --data xquad --languages en el zh --n_concat 10 --short_model runs/xlmr-short
   longspan evaluate runs/xlmr-long --data data/xquad.el.json data/xquad.th.json --systems "windows of 512" "window only"
 
+Where does long context help? The answer at every place of documents of several lengths, or a made-up fact in real text:
+  longspan evaluate runs/xlmr-long --data squad --n_concat 1 3 5 10 20 --gold_slot all --distractors same --limit 100
+  longspan evaluate runs/xlmr-long --data needle --languages sv en --needle_tokens 1024 4096 --texts my.sv.txt my.en.txt
+
 Writes evaluation.json into the output folder: `longspan report` makes tables and plots from it. Every question counts.
 A run that was stopped goes on where it was when it is started again with the same arguments.
 """
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING
 
+from longspan.cli.evaluate_questions import (
+    DISTRACTORS,
+    QUESTION_OPTIONS,
+    check_questions,
+    is_given,
+    make_needle_datasets,
+    name_of_questions,
+    protocol_of_questions,
+    read_datasets,
+)
+from longspan.cli.evaluate_table import evaluation_table
 from longspan.errors import InputError
-
-if TYPE_CHECKING:
-    from longspan.data import QaDataset
-    from longspan.records import EvaluationRecord
 
 HELP = "compare a model with its baselines, every question counted"
 
@@ -32,11 +39,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="all that the model has where not given")
     parser.add_argument("--compare", metavar="SYSTEM", help="tested against the others; the last where not given")
     parser.add_argument("--short_model", help="reads the short systems' 512 tokens; the model itself where not given")
-    parser.add_argument("--n_concat", type=int, help="join so many paragraphs to one document")
+    parser.add_argument("--n_concat", type=int, nargs="+", metavar="N", help="join so many paragraphs; several: each")
     parser.add_argument("--separator", default="", help="between joined paragraphs")
     parser.add_argument("--all_questions", action="store_true", help="of joined paragraphs, not only each one's first")
-    parser.add_argument("--gold_slot", type=int, help="which joined paragraph holds the answer, from 0")
-    parser.add_argument("--shuffle_seed", type=int, help="shuffle which paragraphs are joined")
+    parser.add_argument(
+        "--gold_slot",
+        type=_slot,
+        metavar="SLOT",
+        help="which joined paragraph holds the answer, from 0; all: each once",
+    )
+    parser.add_argument(
+        "--distractors",
+        choices=sorted(DISTRACTORS),
+        help="paragraphs joined to a question's own: of the same article, of others, or its neighbours (the default)",
+    )
+    parser.add_argument("--shuffle_seed", type=int, help="shuffle which paragraphs are joined; seed of distractors")
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", metavar="FILE", help="to put needles in; packaged ones if none"
+    )
+    parser.add_argument("--repeat_texts", action="store_true", help="until they are as long as needles are wanted")
+    parser.add_argument("--needle_tokens", type=int, nargs="+", metavar="N", help="lengths; 1024 2048 4096 8192 16384")
+    parser.add_argument("--needle_depths", type=float, nargs="+", metavar="DEPTH", help="0 to 1; 0 0.1 0.2 ... 1")
+    parser.add_argument("--needles", type=int, metavar="N", help="at each depth; 5")
+    parser.add_argument("--needle_seed", type=int, help="of their names, numbers and places; 0")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each data set")
     parser.add_argument("--max_length", type=int, help="longest window of the long systems; all the model takes")
     parser.add_argument("--overlap", type=int, help="tokens that windows share; 128 or a quarter of a shorter window")
@@ -57,16 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, ask, write, print."""
     if arguments.limit is not None and arguments.limit < 1:
         raise InputError(f"--limit is {arguments.limit}; it must be at least 1")
-    for name in ("separator", "all_questions", "gold_slot", "shuffle_seed"):
-        if arguments.n_concat is None and _is_given(getattr(arguments, name)):
-            raise InputError(f"--{name} is of no effect without --n_concat; set --n_concat or leave it out")
+    check_questions(arguments)
     destination = arguments.output / "evaluation.json"
     if destination.exists() and not arguments.overwrite:
         raise InputError(f"{destination} exists; choose another --output, or replace it with --overwrite")
     from longspan.files import require_writable_directory
 
     require_writable_directory(arguments.output, overwrite=True)
-    datasets = _read_data(arguments)
+    datasets = read_datasets(arguments)
 
     import torch
 
@@ -92,13 +115,14 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         dtype=torch.bfloat16 if arguments.bf16 else None,
     )
+    datasets += make_needle_datasets(arguments, tokenizer)
     partial = arguments.output / ".cells"
     record = evaluate_question_answering(
         systems,
         datasets,
-        name=arguments.name or _name(arguments),
+        name=arguments.name or name_of_questions(arguments),
         model=arguments.model,
-        protocol=_protocol(arguments),
+        protocol=protocol_of_questions(arguments),
         settings=_settings(arguments),
         compare=arguments.compare,
         partial=partial,
@@ -110,91 +134,24 @@ def run(arguments: argparse.Namespace) -> int:
         record = record.model_copy(update={"answers": []})
     write_record(record, destination)
     Cells(partial).remove()
-    _print_table(record)
+    print("\n".join(evaluation_table(record)))
     print(f"\n{destination}")
     return 0
 
 
-def _read_data(arguments: argparse.Namespace) -> list["QaDataset"]:
-    """Every data set that was asked for, joined and cut as asked for."""
-    from longspan.data import concatenate, load_qa_dataset
-
-    datasets = []
-    for name, language in _names(arguments.data, arguments.languages):
-        dataset = load_qa_dataset(name, language=language)
-        if arguments.n_concat is not None:
-            dataset = concatenate(
-                dataset,
-                arguments.n_concat,
-                separator=arguments.separator,
-                seed=arguments.shuffle_seed,
-                gold_slot=arguments.gold_slot,
-                first_question_only=not arguments.all_questions,
-            )
-        if arguments.limit is not None:
-            dataset = replace(dataset, examples=dataset.examples[: arguments.limit])
-        datasets.append(dataset)
-    return datasets
-
-
-def _names(names: Sequence[str], languages: Sequence[str] | None) -> list[tuple[str, str | None]]:
-    """Names with their languages put in: `xquad` with en and el gives `xquad.en`, `xquad.el`; folders by file."""
-    from longspan.data import expand_name
-
-    result: list[tuple[str, str | None]] = []
-    for index, name in enumerate(names):
-        expanded = expand_name(name, languages)
-        if expanded != [(name, None)]:
-            result += expanded
-        elif languages is None:
-            result.append((name, None))
-        elif len(languages) == len(names):
-            result.append((name, languages[index]))
-        else:
-            raise InputError(
-                f"--languages has {len(languages)} codes for {len(names)} data sets; {name} needs none, or one for "
-                "each data set in the same order"
-            )
-    return result
-
-
-def _name(arguments: argparse.Namespace) -> str:
-    name = ", ".join(Path(data).name if Path(data).exists() else data for data in arguments.data)
-    return name if arguments.n_concat is None else f"{name}, {arguments.n_concat} paragraphs joined"
-
-
-def _protocol(arguments: argparse.Namespace) -> str:
-    parts = []
-    if arguments.n_concat is not None:
-        questions = "every question" if arguments.all_questions else "the first question of each paragraph"
-        parts.append(f"{questions}, {arguments.n_concat} paragraphs joined to one document")
-        if arguments.gold_slot is not None:
-            parts.append(f"the answer in paragraph {arguments.gold_slot + 1}")
-        if arguments.shuffle_seed is not None:
-            parts.append(f"paragraphs shuffled (seed {arguments.shuffle_seed})")
-    if arguments.limit is not None:
-        parts.append(f"only the first {arguments.limit} questions of each data set")
-    parts.append(f"best span of at most {arguments.max_answer_tokens} tokens over all windows")
-    return "; ".join(parts)
+def _slot(word: str) -> int | str:
+    """A slot as it is typed."""
+    return word if word == "all" else int(word)
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, object]:
-    names = (
-        "short_model",
-        "n_concat",
-        "separator",
-        "all_questions",
-        "gold_slot",
-        "shuffle_seed",
-        "limit",
-        "batch_size",
-    )
-    return {name: getattr(arguments, name) for name in names if _is_given(getattr(arguments, name))}
-
-
-def _is_given(value: object) -> bool:
-    """Whether an option says something; 0 does."""
-    return value is not None and value is not False and value != ""
+    names = ("short_model", *QUESTION_OPTIONS, "limit", "batch_size")
+    found = {name: getattr(arguments, name) for name in names if is_given(getattr(arguments, name))}
+    if arguments.n_concat is not None and len(arguments.n_concat) == 1:
+        found["n_concat"] = arguments.n_concat[0]
+    if "texts" in found:
+        found["texts"] = [str(path) for path in arguments.texts]
+    return found
 
 
 def _hashes(arguments: argparse.Namespace) -> dict[str, str]:
@@ -207,33 +164,3 @@ def _hashes(arguments: argparse.Namespace) -> dict[str, str]:
             for path in sorted(Path(name).glob("*.safetensors")):
                 hashes[f"{name}/{path.name}"] = hash_file(path)
     return hashes
-
-
-def _print_table(record: "EvaluationRecord") -> None:
-    """Systems downwards; mean F1 and EM, seconds, then F1 in each language."""
-    languages = list(dict.fromkeys(score.language for score in record.scores))
-    systems = list(dict.fromkeys(score.system for score in record.scores))
-    several = len(languages) > 1
-    rows = [["system", "F1", "EM", "s/question", "questions", *(languages if several else [])]]
-    for system in systems:
-        own = [score for score in record.scores if score.system == system]
-        seconds = [score.seconds_per_question for score in own if score.seconds_per_question is not None]
-        rows.append(
-            [
-                system,
-                f"{fmean(score.metrics['f1'] for score in own):.1f}",
-                f"{fmean(score.metrics['em'] for score in own):.1f}",
-                f"{fmean(seconds):.2f}" if seconds else "-",
-                str(sum(score.n_questions for score in own)),
-            ]
-        )
-        if several:
-            for language in languages:
-                f1 = [score.metrics["f1"] for score in own if score.language == language]
-                rows[-1].append(f"{fmean(f1):.1f}" if f1 else "-")
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        print("  ".join(cells))
-    mean = "mean over languages, " if several else ""
-    print(f"F1 and EM in per cent, {mean}by each language's own rules; {record.protocol}.")
