@@ -1,4 +1,4 @@
-"""What all tests of attention share: poisoned uninitialised memory, the table of tolerances, random cases."""
+"""What all tests of attention share: poisoned memory, the table of tolerances, random cases, the oracle beside them."""
 
 import importlib.util
 import sys
@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
-from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots
+from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
+from longspan.attention.checks import check_inputs
+from longspan.attention.request import Request
 
 _spec = importlib.util.spec_from_file_location("tolerances", Path(__file__).parent.parent / "tolerances.py")
 _tolerances = importlib.util.module_from_spec(_spec)
@@ -118,6 +121,140 @@ def random_case(
 @pytest.fixture(scope="session")
 def make_case():
     return random_case
+
+
+def drawn_arguments(
+    data,
+    *,
+    n_tokens,
+    dtypes,
+    max_rows=3,
+    max_heads=4,
+    reaches=(0, 1, 2, 5, 17, 64, 400),
+    dilations=(1, 2, 3, 4),
+    max_dilation_of_head=5,
+    n_global=(0, 0, 1, 3, 90),
+    widths=(3, 8, 16),
+    dynamic=("none", "some", "many", "all"),
+) -> dict:
+    """Arguments of `make_case`, drawn by Hypothesis from `data`; what is named twice comes twice as often."""
+    n_heads = data.draw(st.integers(1, max_heads), "n_heads")
+    causal = data.draw(st.booleans(), "causal")
+    of_heads = st.tuples(*[st.integers(1, max_dilation_of_head)] * n_heads)
+    pattern = AttentionPattern(
+        left=data.draw(st.sampled_from(reaches), "left"),
+        right=0 if causal else data.draw(st.sampled_from(reaches), "right"),
+        dilation=data.draw(st.one_of(st.sampled_from(dilations), of_heads), "dilation"),
+        causal=causal,
+        n_global=data.draw(st.sampled_from(n_global), "n_global"),
+    )
+    return {
+        "seed": data.draw(st.integers(0, 2**31), "seed"),
+        "n_rows": data.draw(st.integers(1, max_rows), "n_rows"),
+        "n_heads": n_heads,
+        "n_tokens": data.draw(st.sampled_from(n_tokens), "n_tokens"),
+        "width": data.draw(st.sampled_from(widths), "width"),
+        "pattern": pattern,
+        "dtype": data.draw(st.sampled_from(dtypes), "dtype"),
+        "padding": data.draw(st.sampled_from(["none", "right", "left", "anywhere"]), "padding"),
+        "dynamic": data.draw(st.sampled_from(dynamic), "dynamic"),
+        "documents": data.draw(st.booleans(), "documents"),
+        "projections": data.draw(st.booleans(), "projections"),
+    }
+
+
+@pytest.fixture(scope="session")
+def draw_arguments():
+    return drawn_arguments
+
+
+def checked_inputs(case: Case, **options):
+    given = {"is_token_BT": None, "is_global_BT": None, "document_BT": None, "scale": None, "dropout_p": 0.0}
+    return check_inputs(*case[:4], **(given | case.masks | {"global_rows": case.global_rows} | options))
+
+
+@pytest.fixture(scope="session")
+def inputs_of():
+    """inputs_of(case): what a backend is handed."""
+    return checked_inputs
+
+
+def output_and_gradients(case: Case, backend, **options) -> dict[str, Tensor]:
+    """The output and the gradients of everything that has one, by a backend's name or its function."""
+    if isinstance(backend, str):
+        out = attend(*case[:4], **case.masks, global_rows=case.global_rows, backend=backend, **options)
+    else:
+        out = backend(checked_inputs(case, **options))
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(out)
+    # allow_unused: the oracle of one global token that fills the row needs no plain value, for example
+    grads = torch.autograd.grad((out * weight).sum(), case.vectors(), allow_unused=True)
+    names = ("dq", "dk", "dv", "dq_global", "dk_global", "dv_global")
+    found = {name: grad for name, grad in zip(names, grads, strict=False) if grad is not None}
+    return {"out": out.detach(), **found}
+
+
+@pytest.fixture(scope="session")
+def results():
+    return output_and_gradients
+
+
+@pytest.fixture(scope="session")
+def assert_equals_oracle(assert_close):
+    """assert_equals_oracle(case, backend): output and all gradients; the oracle is given the same, rounded numbers."""
+
+    def check(case: Case, backend, **options) -> None:
+        true = output_and_gradients(case.to(torch.float64), "reference", **options)
+        for name, found in output_and_gradients(case, backend, **options).items():
+            assert_close(name, found, true.get(name, torch.zeros_like(found, dtype=torch.float64)))
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def assert_padding_is_nobodys():
+    """assert_padding_is_nobodys(backend): NaN and infinities at padding reach no output and no gradient of a token."""
+
+    def check(backend, to=lambda case: case) -> None:
+        for bad, padding, projections in ((torch.nan, "right", True), (torch.inf, "anywhere", False)):
+            case = random_case(
+                seed=1, n_rows=2, n_heads=2, n_tokens=40, width=16, pattern=AttentionPattern(5, 6, n_global=2),
+                padding=padding, dynamic="some", projections=projections,
+            )  # fmt: skip
+            case = to(case)
+            is_padding_B1T1 = ~case.masks["is_token_BT"][:, None, :, None]
+            assert 5 < is_padding_B1T1.sum() < 70
+            found = []
+            for value in (0.0, bad):
+                # All but the queries of the slots, which stand at no position.
+                vectors = [
+                    x.detach().masked_fill(is_padding_B1T1, value) if x.shape[2] == 40 else x.detach()
+                    for x in case.vectors()
+                ]
+                leaves = [x.requires_grad_() for x in vectors]
+                rows = None if case.global_rows is None else GlobalRows(case.global_rows.slots, *leaves[3:])
+                given = Case(*leaves[:3], case.pattern, case.masks, rows)
+                if isinstance(backend, str):
+                    out = attend(*given[:4], **given.masks, global_rows=rows, backend=backend)
+                else:
+                    out = backend(checked_inputs(given))
+                # What comes back from padding, through a norm for example, may be as bad.
+                weight = torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)
+                weight = weight.masked_fill(is_padding_B1T1, value)
+                found.append((out, *torch.autograd.grad(out, leaves, weight)))
+            for true, x in zip(*found, strict=True):
+                torch.testing.assert_close(x, true)
+                assert x.shape[2] != 40 or not x.masked_select(is_padding_B1T1).any()
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def gpu_request() -> Request:
+    """What a backend for GPUs is asked of."""
+    return Request(
+        n_rows=1, n_heads=2, n_tokens=8, width=64, device="cuda", dtype=torch.bfloat16, needs_grad=True,
+        pattern=AttentionPattern(1, 1),
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -62,52 +62,60 @@ def on_device(case, dtype: torch.dtype):
     return type(case)(*moved[:3], case.pattern, masks, rows)
 
 
-def results(case, backend: str, **options) -> dict[str, torch.Tensor]:
-    out = attend(*case[:4], **case.masks, global_rows=case.global_rows, backend=backend, **options)
-    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    grads = torch.autograd.grad((out * weight.to(out)).sum(), case.vectors(), allow_unused=True)
-    names = ("dq", "dk", "dv", "dq_global", "dk_global", "dv_global")
-    return {"out": out.detach(), **{name: x for name, x in zip(names, grads, strict=False) if x is not None}}
+@pytest.fixture
+def assert_equals_oracle(results, assert_close):
+    """On the device, in place of the one for the CPU."""
 
+    def check(case, backend: str, dtype: torch.dtype, **options) -> None:
+        skip_if_refused(backend, case, dtype)
+        given = on_device(case, dtype)
+        # The oracle is given the same rounded numbers.
+        true = results(on_device(given, torch.float64), "reference", **options)
+        for name, found in results(given, backend, **options).items():
+            assert_close(name, found, true.get(name, torch.zeros_like(found, dtype=torch.float64)))
 
-def assert_equals_oracle(case, backend, dtype, assert_close, **options) -> None:
-    skip_if_refused(backend, case, dtype)
-    given = on_device(case, dtype)
-    # The oracle is given the same rounded numbers.
-    true = results(on_device(given, torch.float64), "reference", **options)
-    for name, found in results(given, backend, **options).items():
-        assert_close(name, found, true.get(name, torch.zeros_like(found, dtype=torch.float64)))
+    return check
 
 
 @pytest.mark.parametrize("n_tokens", [1, 63, 1000])
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_patterns(backend, pattern, n_tokens, make_case, assert_close):
+def test_patterns(backend, pattern, n_tokens, make_case, assert_equals_oracle):
     case = make_case(seed=n_tokens, n_rows=2, n_heads=4, n_tokens=n_tokens, width=64, pattern=PATTERNS[pattern])
-    assert_equals_oracle(case, backend, torch.bfloat16, assert_close)
+    assert_equals_oracle(case, backend, torch.bfloat16)
 
 
 @pytest.mark.parametrize("pattern", ["window", "first, causal, gaps"])
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_masks(backend, masks, pattern, make_case, assert_close):
+def test_masks(backend, masks, pattern, make_case, assert_equals_oracle):
     case = make_case(seed=3, n_rows=3, n_heads=4, n_tokens=700, width=64, pattern=PATTERNS[pattern], **MASKS[masks])
-    assert_equals_oracle(case, backend, torch.bfloat16, assert_close)
+    assert_equals_oracle(case, backend, torch.bfloat16)
 
 
 @pytest.mark.parametrize("width", [32, 64, 80, 128, 256])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_widths_and_dtypes(backend, dtype, width, make_case, assert_close):
+def test_widths_and_dtypes(backend, dtype, width, make_case, assert_equals_oracle):
     case = make_case(
         seed=5, n_rows=1, n_heads=2, n_tokens=515, width=width, pattern=AttentionPattern(64, 30, n_global=2)
     )
-    assert_equals_oracle(case, backend, dtype, assert_close)
+    assert_equals_oracle(case, backend, dtype)
+
+
+@pytest.mark.parametrize("backend", GPU_BACKENDS)
+def test_padding_is_nobodys(backend, assert_padding_is_nobodys):
+    def to(case):
+        dtype = torch.bfloat16 if backend == "flash" else torch.float32
+        skip_if_refused(backend, case, dtype)
+        return on_device(case, dtype)
+
+    assert_padding_is_nobodys(backend, to=to)
 
 
 @pytest.mark.parametrize("n_global", [0, 9])
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_an_unpadded_batch_waits_for_nothing(backend, n_global, make_case, assert_close):
+def test_an_unpadded_batch_waits_for_nothing(backend, n_global, make_case, assert_close, results):
     """Documents known on the host, their first tokens global with projections of their own: again and again."""
     lengths = [700, 1, 12, 130, 1205]
     documents = Documents.of_lengths(lengths, DEVICE)

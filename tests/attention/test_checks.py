@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights
+from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights, checks
 from longspan.errors import InputError
 
 B, H, T, D = 2, 3, 10, 4
@@ -12,6 +12,9 @@ MASK = torch.ones(B, T, dtype=torch.bool)
 PATTERN = AttentionPattern(2, 2)
 SLOTS = GlobalSlots(torch.zeros(B, 1, dtype=torch.int64), torch.ones(B, 1, dtype=torch.bool))
 ROWS = GlobalRows(SLOTS, torch.zeros(B, H, 1, D), X, X)
+TWICE = GlobalRows(
+    GlobalSlots(torch.tensor([[1, 4], [4, 4]]), torch.ones(B, 2, dtype=torch.bool)), torch.zeros(B, H, 2, D), X, X
+)
 IDS = torch.zeros(B, T, dtype=torch.int64)
 
 WRONG = [
@@ -56,13 +59,15 @@ WRONG = [
     ({"global_rows": ROWS._replace(slots=GlobalSlots(SLOTS.index_BG[0], SLOTS.is_used_BG))}, r"slots must hold two"),
     ({"global_rows": ROWS._replace(slots=GlobalSlots(SLOTS.index_BG.int(), SLOTS.is_used_BG))}, "int64 and bool"),
     ({"global_rows": ROWS._replace(slots=GlobalSlots(SLOTS.index_BG + 10, SLOTS.is_used_BG))}, "outside 0 to 9"),
+    ({"global_rows": TWICE}, "global_rows.slots hold position 4 more than once in a row"),
+    ({"global_rows": TWICE, "is_global_BT": MASK}, "position 4 more than once"),
     ({"global_rows": ROWS, "pattern": AttentionPattern(2, 2, n_global=2)}, "first 2 positions are global, but not all"),
     ({"global_rows": ROWS, "is_global_BT": MASK}, "name different tokens"),
     ({"backend": "fast"}, "no attention backend is called 'fast'; choose auto or one of .*blocked, .*reference"),
 ]
 
 
-@pytest.mark.parametrize("backend", ["auto", "reference", "blocked"])
+@pytest.mark.parametrize("backend", ["auto", "reference", "blocked", "chunked"])
 @pytest.mark.parametrize(("changed", "message"), WRONG)
 def test_wrong_arguments_are_named(changed, message, backend, unchecked_shapes):
     arguments = {"q_BHTD": X, "k_BHTD": X, "v_BHTD": X, "pattern": PATTERN, "backend": backend, **changed}
@@ -85,3 +90,12 @@ def test_a_mask_that_repeats_the_slots_is_welcome():
     is_global_BT = torch.zeros(B, T, dtype=torch.bool)
     is_global_BT[:, 0] = True
     attend(X, X, X, PATTERN, global_rows=ROWS, is_global_BT=is_global_BT)
+
+
+def test_a_mask_beside_slots_that_repeat_is_looked_at_once(monkeypatch):
+    """On a device: where the mask is compared anyway, what is repeated shows, without another look."""
+    is_global_BT = torch.zeros(B, T, dtype=torch.bool)
+    is_global_BT[:, 4] = is_global_BT[0, 1] = True
+    monkeypatch.setattr(checks, "_may_look", lambda x: False)
+    with pytest.raises(InputError, match="position 4 more than once"):
+        attend(X, X, X, PATTERN, global_rows=TWICE, is_global_BT=is_global_BT)

@@ -210,3 +210,33 @@ def test_first_positions_of_documents():
     assert slots.of_documents == ((0, 2), (2, 3), (3, 5), (0, 2))
     assert slots.by_document(documents).of_documents == slots.of_documents
     assert GlobalSlots.first_of_documents(0, documents) is None
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("backend", ["reference", "blocked", "chunked"])
+@pytest.mark.parametrize("setting", [{}, {"documents": True}], ids=str)
+def test_hidden_states_at_padding_are_nobodys(backend, bad, setting, make_case):
+    case, folded = folded_case(make_case, padding="anywhere", **setting)
+    is_padding_BT1 = ~case.masks["is_token_BT"][:, :, None]
+    found = []
+    for value in (0.0, bad):
+        hidden_BTC = folded.hidden_BTC.detach().masked_fill(is_padding_BT1, value).requires_grad_()
+        rows = folded._replace(hidden_BTC=hidden_BTC)
+        found.append(out_and_gradients(case, rows, [*case[:3], *rows[1:]], backend=backend))
+    for true, x in zip(*found, strict=True):
+        torch.testing.assert_close(x, true)
+
+
+@pytest.mark.parametrize("backend", ["blocked", "chunked"])
+def test_scores_of_folded_rows_are_not_rounded_before_the_softmax(backend):
+    """As in test_chunked: bfloat16 takes 40.125 for 40."""
+    q_BHGD, hidden_BTC = torch.full((1, 1, 1, 4), 8.0), torch.zeros(1, 2, 4)
+    hidden_BTC[..., 0] = 5
+    hidden_BTC[:, 1, 1:3] = torch.tensor([2**-6, 1.0])
+    q_BHGD[..., 2:] = 0
+    slots = GlobalSlots(torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool))
+    given = (q_BHGD, hidden_BTC, torch.eye(4), torch.eye(4), torch.zeros(4))
+    rows = FoldedGlobalRows(slots, *(x.bfloat16() for x in given))
+    x_BHTD = torch.zeros(1, 1, 2, 4, dtype=torch.bfloat16)
+    out = attend(x_BHTD, x_BHTD, x_BHTD, AttentionPattern(0, 0), global_rows=rows, scale=1.0, backend=backend)
+    assert out[0, 0, 0, 2].item() == pytest.approx(torch.tensor(0.125).sigmoid().item(), abs=2e-3)

@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from longspan.attention.remembered import Remembered
+from longspan.attention.remembered import Remembered, RememberedBytes
 
 
 @pytest.fixture
@@ -56,3 +56,15 @@ def test_the_oldest_is_forgotten_first_and_the_dead_before_it(memory):
     assert memory.get((), 0, object) is kept
     memory.get((), 4, object)
     assert memory.get((), 0, object) is not kept
+
+
+def test_tensors_of_so_many_bytes_are_kept_those_used_last():
+    kept = RememberedBytes(100)
+    small = {name: kept.get(name, lambda: torch.zeros(10)) for name in "ab"}
+    assert kept.get("a", lambda: torch.ones(1)) is small["a"]
+    third = kept.get("c", lambda: torch.zeros(10))
+    assert kept.get("a", lambda: torch.ones(1)) is small["a"] and kept.get("c", lambda: torch.ones(1)) is third
+    assert kept.get("b", lambda: torch.ones(1)) is not small["b"]
+    large = kept.get("d", lambda: torch.zeros(26))
+    assert kept.get("d", lambda: torch.zeros(26)) is not large
+    assert kept.get("a", lambda: torch.ones(1)) is small["a"]  # what is too large sends nothing away

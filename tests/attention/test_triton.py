@@ -11,10 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longspan.attention import AttentionPattern, attend
+from longspan.attention import AttentionPattern, attend, select
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.reference import visible_pairs
-from longspan.attention.request import Request
 from longspan.attention.triton import backend as backend_file
 from longspan.attention.triton import reason_against_triton
 from longspan.attention.triton.visibility import visibility_of
@@ -22,10 +21,6 @@ from longspan.errors import InputError
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-REQUEST = Request(
-    n_rows=1, n_heads=2, n_tokens=8, width=64, device="cuda", dtype=torch.bfloat16, needs_grad=True,
-    pattern=AttentionPattern(1, 1),
-)  # fmt: skip
 
 
 @needs_triton
@@ -62,27 +57,38 @@ def test_kernels(where):
         ({"width": 300}, "at most 256 wide, not 300"),
     ],
 )
-def test_reasons_against_it(changes, reason, monkeypatch):
+def test_reasons_against_it(changes, reason, monkeypatch, gpu_request):
     monkeypatch.setattr(backend_file, "_is_installed", lambda: True)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    assert reason in (reason_against_triton(REQUEST._replace(**changes)) or "")
+    assert reason in (reason_against_triton(gpu_request._replace(**changes)) or "")
 
 
-def test_reasons_of_the_machine(monkeypatch):
+def test_reasons_of_the_machine(monkeypatch, gpu_request):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(backend_file, "_is_installed", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    assert reason_against_triton(REQUEST) == "needs a GPU of capability 8.0, not 7.5"
+    assert reason_against_triton(gpu_request) == "needs a GPU of capability 8.0, not 7.5"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    assert reason_against_triton(REQUEST) is None
+    assert reason_against_triton(gpu_request) is None
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert "knows no bfloat16" in (reason_against_triton(REQUEST) or "")
-    in_half = REQUEST._replace(dtype=torch.float16)
+    assert "knows no bfloat16" in (reason_against_triton(gpu_request) or "")
+    in_half = gpu_request._replace(dtype=torch.float16)
     assert reason_against_triton(in_half) == "TRITON_INTERPRET=1 computes on the CPU"
     assert reason_against_triton(in_half._replace(device="cpu")) is None
     monkeypatch.setattr(backend_file, "_is_installed", lambda: False)
-    assert "not installed" in (reason_against_triton(REQUEST) or "")
+    assert "not installed" in (reason_against_triton(gpu_request) or "")
+
+
+def test_the_interpreter_is_only_for_those_who_name_it(monkeypatch, gpu_request):
+    monkeypatch.setattr(backend_file, "_is_installed", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    request = gpu_request._replace(device="cpu", dtype=torch.float32)
+    choice = select(request)
+    assert choice.backend == "blocked"
+    assert choice.reasons["triton"].startswith("no: Triton's interpreter (TRITON_INTERPRET=1) is for tests")
+    assert select(request, "triton").backend == "triton"
+    assert select(request, "reference").backend == "reference"
 
 
 def test_named_where_it_cannot_it_is_not_replaced(monkeypatch):

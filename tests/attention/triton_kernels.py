@@ -53,16 +53,6 @@ def small_tiles(monkeypatch):
         monkeypatch.setattr(launch, "configuration_for", lambda *which: SMALL)
 
 
-def results(case, backend, **options) -> dict[str, torch.Tensor]:
-    """The output and the gradients of everything that has one."""
-    out = attend(*case[:4], **case.masks, global_rows=case.global_rows, backend=backend, **options)
-    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    grads = torch.autograd.grad((out * weight.to(out)).sum(), case.vectors(), allow_unused=True)
-    names = ("dq", "dk", "dv", "dq_global", "dk_global", "dv_global")
-    found = {name: grad for name, grad in zip(names, grads, strict=False) if grad is not None}
-    return {"out": out.detach(), **found}
-
-
 def on_device(case, dtype=None):
     """The same case on the device under test; the vectors keep their strides."""
     moved = [x.detach().to(DEVICE, dtype).requires_grad_() for x in case.vectors()]
@@ -74,45 +64,35 @@ def on_device(case, dtype=None):
     return type(case)(*moved[:3], case.pattern, masks, rows)
 
 
-def assert_equals_oracle(case, assert_close) -> None:
-    true = results(on_device(case, torch.float64), "reference")
-    for name, found in results(on_device(case), "triton").items():
-        assert_close(name, found, true.get(name, torch.zeros_like(found, dtype=torch.float64)))
+@pytest.fixture
+def assert_equals_oracle(results, assert_close):
+    """On the device, in place of the one for the CPU."""
 
+    def check(case) -> None:
+        true = results(on_device(case, torch.float64), "reference")
+        for name, found in results(on_device(case), "triton").items():
+            assert_close(name, found, true.get(name, torch.zeros_like(found, dtype=torch.float64)))
 
-@st.composite
-def cases(draw) -> dict:
-    n_heads = draw(st.integers(1, 2))
-    causal = draw(st.booleans())
-    reach = st.sampled_from([0, 1, 5, 17, 40, 400])
-    pattern = {
-        "left": draw(reach),
-        "right": 0 if causal else draw(reach),
-        "dilation": draw(st.one_of(st.integers(1, 3), st.tuples(*[st.integers(1, 4)] * n_heads))),
-        "causal": causal,
-        "n_global": draw(st.sampled_from([0, 0, 1, 3, 20])),
-    }
-    return {
-        "seed": draw(st.integers(0, 2**31)),
-        "n_rows": draw(st.integers(1, 2)),
-        "n_heads": n_heads,
-        "n_tokens": draw(st.sampled_from([1, 15, 33, 45] if INTERPRETED else [1, 63, 127, 128, 200, 333, 1000])),
-        "width": draw(st.sampled_from([3, 16, 20] if INTERPRETED else [8, 32, 64, 80, 128, 256])),
-        "pattern": pattern,
-        # The interpreter knows no bfloat16.
-        "dtype": draw(st.sampled_from([torch.float32, torch.float16, *([] if INTERPRETED else [torch.bfloat16])])),
-        "padding": draw(st.sampled_from(["none", "right", "left", "anywhere"])),
-        "dynamic": draw(st.sampled_from(["none", "some", "many", "all"])),
-        "documents": draw(st.booleans()),
-        "projections": draw(st.booleans()),
-    }
+    return check
 
 
 @settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(arguments=cases())
-def test_output_and_all_gradients_equal_the_oracle(arguments, make_case, assert_close):
-    arguments["pattern"] = AttentionPattern(**arguments["pattern"])
-    assert_equals_oracle(make_case(**arguments), assert_close)
+@given(data=st.data())
+def test_output_and_all_gradients_equal_the_oracle(data, draw_arguments, make_case, assert_equals_oracle):
+    arguments = draw_arguments(
+        data,
+        n_tokens=[1, 15, 33, 45] if INTERPRETED else [1, 63, 127, 128, 200, 333, 1000],
+        # The interpreter knows no bfloat16.
+        dtypes=[torch.float32, torch.float16, *([] if INTERPRETED else [torch.bfloat16])],
+        max_rows=2,
+        max_heads=2,
+        reaches=[0, 1, 5, 17, 40, 400],
+        dilations=[1, 2, 3],
+        max_dilation_of_head=4,
+        n_global=[0, 0, 1, 3, 20],
+        widths=[3, 16, 20] if INTERPRETED else [8, 32, 64, 80, 128, 256],
+    )
+    assert_equals_oracle(make_case(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -124,14 +104,14 @@ def test_output_and_all_gradients_equal_the_oracle(arguments, make_case, assert_
         (AttentionPattern(9, 30, dilation=2, n_global=1), {"padding": "right", "dynamic": "some", "documents": True}),
     ],
 )
-def test_several_tiles(pattern, masks, make_case, assert_close):
+def test_several_tiles(pattern, masks, make_case, assert_equals_oracle):
     case = make_case(
         seed=0, n_rows=1, n_heads=2, n_tokens=70 if INTERPRETED else 511, width=16, pattern=pattern, **masks
     )
-    assert_equals_oracle(case, assert_close)
+    assert_equals_oracle(case)
 
 
-def test_the_same_bits_every_time_and_every_tile_written(make_case):
+def test_the_same_bits_every_time_and_every_tile_written(make_case, results):
     case = make_case(
         seed=0, n_rows=1, n_heads=1, n_tokens=60, width=16, pattern=AttentionPattern(9, 9), dynamic="many",
         padding="right",
@@ -180,6 +160,10 @@ def test_what_stands_at_padding_is_not_even_read(make_case):
     grads = torch.autograd.grad(out.sum(), bad)
     assert all(x.isfinite().all() for x in (out, *grads))
     assert not any(x[:, :, 21:].any() for x in (out, *grads))
+
+
+def test_padding_is_nobodys(assert_padding_is_nobodys):
+    assert_padding_is_nobodys("triton", to=on_device)
 
 
 def visibility(x_BHTD, pattern, is_token_BT):
@@ -260,7 +244,7 @@ def test_operator_keeps_what_it_declares(make_case):
     )
 
 
-def test_nothing_quadratic_is_ever_made(make_case):
+def test_nothing_quadratic_is_ever_made(make_case, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 

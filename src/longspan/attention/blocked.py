@@ -9,7 +9,7 @@ B batch rows  T tokens  H attention heads  D width per head  G global slots
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -210,76 +210,74 @@ def _generator(q_BHTD: Tensor, plan: Plan) -> torch.Generator | None:
     return torch.Generator(q_BHTD.device).manual_seed(plan.seed) if plan.dropout_p else None
 
 
+class _Settings(NamedTuple):
+    """What the operators are given beside the vectors. The first five are tensors, which a backward needs saved."""
+
+    is_token_BT: Tensor | None
+    document_BT: Tensor | None
+    index_BG: Tensor | None
+    is_used_BG: Tensor | None
+    seed: Tensor | None
+    left: int
+    right: int
+    dilations: Sequence[int]
+    causal: bool
+    scale: float
+    dropout_p: float
+
+    def plan(self, q_BHTD: Tensor) -> Plan:
+        """What the operators compute."""
+        slots = None
+        if self.index_BG is not None and self.is_used_BG is not None:
+            slots = GlobalSlots(self.index_BG, self.is_used_BG)
+        documents = None
+        if self.document_BT is not None:
+            documents = Documents.find(self.document_BT, self.is_token_BT)
+        return make_plan(
+            (q_BHTD.shape[0], q_BHTD.shape[1], q_BHTD.shape[2]),
+            q_BHTD.device,
+            AttentionPattern(self.left, self.right, tuple(self.dilations), self.causal),
+            is_token_BT=self.is_token_BT,
+            documents=documents,
+            slots=slots,
+            scale=self.scale,
+            dropout_p=self.dropout_p,
+            seed=0 if self.seed is None else int(self.seed),
+        )
+
+
+# The fields of `_Settings` as torch writes types.
+_SCHEMA = (
+    "Tensor? is_token_BT, Tensor? document_BT, Tensor? index_BG, Tensor? is_used_BG, Tensor? seed,"
+    " SymInt left, SymInt right, SymInt[] dilations, bool causal, float scale, float dropout_p"
+)
+
+
 def _as_operator(inputs: AttentionInputs, slots: GlobalSlots | None) -> Tensor:
-    seed = torch.randint(2**62, ()) if inputs.dropout_p else None
-    out_BHTD, _ = _operator(
-        inputs.q_BHTD,
-        inputs.k_BHTD,
-        inputs.v_BHTD,
-        inputs.is_token_BT,
-        inputs.document_BT,
-        None if slots is None else slots.index_BG,
-        None if slots is None else slots.is_used_BG,
-        seed,
-        inputs.pattern.left,
-        inputs.pattern.right,
-        inputs.pattern.dilations(inputs.q_BHTD.shape[1]),
-        inputs.pattern.causal,
-        inputs.scale,
-        inputs.dropout_p,
+    settings = _Settings(
+        is_token_BT=inputs.is_token_BT,
+        document_BT=inputs.document_BT,
+        index_BG=None if slots is None else slots.index_BG,
+        is_used_BG=None if slots is None else slots.is_used_BG,
+        seed=torch.randint(2**62, ()) if inputs.dropout_p else None,
+        left=inputs.pattern.left,
+        right=inputs.pattern.right,
+        dilations=inputs.pattern.dilations(inputs.q_BHTD.shape[1]),
+        causal=inputs.pattern.causal,
+        scale=inputs.scale,
+        dropout_p=inputs.dropout_p,
     )
+    out_BHTD, _ = _operator(inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD, *settings)
     return out_BHTD
 
 
-def _plan_of_operator(
-    q_BHTD: Tensor,
-    is_token_BT: Tensor | None,
-    document_BT: Tensor | None,
-    index_BG: Tensor | None,
-    is_used_BG: Tensor | None,
-    seed: Tensor | None,
-    left: int,
-    right: int,
-    dilations: Sequence[int],
-    causal: bool,
-    scale: float,
-    dropout_p: float,
-) -> Plan:
-    slots = None if index_BG is None or is_used_BG is None else GlobalSlots(index_BG, is_used_BG)
-    return make_plan(
-        (q_BHTD.shape[0], q_BHTD.shape[1], q_BHTD.shape[2]),
-        q_BHTD.device,
-        AttentionPattern(left, right, tuple(dilations), causal),
-        is_token_BT=is_token_BT,
-        documents=None if document_BT is None else Documents.find(document_BT, is_token_BT),
-        slots=slots,
-        scale=scale,
-        dropout_p=dropout_p,
-        seed=0 if seed is None else int(seed),
-    )
-
-
-@torch.library.custom_op("longspan::blocked", mutates_args=())
-def _operator(
-    q_BHTD: Tensor,
-    k_BHTD: Tensor,
-    v_BHTD: Tensor,
-    is_token_BT: Tensor | None,
-    document_BT: Tensor | None,
-    index_BG: Tensor | None,
-    is_used_BG: Tensor | None,
-    seed: Tensor | None,
-    left: int,
-    right: int,
-    dilations: Sequence[int],
-    causal: bool,
-    scale: float,
-    dropout_p: float,
-) -> tuple[Tensor, Tensor]:
-    plan = _plan_of_operator(
-        q_BHTD, is_token_BT, document_BT, index_BG, is_used_BG, seed, left, right, dilations, causal, scale, dropout_p
-    )
-    return forward(q_BHTD, k_BHTD, v_BHTD, plan)
+@torch.library.custom_op(
+    "longspan::blocked",
+    mutates_args=(),
+    schema=f"(Tensor q_BHTD, Tensor k_BHTD, Tensor v_BHTD, {_SCHEMA}) -> (Tensor, Tensor)",
+)
+def _operator(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    return forward(q_BHTD, k_BHTD, v_BHTD, _Settings(*settings).plan(q_BHTD))
 
 
 @_operator.register_fake
@@ -293,7 +291,14 @@ def _fake(q_BHTD: Tensor) -> Tensor:
     return q_BHTD.new_empty(B, T, H, D).transpose(1, 2)
 
 
-@torch.library.custom_op("longspan::blocked_backward", mutates_args=())
+@torch.library.custom_op(
+    "longspan::blocked_backward",
+    mutates_args=(),
+    schema=(
+        "(Tensor grad_BHTD, Tensor q_BHTD, Tensor k_BHTD, Tensor v_BHTD, Tensor out_BHTD, Tensor lse_BHT,"
+        f" {_SCHEMA}) -> (Tensor, Tensor, Tensor)"
+    ),
+)
 def _backward_operator(
     grad_BHTD: Tensor,
     q_BHTD: Tensor,
@@ -301,21 +306,9 @@ def _backward_operator(
     v_BHTD: Tensor,
     out_BHTD: Tensor,
     lse_BHT: Tensor,
-    is_token_BT: Tensor | None,
-    document_BT: Tensor | None,
-    index_BG: Tensor | None,
-    is_used_BG: Tensor | None,
-    seed: Tensor | None,
-    left: int,
-    right: int,
-    dilations: Sequence[int],
-    causal: bool,
-    scale: float,
-    dropout_p: float,
+    *settings: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    plan = _plan_of_operator(
-        q_BHTD, is_token_BT, document_BT, index_BG, is_used_BG, seed, left, right, dilations, causal, scale, dropout_p
-    )
+    plan = _Settings(*settings).plan(q_BHTD)
     return backward(grad_BHTD, q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT, plan)
 
 
@@ -332,8 +325,9 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 def _differentiate(ctx: Any, grad_BHTD: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if grad_BHTD is None:
-        return (None,) * 14
-    return *_backward_operator(grad_BHTD, *ctx.saved_tensors, *ctx.settings), *[None] * 11
+        return (None,) * (3 + len(_Settings._fields))
+    grads = _backward_operator(grad_BHTD, *ctx.saved_tensors, *ctx.settings)
+    return *grads, *[None] * len(_Settings._fields)
 
 
 _operator.register_autograd(_differentiate, setup_context=_keep_for_backward)

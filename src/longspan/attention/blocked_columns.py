@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from longspan.attention.blocked_plan import Plan, Strands
-from longspan.attention.blocked_window import UNSEEN, Scratch, Vectors, add_gradients, of_rows, scores, weigh
-from longspan.attention.products import flash_forward
+from longspan.attention.blocked_window import Scratch, Vectors, add_gradients, of_rows, scores, weigh
+from longspan.attention.products import UNSEEN, flash_forward
 
 
 class Columns(NamedTuple):

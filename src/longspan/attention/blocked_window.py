@@ -19,14 +19,13 @@ from torch import Tensor
 
 from longspan.attention.blocked_plan import Heads, Plan, Strands
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import dropped_factors, flash_backward, flash_forward
+from longspan.attention.products import UNSEEN, dropped_factors, flash_backward, flash_forward
+from longspan.attention.remembered import RememberedBytes
 
 LOG2_E = math.log2(math.e)
-
-# Added to the score of a key that is not seen, or stands for it. Finite: of a row that sees no key in one part (its
-# window, the global columns), that part then weighs exp(-1e30 - ...) = 0, where minus infinity would give NaN. Rows
-# that see nothing at all get an average that is thrown away (padding).
-UNSEEN = -1e30
+# Of a window of 512 all together take about 1 MiB, of one of 4,096 about 55; of wider ones they are made every time,
+# which is little beside the blocks they are for.
+_BIASES = RememberedBytes(2**26)
 
 
 class Vectors(NamedTuple):
@@ -143,7 +142,6 @@ def _as_bias(is_seen: Tensor, dtype: torch.dtype) -> Tensor:
     return bias.masked_fill_(~is_seen, UNSEEN)
 
 
-@functools.lru_cache(maxsize=128)
 def _band_bias(
     n_queries: int, n_keys: int, offset: int, left: int, right: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor | None:
@@ -151,9 +149,13 @@ def _band_bias(
     # The first query reaches least far to the right, the last one least far to the left: if they see all, so do all.
     if offset + right >= n_keys - 1 and offset + n_queries - 1 - left <= 0:
         return None
-    query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
-    is_near_KR = AttentionPattern(left, right).in_window(query_K1, torch.arange(n_keys, device=device))
-    return torch.zeros(is_near_KR.shape, dtype=dtype, device=device).masked_fill_(~is_near_KR, -torch.inf)
+
+    def make() -> Tensor:
+        query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
+        is_near_KR = AttentionPattern(left, right).in_window(query_K1, torch.arange(n_keys, device=device))
+        return torch.zeros(is_near_KR.shape, dtype=dtype, device=device).masked_fill_(~is_near_KR, -torch.inf)
+
+    return _BIASES.get((n_queries, n_keys, offset, left, right, dtype, device), make)
 
 
 def forward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:

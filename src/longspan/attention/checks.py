@@ -14,6 +14,8 @@ from longspan.attention.pattern import AttentionPattern
 from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
 from longspan.errors import InputError
 
+_REPEATED = "global_rows.slots hold position {} more than once in a row; each global token has one slot"
+
 
 def check_inputs(
     q_BHTD: Tensor,
@@ -184,8 +186,11 @@ def _check_global_rows(
         return
     if bool(((index_BG < 0) | (index_BG >= T)).any()):
         raise InputError(f"global_rows.slots has a position outside 0 to {T - 1}")
+    count_BT = slots.count(T)
+    if bool((count_BT > 1).any()):
+        raise InputError(_REPEATED.format(int((count_BT > 1).any(dim=0).to(torch.uint8).argmax())))
     n_first = min(pattern.n_global, T)
-    missing_BG = ~slots.mask(T)[:, :n_first]
+    missing_BG = count_BT[:, :n_first] == 0
     if is_token_BT is not None:
         missing_BG = missing_BG & is_token_BT[:, :n_first]
     if bool(missing_BG.any()):
@@ -199,8 +204,12 @@ def _check_same_set(slots: GlobalSlots, is_global_BT: Tensor | None, is_token_BT
     """With `global_rows` the slots are the global set: a mask beside them may only repeat it."""
     if is_global_BT is None or torch.compiler.is_compiling():
         return
-    differs_BT = slots.mask(is_global_BT.shape[1]) != is_global_BT
+    count_BT = slots.count(is_global_BT.shape[1])
+    differs_BT = (count_BT > 0) != is_global_BT
     if is_token_BT is not None:
         differs_BT = differs_BT & is_token_BT
-    if bool(differs_BT.any()):
+    differs, is_repeated = torch.stack([differs_BT.any(), (count_BT > 1).any()]).tolist()
+    if is_repeated:
+        raise InputError(_REPEATED.format(int((count_BT > 1).any(dim=0).to(torch.uint8).argmax())))
+    if differs:
         raise InputError("is_global_BT and global_rows.slots name different tokens; give the slots alone")

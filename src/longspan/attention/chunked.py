@@ -16,16 +16,13 @@ from torch import Tensor
 from longspan.attention.global_rows import at_slots, place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
+from longspan.attention.products import UNSEEN
 from longspan.attention.slots import GlobalSlots
-
-# The score of a key that is not seen. Finite, so that a row without any key (padding, or a global token in its window)
-# gets an average that is thrown away rather than NaN, which would reach the gradients.
-_UNSEEN = -1e30
 
 
 def attend_chunked(inputs: AttentionInputs) -> Tensor:
     """Attention over chunks of queries at once; output [B, H, T, D] of q's dtype, zero at padding."""
-    slots = inputs.global_slots()
+    slots, given, inputs = inputs.global_slots(), inputs, inputs.without_padding()
     dilations = inputs.pattern.dilations(inputs.q_BHTD.shape[1])
     heads_of = {d: [head for head, its in enumerate(dilations) if its == d] for d in sorted(set(dilations))}
     if len(heads_of) == 1:
@@ -36,7 +33,7 @@ def attend_chunked(inputs: AttentionInputs) -> Tensor:
         out_BHTD = torch.cat(parts, dim=1)[:, sorted(range(len(order)), key=order.__getitem__)]
     if inputs.is_token_BT is not None:
         out_BHTD = out_BHTD.masked_fill(~inputs.is_token_BT[:, None, :, None], 0)
-    return out_BHTD if slots is None else place_global_rows(out_BHTD, inputs, slots)
+    return out_BHTD if slots is None else place_global_rows(out_BHTD, given, slots)
 
 
 def chunk_length(pattern: AttentionPattern) -> int:
@@ -53,21 +50,22 @@ def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: 
         q_BHTD, k_BHTD, v_BHTD = q_BHTD[:, heads], k_BHTD[:, heads], v_BHTD[:, heads]
     chunks = _Chunks(pattern, dilation, q_BHTD.shape[2])
 
-    q_BHNKD = chunks.of_queries(q_BHTD * inputs.scale)
-    k_BHNRD, v_BHNRD = chunks.of_keys(k_BHTD), chunks.of_keys(v_BHTD)
-    score_BHNKR = (q_BHNKD @ k_BHNRD.mT).to(torch.promote_types(q_BHTD.dtype, torch.float32))
+    # Scores are not rounded to half precision before the softmax: whoever names this backend there wants one graph.
+    dtype = torch.promote_types(q_BHTD.dtype, torch.float32)
+    q_BHNKD = chunks.of_queries(q_BHTD.to(dtype) * inputs.scale)
+    k_BHNRD, v_BHNRD = chunks.of_keys(k_BHTD.to(dtype)), chunks.of_keys(v_BHTD)
+    score_BHNKR = q_BHNKD @ k_BHNRD.mT
     seen_BHNKR = _seen_in_window(inputs, slots, chunks)
-    score_BHNKR = score_BHNKR.masked_fill(~seen_BHNKR, _UNSEEN)
+    score_BHNKR = score_BHNKR.masked_fill(~seen_BHNKR, UNSEEN)
     if slots is None:
         prob_BHNKR = F.dropout(score_BHNKR.softmax(dim=-1), inputs.dropout_p).to(v_BHNRD.dtype)
         return chunks.back(prob_BHNKR @ v_BHNRD)
 
     # Global columns stand before the window's, in one softmax with them.
     G = slots.index_BG.shape[1]
-    k_BHGD, v_BHGD = at_slots(k_BHTD, slots), at_slots(v_BHTD, slots)
+    k_BHGD, v_BHGD = at_slots(k_BHTD, slots).to(dtype), at_slots(v_BHTD, slots)
     k_BH1GD, v_BH1GD = (x.repeat_interleave(dilation, dim=0)[:, :, None] for x in (k_BHGD, v_BHGD))
-    score_BHNKG = (q_BHNKD @ k_BH1GD.mT).to(score_BHNKR.dtype)
-    score_BHNKG = score_BHNKG.masked_fill(~_seen_columns(inputs, slots, chunks), _UNSEEN)
+    score_BHNKG = (q_BHNKD @ k_BH1GD.mT).masked_fill(~_seen_columns(inputs, slots, chunks), UNSEEN)
     prob_BHNKS = torch.cat([score_BHNKG, score_BHNKR], dim=-1).softmax(dim=-1)
     prob_BHNKS = F.dropout(prob_BHNKS, inputs.dropout_p).to(v_BHNRD.dtype)
     return chunks.back(prob_BHNKS[..., :G] @ v_BH1GD + prob_BHNKS[..., G:] @ v_BHNRD)
@@ -76,8 +74,9 @@ def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: 
 def _seen_in_window(inputs: AttentionInputs, slots: GlobalSlots | None, chunks: "_Chunks") -> Tensor:
     """Which keys of its range each query sees in its window, global ones left out; bool [B r, 1, N, K, R]."""
     q_BHTD = inputs.q_BHTD
-    T, device = q_BHTD.shape[2], q_BHTD.device
-    is_key_BT = torch.ones(1, T, dtype=torch.bool, device=device)
+    B, T, device = q_BHTD.shape[0], q_BHTD.shape[2], q_BHTD.device
+    # Of all rows: residue classes of one row would not go together with those of several.
+    is_key_BT = torch.ones(B, T, dtype=torch.bool, device=device)
     if inputs.is_token_BT is not None:
         is_key_BT = inputs.is_token_BT
     if slots is not None:

@@ -8,14 +8,10 @@ it, and plain products over blocks of queries add those outside.
 Padding in the midst of a sequence can be cut neither out (distances count positions) nor off. Vectors are then eight
 numbers wider: a number that is zero but at such padding, where it takes the score far below any other.
 
-The kernels are reached under the names that `torch.nn.attention.varlen` calls too, the same in torch 2.11 and 2.13, and
-overridden by `torch.nn.attention.activate_flash_attention_impl`; varlen itself offers no backward to call.
-
 N tokens of all rows, B*T  B batch rows  T tokens  H attention heads  D width per head  G global slots
 K queries of a block  M another number of tokens
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -23,84 +19,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longspan.attention.flash_plan import Block, Columns, Cuts, Group, Plan, make_plan, window_of
+from longspan.attention.flash_kernel import LIBRARY
+from longspan.attention.flash_plan import Block, Columns, Group, Plan, make_plan, window_of
 from longspan.attention.global_rows import place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import MATMUL, merge
+from longspan.attention.products import MATMUL, UNSEEN, merge
 from longspan.attention.remembered import Remembered
 from longspan.attention.request import Request
 
-# As in `blocked`: finite, so that a query that sees no slot of a block gives it the weight 0 instead of NaN.
-_UNSEEN = -1e30
 # What queries and holes have in the additional columns; the product, times any sensible scale, is far below any score.
 _OF_QUERIES, _OF_HOLES = 2.0**7, -(2.0**15)
 _MORE_COLUMNS = 8
 _MAX_WIDTH = 256
 
 
-class Kernel(NamedTuple):
-    """One call of the library. Tests have another that runs on the CPU.
-
-    `forward(q_NHD, k_MHD, v_MHD, cuts, window, scale)` gives the output [N, H, D] and the log-sum-exp [H, N], float32.
-    `backward(grad_NHD, q_NHD, k_MHD, v_MHD, out_NHD, lse_HN, cuts, window, scale)` gives the gradients of q, k, v.
-    `window` is steps to the left and to the right, -1 for all.
-    """
-
-    forward: Callable[..., tuple[Tensor, Tensor]]
-    backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
-
-
-def _library_forward(
-    q: Tensor, k: Tensor, v: Tensor, cuts: Cuts, window: tuple[int, int], scale: float
-) -> tuple[Tensor, Tensor]:
-    out, lse, *_ = torch.ops.aten._flash_attention_forward(
-        q,
-        k,
-        v,
-        *cuts,
-        0.0,  # dropout
-        False,  # causal: the window says so
-        False,  # no debug mask
-        scale=scale,
-        window_size_left=window[0],
-        window_size_right=window[1],
-    )
-    return out, lse
-
-
-def _library_backward(
-    grad: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    cuts: Cuts,
-    window: tuple[int, int],
-    scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    # The state of random numbers, which only dropout reads.
-    state = torch.zeros(2, dtype=torch.uint64, device=q.device)
-    return torch.ops.aten._flash_attention_backward(
-        grad,
-        q,
-        k,
-        v,
-        out,
-        lse.contiguous(),
-        *cuts,
-        0.0,
-        False,
-        state,
-        q.new_empty(0),
-        scale=scale,
-        window_size_left=window[0],
-        window_size_right=window[1],
-    )
-
-
-_KERNEL = Kernel(_library_forward, _library_backward)
+_KERNEL = LIBRARY
 _PLANS: Remembered[Plan] = Remembered(16)
 
 
@@ -131,7 +65,7 @@ def attend_flash(inputs: AttentionInputs) -> Tensor:
     """Attention through the library's flash kernels; output [B, H, T, D] of q's dtype, zero at padding."""
     B, _, T, D = inputs.q_BHTD.shape
     plan = plan_of(inputs)
-    q_NHD, k_NHD, v_NHD = (x.transpose(1, 2).flatten(0, 1) for x in (inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD))
+    q_NHD, k_NHD, v_NHD = (x.transpose(1, 2).flatten(0, 1) for x in inputs.without_padding()[:3])
     scale = inputs.scale
     if scale <= 0:
         # The kernels take the largest score before they scale.
@@ -159,14 +93,14 @@ def plan_of(inputs: AttentionInputs) -> Plan:
 
 
 def _with_holes(q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, is_hole_N11: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Vectors with the additional columns that keep holes from being seen."""
+    """Vectors, zero at the holes, with the additional columns that keep holes from being seen."""
     more = (*q_NHD.shape[:2], _MORE_COLUMNS - 1)
     of_queries = q_NHD.new_full((*more[:2], 1), _OF_QUERIES)
     of_holes = torch.zeros_like(of_queries).masked_fill(is_hole_N11, _OF_HOLES)
     zeros = q_NHD.new_zeros(more)
     q_NHD = torch.cat([q_NHD, of_queries, zeros], dim=2)
-    k_NHD = torch.cat([k_NHD.masked_fill(is_hole_N11, 0), of_holes, zeros], dim=2)
-    return q_NHD, k_NHD, F.pad(v_NHD.masked_fill(is_hole_N11, 0), (0, _MORE_COLUMNS))
+    k_NHD = torch.cat([k_NHD, of_holes, zeros], dim=2)
+    return q_NHD, k_NHD, F.pad(v_NHD, (0, _MORE_COLUMNS))
 
 
 def _aligned(x_NHD: Tensor) -> Tensor:
@@ -346,7 +280,7 @@ class _Products(NamedTuple):
             dim=1,
         )
         bias = torch.zeros(is_seen_BHKG.shape, dtype=torch.promote_types(k_NHD.dtype, torch.float32), device=device)
-        return _Products(rows, queries, places_BG, k_BHGD, v_BHGD, bias.masked_fill_(~is_seen_BHKG, _UNSEEN))
+        return _Products(rows, queries, places_BG, k_BHGD, v_BHGD, bias.masked_fill_(~is_seen_BHKG, UNSEEN))
 
     def of_queries(self, x_NHD: Tensor, call: _Call) -> Tensor:
         return x_NHD.unflatten(0, call.shape)[self.rows, self.queries].transpose(1, 2)

@@ -60,7 +60,7 @@ def attend_flex(inputs: AttentionInputs) -> Tensor:
     prepared = _prepare(inputs)
     is_traced = torch.compiler.is_compiling() or inputs.q_BHTD.device.type == "cpu"
     attend = _attend if is_traced else _compiled()
-    out_BHTD = attend(inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD, prepared.block_mask, inputs.scale)
+    out_BHTD = attend(*inputs.without_padding()[:3], prepared.block_mask, inputs.scale)
     if inputs.is_token_BT is not None:
         out_BHTD = out_BHTD.masked_fill(~inputs.is_token_BT[:, None, :, None], 0)
     return out_BHTD if prepared.slots is None else place_global_rows(out_BHTD, inputs, prepared.slots)

@@ -18,8 +18,6 @@ from longspan.attention.documents import Documents
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
 
-__all__ = ["FoldedGlobalRows", "GlobalRows", "GlobalSlots", "at_slots", "place_global_rows"]
-
 
 def at_slots(x_BHTD: Tensor, slots: GlobalSlots) -> Tensor:
     """The vectors at the slots [B, H, G, D]: a view where the slots are the first positions."""
@@ -96,6 +94,7 @@ def attend_from_slots(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor:
     rows = inputs.global_rows
     if rows is None:
         rows = GlobalRows(slots, at_slots(inputs.q_BHTD, slots), inputs.k_BHTD, inputs.v_BHTD)
+    rows = rows.without_padding(inputs.is_token_BT)
     # What stands in an unused slot is nobody's: not even its NaN may reach a gradient.
     q_BHGD = rows.q_BHGD.masked_fill(~slots.is_used_BG[:, None, :, None], 0)
     if isinstance(rows, FoldedGlobalRows):
@@ -130,7 +129,12 @@ def _attend_folded(q_BHGD: Tensor, rows: FoldedGlobalRows, inputs: AttentionInpu
     """As `FoldedGlobalRows` says. The two sums over tokens are products of [H*G x C] and [C x T], and back."""
     H, D = q_BHGD.shape[1], q_BHGD.shape[3]
     key_HDC, value_HDC = (x.unflatten(0, (H, D)) for x in (rows.key_weight_EC, rows.value_weight_EC))
-    query_BHGC = torch.einsum("bhgd,hdc->bhgc", q_BHGD * inputs.scale, key_HDC)
+    # On a CPU scores are not rounded to half precision before the softmax. A GPU multiplies float32 so much slower that
+    # it would show: there products of half precision are summed in float32 and rounded once.
+    dtype = q_BHGD.dtype
+    if q_BHGD.device.type == "cpu":
+        dtype = torch.promote_types(dtype, torch.float32)
+    query_BHGC = torch.einsum("bhgd,hdc->bhgc", q_BHGD.to(dtype) * inputs.scale, key_HDC.to(dtype))
     if inputs.documents is None or torch.compiler.is_compiling():
         visible = visible_from_slots(inputs, slots)
         mean_BHGC, sum_BHG1 = _weigh(query_BHGC, rows.hidden_BTC, visible, inputs.dropout_p)
@@ -156,7 +160,7 @@ def _weigh(query_BHGC: Tensor, hidden_BTC: Tensor, visible: Tensor | None, dropo
     That sum is 1 but for dropout.
     """
     heads_and_slots = query_BHGC.shape[1:3]
-    score_BHGT = (query_BHGC.flatten(1, 2) @ hidden_BTC.mT).unflatten(1, heads_and_slots)
+    score_BHGT = (query_BHGC.flatten(1, 2) @ hidden_BTC.to(query_BHGC.dtype).mT).unflatten(1, heads_and_slots)
     score_BHGT = score_BHGT.to(torch.promote_types(score_BHGT.dtype, torch.float32))
     if visible is not None:
         score_BHGT = score_BHGT.masked_fill(~visible, -torch.inf)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from longspan.attention.documents import Documents
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
+from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots, zero_at_padding
 
 
 class AttentionInputs(NamedTuple):
@@ -31,6 +31,17 @@ class AttentionInputs(NamedTuple):
     global_rows: GlobalRows | FoldedGlobalRows | None
     scale: float
     dropout_p: float
+
+    def without_padding(self) -> "AttentionInputs":
+        """The same, q, k and v zero at padding: what stands there reaches nobody, in no product and no gradient.
+
+        For backends that multiply what nobody sees by 0. `global_rows` have a `without_padding` of their own.
+        """
+        if self.is_token_BT is None:
+            return self
+        vectors = (self.q_BHTD, self.k_BHTD, self.v_BHTD)
+        q_BHTD, k_BHTD, v_BHTD = (zero_at_padding(x, self.is_token_BT) for x in vectors)
+        return self._replace(q_BHTD=q_BHTD, k_BHTD=k_BHTD, v_BHTD=v_BHTD)
 
     def global_slots(self) -> GlobalSlots | None:
         """Where the global tokens are, static and dynamic; None where there are certainly none.

@@ -13,6 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# Added to the score of a key that is not seen, or stands for it. Finite: of a row that sees no key in one part (its
+# window, the global columns), that part then weighs exp(-1e30 - ...) = 0, where minus infinity would give NaN. Rows
+# that see nothing at all (padding, or a global token in its window) get an average that is thrown away, and NaN would
+# reach gradients.
+UNSEEN = -1e30
+
 
 class Product(NamedTuple):
     """One way to compute a block.

@@ -5,7 +5,8 @@ What it decides, for all backends:
 - A key counts once, be it in the window, a global column, or both.
 - Global tokens are the pattern's first `n_global` positions and the dynamic set (`is_global_BT`) together. A global
   row sees every key and every row sees a global key, except as follows.
-- A padding token is nothing else: it is no key, no global token, and its row comes out zero.
+- A padding token is nothing else: it is no key, no global token, its row comes out zero, and what stands there (NaN
+  too) reaches no other row and no gradient.
 - Causal: nobody sees a later key; a global row sees the earlier ones, a global key is seen by later rows.
 - Documents: nobody sees another document's keys, global tokens included. "First" still means first in the row.
 - `global_rows`: its used slots are the whole global set, the pattern's first positions included; their rows take the
@@ -21,10 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from longspan.attention.inputs import AttentionInputs
+from longspan.attention.slots import zero_at_padding
 
 
 def attend_reference(inputs: AttentionInputs) -> Tensor:
     """Attention over a dense [T x T] score matrix: short and slow; output [B, H, T, D] of q's dtype."""
+    inputs = inputs.without_padding()
+    if inputs.global_rows is not None:
+        inputs = inputs._replace(global_rows=inputs.global_rows.without_padding(inputs.is_token_BT))
     prob_BHTT = reference_probabilities(inputs)
     prob_BHTT = F.dropout(prob_BHTT, inputs.dropout_p)
     out_BHTD = prob_BHTT @ inputs.v_BHTD.to(prob_BHTT.dtype)
@@ -32,6 +37,8 @@ def attend_reference(inputs: AttentionInputs) -> Tensor:
         is_row_BT = inputs.global_rows.slots.mask(inputs.q_BHTD.shape[2])
         from_rows_BHTD = prob_BHTT @ inputs.global_rows.unfold().v_BHTD.to(prob_BHTT.dtype)
         out_BHTD = torch.where(is_row_BT[:, None, :, None], from_rows_BHTD, out_BHTD)
+    if inputs.is_token_BT is not None:
+        out_BHTD = zero_at_padding(out_BHTD, inputs.is_token_BT)  # and the gradient that comes back there
     return out_BHTD.to(inputs.q_BHTD.dtype)
 
 

@@ -1,10 +1,13 @@
 """What was worked out from tensors, kept for as long as they are the same and unchanged.
 
 Every layer of a model is handed the same masks. What a backend makes of them (bounds on the host, block masks) it makes
-once a forward that way, and not once a layer; with masks that stay the same, once.
+once a forward that way, and not once a layer; with masks that stay the same, once. `RememberedBytes` is for what is
+made of numbers alone.
 """
 
+import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -50,3 +53,27 @@ class Remembered(Generic[Value]):
         alive = [old for old in self._entries if all(ref() is not None for ref, _ in old.tensors)]
         self._entries = [*alive[1 - self._size :], entry] if self._size > 1 else [entry]
         return entry.value
+
+
+class RememberedBytes:
+    """Tensors made of numbers alone, those used last, `n_bytes` of them in all; a larger one is made every time."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_bytes = self._room = n_bytes
+        self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor of `key`, or `make()`."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        x = make()
+        with self._lock:
+            if key not in self._kept and x.nbytes <= self._n_bytes:
+                self._kept[key] = x
+                self._room -= x.nbytes
+                while self._room < 0:
+                    self._room += self._kept.popitem(last=False)[1].nbytes
+        return x

@@ -15,7 +15,7 @@ from longspan.attention.flex import attend_flex, reason_against_flex
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.reference import attend_reference
 from longspan.attention.request import Request
-from longspan.attention.triton import attend_triton, reason_against_triton
+from longspan.attention.triton import attend_triton, reason_against_triton, reason_to_name_triton
 from longspan.errors import InputError
 
 
@@ -28,12 +28,14 @@ class Backend(NamedTuple):
         reason_for: why it is worth choosing.
         is_one_graph: it is made of torch's own operations, as many of them whatever the length; only such a one is
             chosen while exporting.
+        reason_unless_named: why only somebody who names it gets it, or None.
     """
 
     attend: Callable[[AttentionInputs], Tensor]
     reason_against: Callable[[Request], str | None]
     reason_for: str
     is_one_graph: bool = False
+    reason_unless_named: Callable[[Request], str | None] = lambda request: None
 
 
 class Choice(NamedTuple):
@@ -47,7 +49,10 @@ class Choice(NamedTuple):
 BACKENDS: dict[str, Backend] = {
     "flash": Backend(attend_flash, reason_against_flash, "torch's own flash kernels on windows of sequences"),
     "triton": Backend(
-        attend_triton, reason_against_triton, "window, gaps and global columns in one kernel; nothing else in memory"
+        attend_triton,
+        reason_against_triton,
+        "window, gaps and global columns in one kernel; nothing else in memory",
+        reason_unless_named=reason_to_name_triton,
     ),
     "flex": Backend(attend_flex, reason_against_flex, "a kernel that torch compiles, visiting visible blocks only"),
     "blocked": Backend(attend_blocked, lambda request: None, "work and memory linear in the number of tokens"),
@@ -71,8 +76,10 @@ def select(request: Request, backend: str = "auto") -> Choice:
     chosen = None
     for name, line in BACKENDS.items():
         against = line.reason_against(request)
-        if request.is_exporting and not line.is_one_graph and backend != name:
-            against = against or _NOT_ONE_GRAPH
+        if backend != name:
+            against = against or line.reason_unless_named(request)
+            if request.is_exporting and not line.is_one_graph:
+                against = against or _NOT_ONE_GRAPH
         if against is not None:
             reasons[name] = f"no: {against}"
         elif chosen is None and backend in ("auto", name):

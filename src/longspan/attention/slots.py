@@ -18,7 +18,7 @@ class GlobalSlots(NamedTuple):
     """The positions of the global tokens of each row, in G slots; a row with fewer leaves its last slots unused.
 
     Attributes:
-        index_BG: int64 position of each slot, ascending, 0 where unused.
+        index_BG: int64 position of each slot, ascending, each once, 0 where unused.
         is_used_BG: bool, whether the slot holds a global token.
         are_first: slot g, where used, is position g in every row, so that slices do and nothing needs gathering.
         of_documents: for each of `Documents.bounds`, its first slot and the one after its last, on the host; None where
@@ -154,15 +154,25 @@ class GlobalSlots(NamedTuple):
 
     def mask(self, n_tokens: int) -> Tensor:
         """The set as a bool mask [B, T]: the inverse of `find`."""
+        return self.count(n_tokens) > 0
+
+    def count(self, n_tokens: int) -> Tensor:
+        """How many slots hold each position, int32 [B, T]: 1 at most, unless somebody made them by hand."""
         shape = (self.index_BG.shape[0], n_tokens)
         count_BT = torch.zeros(shape, dtype=torch.int32, device=self.index_BG.device)
-        return count_BT.scatter_add(1, self.index_BG, self.is_used_BG.to(torch.int32)) > 0
+        return count_BT.scatter_add(1, self.index_BG, self.is_used_BG.to(torch.int32))
 
 
 @torch.compiler.disable(reason="the number of global tokens depends on the data")
 def _find_apart(is_global_BT: Tensor, is_token_BT: Tensor | None) -> GlobalSlots | None:
     """Between two graphs, in one piece: a break in the midst of `find` would be one in each of its callers too."""
     return GlobalSlots._find(is_global_BT, is_token_BT)
+
+
+def zero_at_padding(x: Tensor, is_token_BT: Tensor) -> Tensor:
+    """`x` [B, T, C] or [B, H, T, D] with zeros at padding, so that NaN there is nobody's: 0 x NaN would be NaN."""
+    is_padding = ~is_token_BT[:, :, None]
+    return x.masked_fill(is_padding if x.dim() == 3 else is_padding[:, None], 0)
 
 
 def rows_at(x_BTC: Tensor, index_BG: Tensor) -> Tensor:
@@ -190,6 +200,13 @@ class GlobalRows(NamedTuple):
         """Itself: nothing is folded."""
         return self
 
+    def without_padding(self, is_token_BT: Tensor | None) -> "GlobalRows":
+        """The same, with zeros at padding."""
+        if is_token_BT is None:
+            return self
+        k_BHTD, v_BHTD = (zero_at_padding(x, is_token_BT) for x in (self.k_BHTD, self.v_BHTD))
+        return self._replace(k_BHTD=k_BHTD, v_BHTD=v_BHTD)
+
 
 class FoldedGlobalRows(NamedTuple):
     """The same, without `key_global` and `value_global` of all tokens: for few global tokens, a fraction of the work.
@@ -214,6 +231,12 @@ class FoldedGlobalRows(NamedTuple):
     key_weight_EC: Tensor
     value_weight_EC: Tensor
     value_bias_E: Tensor
+
+    def without_padding(self, is_token_BT: Tensor | None) -> "FoldedGlobalRows":
+        """The same, with zeros at padding."""
+        if is_token_BT is None:
+            return self
+        return self._replace(hidden_BTC=zero_at_padding(self.hidden_BTC, is_token_BT))
 
     def unfold(self) -> GlobalRows:
         """Keys and values of all tokens, projected after all."""

@@ -63,7 +63,7 @@ def attention_weights(
 
 
 def _weights(inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
-    slots = inputs.global_slots()
+    slots, inputs = inputs.global_slots(), inputs.without_padding()
     T = inputs.q_BHTD.shape[2]
     local = [_local_block(inputs, slots, start, min(start + _BLOCK, T)) for start in range(0, T, _BLOCK)]
     local_BHTS = torch.cat(local, dim=2)
@@ -129,7 +129,7 @@ def _global_probabilities(inputs: AttentionInputs, slots: GlobalSlots) -> Tensor
     """Probabilities [B, H, G, T] of the global rows."""
     dtype = torch.promote_types(inputs.q_BHTD.dtype, torch.float32)
     if inputs.global_rows is not None:
-        _, q_BHGD, k_BHTD, _ = inputs.global_rows.unfold()
+        _, q_BHGD, k_BHTD, _ = inputs.global_rows.without_padding(inputs.is_token_BT).unfold()
     else:
         q_BHGD, k_BHTD = at_slots(inputs.q_BHTD, slots), inputs.k_BHTD
     score_BHGT = q_BHGD.to(dtype) @ k_BHTD.to(dtype).mT * inputs.scale

@@ -3,6 +3,6 @@
 Nothing here imports triton until a kernel is launched.
 """
 
-from longspan.attention.triton.backend import attend_triton, reason_against_triton
+from longspan.attention.triton.backend import attend_triton, reason_against_triton, reason_to_name_triton
 
-__all__ = ["attend_triton", "reason_against_triton"]
+__all__ = ["attend_triton", "reason_against_triton", "reason_to_name_triton"]

@@ -12,6 +12,7 @@ from torch import Tensor
 from longspan.attention.global_rows import place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.request import Request
+from longspan.attention.slots import zero_at_padding
 from longspan.attention.triton.operators import window_attention
 from longspan.attention.triton.visibility import remembered_visibility
 
@@ -39,6 +40,13 @@ def reason_against_triton(request: Request) -> str | None:
     return None
 
 
+def reason_to_name_triton(request: Request) -> str | None:
+    """Why the kernels are nobody's choice but the user's, or None: for tests they run a thousand times slower."""
+    if request.device == "cpu" and _interprets():
+        return "Triton's interpreter (TRITON_INTERPRET=1) is for tests, a thousand times slower; name triton to use it"
+    return None
+
+
 # Looked up once, and not by a cached function: torch.compile, which traces the choice of a backend, warns of those.
 _HAS_TRITON = importlib.util.find_spec("triton") is not None
 
@@ -58,8 +66,11 @@ def attend_triton(inputs: AttentionInputs) -> Tensor:
     if inputs.dropout_p:
         # Drawn on the device: nothing waits, and torch.manual_seed decides it.
         seed = torch.randint(2**62, (1,), device=inputs.q_BHTD.device)
+    is_token_BT = inputs.is_token_BT
     out_BHTD, _ = window_attention(
-        inputs.q_BHTD,
+        # Keys and values at padding are not read; queries, and the gradients that come back to them, are multiplied by
+        # 0 in the kernel of the keys' gradients.
+        inputs.q_BHTD if is_token_BT is None else zero_at_padding(inputs.q_BHTD, is_token_BT),
         inputs.k_BHTD,
         inputs.v_BHTD,
         *remembered_visibility(inputs, slots),
@@ -70,4 +81,6 @@ def attend_triton(inputs: AttentionInputs) -> Tensor:
         inputs.scale,
         inputs.dropout_p,
     )
+    if is_token_BT is not None:
+        out_BHTD = zero_at_padding(out_BHTD, is_token_BT)
     return out_BHTD if slots is None else place_global_rows(out_BHTD, inputs, slots)

@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Float arguments of operators are float64; masks as in `Visibility`.
+# What both operators are given beside the vectors: `Visibility`, dropout's seed, and numbers.
+_SCHEMA = (
+    "Tensor? kind_BT, Tensor? first_BT, Tensor? last_BT, Tensor? slot_BG, Tensor? first_slot_BT, Tensor? last_slot_BT,"
+    " Tensor? seed, SymInt[] dilations, SymInt left, SymInt right, float scale, float dropout_p"
+)
+_N_SETTINGS = _SCHEMA.count(",") + 1
 
 
 def _like(x_BHTD: Tensor) -> Tensor:
@@ -17,32 +22,16 @@ def _like(x_BHTD: Tensor) -> Tensor:
     return torch.empty(B, T, H, D, dtype=x_BHTD.dtype, device=x_BHTD.device).transpose(1, 2)
 
 
-@torch.library.custom_op("longspan::window_attention", mutates_args=())
-def window_attention(
-    q_BHTD: Tensor,
-    k_BHTD: Tensor,
-    v_BHTD: Tensor,
-    kind_BT: Tensor | None,
-    first_BT: Tensor | None,
-    last_BT: Tensor | None,
-    slot_BG: Tensor | None,
-    first_slot_BT: Tensor | None,
-    last_slot_BT: Tensor | None,
-    seed: Tensor | None,
-    dilations: list[int],
-    left: int,
-    right: int,
-    scale: float,
-    dropout_p: float,
-) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op(
+    "longspan::window_attention",
+    mutates_args=(),
+    schema=f"(Tensor q_BHTD, Tensor k_BHTD, Tensor v_BHTD, {_SCHEMA}) -> (Tensor, Tensor)",
+)
+def window_attention(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
     """Local rows: their output in q's dtype, and the logarithm to base 2 of their sum of exponentials, float32."""
     from longspan.attention.triton.launch import Call, forward
 
-    call = Call.of(
-        q_BHTD, k_BHTD, v_BHTD,
-        (kind_BT, first_BT, last_BT, slot_BG, first_slot_BT, last_slot_BT), seed, dilations, left, right, scale,
-        dropout_p,
-    )  # fmt: skip
+    call = Call.of(q_BHTD, k_BHTD, v_BHTD, settings[:6], *settings[6:])
     out_BHTD = _like(q_BHTD)
     lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=torch.float32, device=q_BHTD.device)
     forward(call, out_BHTD, lse_BHT)
@@ -54,7 +43,14 @@ def _(q_BHTD: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
     return _like(q_BHTD), q_BHTD.new_empty(q_BHTD.shape[:3], dtype=torch.float32)
 
 
-@torch.library.custom_op("longspan::window_attention_backward", mutates_args=())
+@torch.library.custom_op(
+    "longspan::window_attention_backward",
+    mutates_args=(),
+    schema=(
+        "(Tensor grad_BHTD, Tensor out_BHTD, Tensor lse_BHT, Tensor q_BHTD, Tensor k_BHTD, Tensor v_BHTD,"
+        f" {_SCHEMA}) -> (Tensor, Tensor, Tensor)"
+    ),
+)
 def window_attention_backward(
     grad_BHTD: Tensor,
     out_BHTD: Tensor,
@@ -62,27 +58,12 @@ def window_attention_backward(
     q_BHTD: Tensor,
     k_BHTD: Tensor,
     v_BHTD: Tensor,
-    kind_BT: Tensor | None,
-    first_BT: Tensor | None,
-    last_BT: Tensor | None,
-    slot_BG: Tensor | None,
-    first_slot_BT: Tensor | None,
-    last_slot_BT: Tensor | None,
-    seed: Tensor | None,
-    dilations: list[int],
-    left: int,
-    right: int,
-    scale: float,
-    dropout_p: float,
+    *settings: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v."""
     from longspan.attention.triton.launch import Call, backward
 
-    call = Call.of(
-        q_BHTD, k_BHTD, v_BHTD,
-        (kind_BT, first_BT, last_BT, slot_BG, first_slot_BT, last_slot_BT), seed, dilations, left, right, scale,
-        dropout_p,
-    )  # fmt: skip
+    call = Call.of(q_BHTD, k_BHTD, v_BHTD, settings[:6], *settings[6:])
     grads = (_like(q_BHTD), _like(k_BHTD), _like(v_BHTD))
     backward(call, grad_BHTD, out_BHTD, lse_BHT, *grads)
     return grads
@@ -111,9 +92,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(ctx: Any, grad_BHTD: Tensor | None, _: None) -> tuple[Any, ...]:
     if grad_BHTD is None:
-        return (None,) * 15
+        return (None,) * (3 + _N_SETTINGS)
     grads = window_attention_backward(grad_BHTD, *ctx.saved_tensors, *ctx.options)
-    return *grads, *[None] * 12
+    return *grads, *[None] * _N_SETTINGS
 
 
 window_attention.register_autograd(_backward, setup_context=_setup_context)

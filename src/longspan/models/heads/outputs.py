@@ -5,6 +5,8 @@ from typing import TypeVar
 import transformers
 from transformers.utils import ModelOutput
 
+from longspan.models.inputs import default
+
 Output = TypeVar("Output", bound=ModelOutput)
 
 
@@ -15,5 +17,4 @@ def with_encoder_outputs(
     for name in ("hidden_states", "attentions", "global_attentions"):
         if getattr(encoded, name) is not None:
             output[name] = getattr(encoded, name)
-    wants_dict = config.return_dict if return_dict is None else return_dict
-    return output if wants_dict else output.to_tuple()
+    return output if default(return_dict, config.return_dict) else output.to_tuple()
