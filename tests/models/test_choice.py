@@ -1,10 +1,12 @@
 """What computes a model's attention, in words."""
 
+import pytest
 import torch
 import transformers
 
+from longspan.attention import dispatch
 from longspan.models import LongformerConfig
-from longspan.models.choice import attention_choice
+from longspan.models.choice import attention_choice, expected_request
 
 CALL = {"n_rows": 2, "n_tokens": 64, "device": "cpu", "dtype": torch.float32, "needs_grad": True}
 
@@ -20,3 +22,28 @@ def test_the_backend_and_every_reason_are_told():
 def test_other_families_compute_full_attention():
     config = transformers.XLMRobertaConfig()
     assert attention_choice(config, **CALL).endswith("full attention")
+
+
+@pytest.mark.parametrize(
+    ("settings", "lengths"),
+    [
+        ({}, [40, 22]),
+        ({}, [40]),
+        ({"unpad_inputs": False}, [40, 22]),
+        ({"chunk_size_feed_forward": 40}, [40, 22]),
+        ({"attention_backend": "reference"}, [40, 22]),
+        ({"global_attention_size": 2, "attention_probs_dropout_prob": 0.1}, [40, 22]),
+    ],
+)
+@pytest.mark.parametrize("has_global", [False, True])
+def test_it_is_asked_as_the_layers_ask(settings, lengths, has_global, tiny_model, batch, monkeypatch):
+    """Of a batch whose padding is taken out: one packed row of documents."""
+    asked = []
+    select = dispatch.select
+    monkeypatch.setattr(dispatch, "select", lambda request, name: asked.append(request) or select(request, name))
+    model = tiny_model(**settings).train()
+    model(**batch(lengths, [[0]] * len(lengths) if has_global else None))
+    call = CALL | {"n_rows": len(lengths), "n_tokens": 40, "has_dynamic_global": has_global}
+    expected = expected_request(model.config, **call)
+    assert asked[0]._replace(n_tokens=0) == expected._replace(n_tokens=0)
+    assert 0 <= expected.n_tokens - asked[0].n_tokens < 22

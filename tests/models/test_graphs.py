@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from longspan.errors import InputError
-from longspan.models.export import export_model, load_model, trace_model
+from longspan.models.export import export_model, load_model
+from longspan.models.tracing import trace_model
 
 SMALL = {"num_hidden_layers": 1, "max_position_embeddings": 4098, "sep_token_id": 2}
 

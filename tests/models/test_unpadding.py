@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from longspan.attention import GlobalRows
+from longspan.attention.checks import check_inputs
+from longspan.attention.flash import plan_of
 from longspan.errors import InputError
 
 # Row lengths, global tokens.
@@ -142,6 +145,47 @@ def test_masks_and_parts_of_another_shape_are_named(tiny_model, batch):
     for name in ("token_type_ids", "position_ids"):
         with pytest.raises(InputError, match=rf"{name} has shape \(2, 30\)"):
             tiny_model()(**inputs, **{name: torch.zeros(2, 30, dtype=torch.long)})
+
+
+@pytest.mark.parametrize("kind", ["local", "dynamic", "static", "both"])
+def test_no_layer_looks_at_the_device_again(tiny_model, batch, monkeypatch, kind):
+    """What `flash` asks of documents and slots, the most that any backend does, is known on the host."""
+    settings, has_mask = KINDS[kind]
+    model = tiny_model(unpad_inputs=True, **settings)
+    plans = []
+    model.encoder.layer[0].register_forward_pre_hook(
+        lambda module, args, kwargs: plans.append(kwargs["attention_mask"]), with_kwargs=True
+    )
+    model(**batch([23, 1, 14], [[0, 1, 2], [0], []] if has_mask else None))
+    (plan,) = plans
+    q_BHTD = torch.zeros(1, 2, 23 + 1 + 14 + 1, 8)
+    rows = None
+    if plan.slots is not None:
+        q_BHGD = torch.zeros(1, 2, plan.slots.index_BG.shape[1], 8)
+        rows = GlobalRows(plan.slots, q_BHGD, q_BHTD, q_BHTD)
+    inputs = check_inputs(
+        q_BHTD, q_BHTD, q_BHTD, plan.patterns[0], is_token_BT=None, is_global_BT=None, document_BT=None,
+        documents=plan.documents, global_rows=rows, scale=None, dropout_p=0.0,
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        for look in ("cpu", "item", "tolist", "nonzero", "__bool__", "__int__", "numpy"):
+            patch.setattr(torch.Tensor, look, None)
+        of_flash = plan_of(inputs)
+    assert not of_flash.blocks
+    if kind != "local":
+        assert of_flash.columns is not None and plan.slots.start_documents
+        looked = plan.slots._replace(of_documents=None).by_document(plan.documents)
+        assert [x for x in plan.slots.of_documents if x[0] < x[1]] == [x for x in looked.of_documents if x[0] < x[1]]
+
+
+def test_global_tokens_in_the_midst_of_rows_are_known_to_be_there(tiny_model, batch):
+    model = tiny_model(unpad_inputs=True)
+    plans = []
+    model.encoder.layer[0].register_forward_pre_hook(
+        lambda module, args, kwargs: plans.append(kwargs["attention_mask"]), with_kwargs=True
+    )
+    model(**batch([23, 14], [[0, 7], [3]]))
+    assert plans[0].slots.of_documents == ((0, 2), (2, 3), (0, 0)) and not plans[0].slots.start_documents
 
 
 # --- documents packed by the caller ---

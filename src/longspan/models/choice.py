@@ -5,6 +5,7 @@ from transformers import LongformerConfig as StockLongformerConfig
 
 from longspan.attention.selection import Request, select
 from longspan.models.config import attention_backend, attention_patterns
+from longspan.models.unpadding import may_unpad
 
 
 def attention_choice(
@@ -19,6 +20,8 @@ def attention_choice(
 ) -> str:
     """What computes the attention of a batch, and why each backend was taken or not.
 
+    Where the model takes padding out of batches, that is asked of the packed row that its layers see.
+
     Args:
         config: of the model, any family.
         n_rows: rows of the batch.
@@ -30,18 +33,46 @@ def attention_choice(
     """
     if not isinstance(config, StockLongformerConfig):
         return f"transformers' {getattr(config, '_attn_implementation', 'own')}, full attention"
-    request = Request(
+    request = expected_request(
+        config,
         n_rows=n_rows,
-        n_heads=config.num_attention_heads,
         n_tokens=n_tokens,
+        device=device,
+        dtype=dtype,
+        needs_grad=needs_grad,
+        has_dynamic_global=has_dynamic_global,
+    )
+    choice = select(request, attention_backend(config))
+    return f"{choice.backend} ({'; '.join(f'{name}: {reason}' for name, reason in choice.reasons.items())})"
+
+
+def expected_request(
+    config: StockLongformerConfig,
+    *,
+    n_rows: int,
+    n_tokens: int,
+    device: str,
+    dtype: torch.dtype,
+    needs_grad: bool,
+    has_dynamic_global: bool,
+) -> Request:
+    """What the layers will ask, as `attention_choice` says it; of an unpadded batch the most tokens it can have."""
+    patterns = attention_patterns(config)
+    has_static_global = bool(patterns) and patterns[0].n_global > 0
+    # Rows of one length are not packed; but a record is of many batches, and they differ in most.
+    is_packed = n_rows > 1 and may_unpad(config)
+    return Request(
+        n_rows=1 if is_packed else n_rows,
+        n_heads=config.num_attention_heads,
+        n_tokens=n_rows * n_tokens if is_packed else n_tokens,
         width=config.hidden_size // config.num_attention_heads,
         device=device,
         dtype=dtype,
         needs_grad=needs_grad,
-        pattern=attention_patterns(config)[0],
-        has_padding=n_rows > 1,
-        has_dynamic_global=has_dynamic_global,
+        # The slots hold the first positions, too.
+        pattern=attention_patterns(config, n_global=0)[0],
+        has_padding=n_rows > 1 and not is_packed,
+        has_dynamic_global=has_dynamic_global or has_static_global,
+        has_documents=is_packed,
         dropout_p=config.attention_probs_dropout_prob if needs_grad else 0.0,
     )
-    choice = select(request, attention_backend(config))
-    return f"{choice.backend} ({'; '.join(f'{name}: {reason}' for name, reason in choice.reasons.items())})"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
@@ -28,26 +28,14 @@ from longspan.models.checkpoints import (
     require_loaded,
     require_tokenizer,
 )
-from longspan.models.config import LongformerConfig, attention_patterns
-from longspan.models.heads.masked_lm import LongformerForMaskedLM
-from longspan.models.heads.multiple_choice import LongformerForMultipleChoice
-from longspan.models.heads.question_answering import LongformerForQuestionAnswering
-from longspan.models.heads.sequence_classification import LongformerForSequenceClassification
-from longspan.models.heads.token_classification import LongformerForTokenClassification
+from longspan.models.config import LongformerConfig
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
+from longspan.models.tracing import OUTPUTS, Outputs, Traced, trace_model
 
 FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
 OPSET = 20
 # The largest difference from the model, relative where a value is above 1, that a graph may show in float32.
 TOLERANCE = 1e-3
-_OUTPUTS: dict[type[LongformerPreTrainedModel], tuple[str, ...]] = {
-    LongformerModel: ("last_hidden_state", "pooler_output"),
-    LongformerForMaskedLM: ("logits",),
-    LongformerForMultipleChoice: ("logits",),
-    LongformerForQuestionAnswering: ("start_logits", "end_logits"),
-    LongformerForSequenceClassification: ("logits",),
-    LongformerForTokenClassification: ("logits",),
-}
 _BATCHES, _LENGTHS = (1, 3), (17, 512, 1000)
 
 
@@ -103,9 +91,9 @@ def export_model(
         InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
             is not installed, a graph that computes something else than the model, or a folder that cannot be written.
     """
-    if type(model) not in _OUTPUTS:
+    if type(model) not in OUTPUTS:
         raise InputError(
-            f"export takes one of {', '.join(kind.__name__ for kind in _OUTPUTS)}, not {type(model).__name__}"
+            f"export takes one of {', '.join(kind.__name__ for kind in OUTPUTS)}, not {type(model).__name__}"
         )
     if format not in FORMATS:
         raise InputError(f"the format is one of {', '.join(FORMATS)}, not {format!r}")
@@ -148,62 +136,6 @@ def export_model(
     return exported
 
 
-class Traced(NamedTuple):
-    """A model's graph, what goes in and comes out, and its bounds on the length."""
-
-    program: torch.export.ExportedProgram
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    axes: dict[str, dict[int, str]]
-    min_tokens: int
-    max_tokens: int
-
-
-def trace_model(
-    model: LongformerPreTrainedModel, *, max_tokens: int | None = None, with_global_mask: bool = False
-) -> Traced:
-    """`torch.export` of a model in evaluation mode, for every batch and all lengths from `min_tokens` to `max_tokens`.
-
-    Raises:
-        InputError: `max_tokens` is more than the model takes, or too few.
-    """
-    config: LongformerConfig = model.config
-    longest = config.max_position_embeddings - (config.pad_token_id or 0) - 1
-    max_tokens = longest if max_tokens is None else max_tokens
-    n_global = max((pattern.n_global for pattern in attention_patterns(config)), default=0)
-    min_tokens = max(3, n_global + 1)
-    if not 2 * min_tokens <= max_tokens <= longest:
-        raise InputError(f"max_tokens must be from {2 * min_tokens} to the model's {longest:,}, not {max_tokens}")
-    names = ["input_ids", "attention_mask"]
-    if config.type_vocab_size > 1:
-        names.append("token_type_ids")
-    if with_global_mask:
-        names.append("global_attention_mask")
-    is_choice = isinstance(model, LongformerForMultipleChoice)
-    axis_names: tuple[str, ...] = ("batch", "choices", "tokens") if is_choice else ("batch", "tokens")
-    dims = {
-        "batch": torch.export.Dim("batch"),
-        "choices": torch.export.Dim("choices"),
-        "tokens": torch.export.Dim("tokens", min=min_tokens, max=max_tokens),
-    }
-    # Sizes unlike each other, so that tracing takes none for another.
-    example = {"batch": 2, "choices": 5, "tokens": min(max_tokens, 307)}
-    shape = tuple(example[axis] for axis in axis_names)
-    ones = torch.ones(shape, dtype=torch.int64)
-    outputs = _OUTPUTS[type(model)]
-    if isinstance(model, LongformerModel) and model.pooler is None:
-        outputs = outputs[:1]
-    program = torch.export.export(
-        _Outputs(model, outputs).eval(),
-        (),
-        {name: ones.clone() for name in names},
-        dynamic_shapes={name: {i: dims[axis] for i, axis in enumerate(axis_names)} for name in names},
-        strict=False,
-    )
-    axes: dict[str, dict[int, str]] = {name: dict(enumerate(axis_names)) for name in names}
-    return Traced(program, tuple(names), outputs, axes, min_tokens, max_tokens)
-
-
 def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, PreTrainedTokenizerBase | None]:
     """Load a Longformer checkpoint, whoever saved it, with the head that its configuration names, in float32.
 
@@ -225,7 +157,7 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
     if config.model_type != "longformer":
         raise InputError(f"{name} is of the family {config.model_type}; make it a Longformer with `longspan extend`")
     named = next(iter(config.architectures or []), "LongformerModel")
-    kinds = {kind.__name__: kind for kind in _OUTPUTS}
+    kinds = {kind.__name__: kind for kind in OUTPUTS}
     if named not in kinds:
         raise InputError(f"{name} is a {named}; export knows {', '.join(kinds)}")
     with explain_loading(name), quiet_loading():
@@ -246,34 +178,6 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
             tokenizer = AutoTokenizer.from_pretrained(name)
         require_tokenizer(name, tokenizer)
     return model.eval(), tokenizer
-
-
-class _Outputs(nn.Module):
-    """A model that gives a plain tuple, and takes its inputs by name."""
-
-    def __init__(self, model: LongformerPreTrainedModel, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
-        global_attention_mask: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        """The outputs of these names."""
-        found = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            global_attention_mask=global_attention_mask,
-            output_attentions=False,
-            output_hidden_states=False,
-            return_dict=True,
-        )
-        return tuple(found[name] for name in self.names)
 
 
 @contextmanager
@@ -334,7 +238,7 @@ def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: 
             return list(loaded(**inputs))
 
     lengths = sorted({min(max(length, traced.min_tokens), traced.max_tokens) for length in (*_LENGTHS, 4096)})
-    own = _Outputs(model, traced.outputs)
+    own = Outputs(model, traced.outputs)
     worst = 0.0
     for seed, n_tokens in enumerate(lengths):
         inputs = _random_inputs(model.config, traced, _BATCHES[seed % 2 == 0], n_tokens, seed)

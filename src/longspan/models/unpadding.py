@@ -16,7 +16,7 @@ import transformers
 from torch import Tensor
 
 from longspan.attention import Documents, GlobalSlots
-from longspan.models.config import attention_patterns, unpad_inputs
+from longspan.models.config import attention_backend, attention_patterns, unpad_inputs
 from longspan.models.plan import AttentionPlan
 
 # The share of padding from which taking it out pays (docs/experiments.md).
@@ -55,31 +55,26 @@ def unpad(
 
     That is where `config.unpad_inputs` says so, while a compiler traces, where tokens follow padding in the midst of a
     row (distances would change), where the feed-forward is cut into chunks that the packed row may not divide into;
-    and, unless told to, where little is padding or the backend named is the reference. Waits for the device once.
+    and, unless told to, where little is padding or the backend named is the reference. Waits for the device once, for
+    all layers: what they ask of documents and slots is known on the host afterwards.
 
     Args:
         plan: of the padded batch.
         shape: B and T.
         config: with `unpad_inputs`, or without.
     """
-    wanted = unpad_inputs(config)
     is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if plan.is_token_BT is None or wanted is False or is_traced or plan.is_token_BT.is_meta:
-        return plan, None
-    if getattr(config, "chunk_size_feed_forward", 0):
-        return plan, None
-    if wanted is None and plan.backend == "reference":
-        # It computes all pairs of tokens: those of one long row are more than those of several short ones.
+    if plan.is_token_BT is None or is_traced or plan.is_token_BT.is_meta or not may_unpad(config):
         return plan, None
     B, T = shape
     device = plan.is_token_BT.device
-    is_token_BT = plan.is_token_BT.cpu()
+    is_token_BT, slots = _on_host(plan.is_token_BT, plan.slots)
     padded = plan.documents or Documents.find(torch.zeros(shape, dtype=torch.int64), is_token_BT)
     n_tokens = sum(stop - start for _, start, stop in padded.bounds)
     n_padding = B * T - n_tokens
     if n_padding == 0 or n_tokens == 0 or n_tokens != int(is_token_BT.sum()):
         return plan, None
-    if wanted is None and n_padding < WORTHWHILE * B * T:
+    if unpad_inputs(config) is None and n_padding < WORTHWHILE * B * T:
         return plan, None
 
     place_N = torch.cat(
@@ -93,7 +88,7 @@ def unpad(
         # The first positions are those of each row, not of the packed one: slots say which they are.
         patterns=attention_patterns(config, n_global=0),
         is_token_BT=None,
-        slots=None if plan.slots is None else _packed_slots(plan.slots, padded, packed_of_place.to(device), T),
+        slots=None if slots is None else _packed_slots(slots, padded, packed_of_place, T, device),
         documents=documents,
         document_BT=documents.id_BT,
         is_blank_BT1=(documents.id_BT == len(padded.bounds))[..., None],
@@ -101,14 +96,45 @@ def unpad(
     return packed_plan, Packing(shape, place_N.to(device))
 
 
-def _packed_slots(slots: GlobalSlots, padded: Documents, packed_of_place: Tensor, n_tokens: int) -> GlobalSlots:
-    """Slots of the padded batch as slots of the packed row, [1, B*G]."""
+def may_unpad(config: transformers.PreTrainedConfig) -> bool:
+    """Whether batches of a model are unpadded where padding is enough of them; not while a compiler traces."""
+    wanted = unpad_inputs(config)
+    if wanted is False or getattr(config, "chunk_size_feed_forward", 0):
+        return False
+    # The reference computes all pairs of tokens: those of one long row are more than those of several short ones.
+    return wanted is True or attention_backend(config) != "reference"
+
+
+def _on_host(is_token_BT: Tensor, slots: GlobalSlots | None) -> tuple[Tensor, GlobalSlots | None]:
+    """Copies on the host, fetched in one piece: whatever is to be known of them is found there, and no layer waits."""
+    if slots is None:
+        return is_token_BT.cpu(), None
+    given = (is_token_BT, slots.index_BG, slots.is_used_BG)
+    numbers = torch.cat([x.to(torch.int64).flatten() for x in given]).cpu()
+    found = [x.view(its.shape) for x, its in zip(numbers.split([x.numel() for x in given]), given, strict=True)]
+    return found[0].bool(), slots._replace(index_BG=found[1], is_used_BG=found[2].bool())
+
+
+def _packed_slots(
+    slots: GlobalSlots, padded: Documents, packed_of_place: Tensor, n_tokens: int, device: torch.device
+) -> GlobalSlots:
+    """Slots of the padded batch, on the host, as slots of the packed row, [1, B*G], on the device.
+
+    Which are whose, and whether each document begins with its own, is known on the host as before.
+    """
+    if slots.of_documents is None:
+        slots = slots.by_document(padded)
+    assert slots.of_documents is not None
     B, G = slots.index_BG.shape
-    row_B1 = torch.arange(B, device=slots.index_BG.device)[:, None]
-    index_BG = packed_of_place[row_B1 * n_tokens + slots.index_BG].masked_fill(~slots.is_used_BG, 0)
-    of_documents = slots.of_documents or ((0, G),) * len(padded.bounds)
+    place_BG = torch.arange(B)[:, None] * n_tokens + slots.index_BG
+    index_BG = packed_of_place[place_BG].masked_fill(~slots.is_used_BG, 0)
     of_packed = [
-        (row * G + first, row * G + last) for (row, *_), (first, last) in zip(padded.bounds, of_documents, strict=True)
+        (row * G + first, row * G + last)
+        for (row, *_), (first, last) in zip(padded.bounds, slots.of_documents, strict=True)
     ]
-    # The padding token's document has none.
-    return GlobalSlots(index_BG.reshape(1, -1), slots.is_used_BG.reshape(1, -1), of_documents=(*of_packed, (0, 0)))
+    return GlobalSlots(
+        index_BG.reshape(1, -1).to(device, non_blocking=True),
+        slots.is_used_BG.reshape(1, -1).to(device, non_blocking=True),
+        of_documents=(*of_packed, (0, 0)),  # the padding token's document has none
+        start_documents=slots.start_documents,
+    )
