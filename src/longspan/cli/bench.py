@@ -78,8 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from longspan.attention import explain
-    from longspan.evaluation.benchmark.attention import AttentionSetting, benchmark_attention
+    from longspan.evaluation.benchmark.attention import benchmark_attention
     from longspan.evaluation.benchmark.models import benchmark_models
+    from longspan.evaluation.benchmark.setting import AttentionSetting
     from longspan.evaluation.benchmark.table import as_table
     from longspan.files import require_writable_file
     from longspan.records import write_record
@@ -115,8 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _setting(arguments: argparse.Namespace) -> Any:
     """The benchmark's setting from the command line."""
-    from longspan.evaluation.benchmark.attention import AttentionSetting
-    from longspan.evaluation.benchmark.models import ModelSetting, parse_padded
+    from longspan.evaluation.benchmark.setting import AttentionSetting, ModelSetting, parse_padded
 
     common = {
         "lengths": tuple(arguments.lengths or _LENGTHS[arguments.what]),

@@ -5,19 +5,21 @@ import dataclasses
 import pytest
 
 from longspan.errors import InputError
-from longspan.evaluation.benchmark import attention
-from longspan.evaluation.benchmark.attention import (
+from longspan.evaluation.benchmark import attention, attention_systems
+from longspan.evaluation.benchmark.attention import benchmark_attention
+from longspan.evaluation.benchmark.attention_systems import (
+    BOTH,
     FLASH,
     FLEX,
+    FORWARD,
     FULL,
     LONGFORMER,
     NATTEN,
     WHOLE_LONGFORMER,
-    AttentionSetting,
     attention_points,
-    benchmark_attention,
 )
 from longspan.evaluation.benchmark.rounds import ARITHMETIC, TRAFFIC
+from longspan.evaluation.benchmark.setting import AttentionSetting
 from longspan.evaluation.benchmark.table import as_table
 from longspan.records import read_record, write_record
 
@@ -84,12 +86,12 @@ def test_what_would_take_too_long_or_too_much_is_left_out():
 
 
 def test_peers_say_what_they_cannot_do(monkeypatch):
-    monkeypatch.setattr(attention, "find_spec", lambda name: name)
+    monkeypatch.setattr(attention_systems, "find_spec", lambda name: name)
     points = attention_points(dataclasses.replace(TINY, systems=(FLEX, FLASH, NATTEN)))
     against = {(point.what, point.system): point.against for point in points}
-    assert against[attention.BOTH, FLEX] == "has no backward on the CPU"
-    assert against[attention.FORWARD, FLEX] is None
-    assert against[attention.FORWARD, FLASH] == against[attention.FORWARD, NATTEN] == "is for GPUs"
+    assert against[BOTH, FLEX] == "has no backward on the CPU"
+    assert against[FORWARD, FLEX] is None
+    assert against[FORWARD, FLASH] == against[FORWARD, NATTEN] == "is for GPUs"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from longspan.attention import blocked
 from longspan.errors import InputError
 from longspan.evaluation.benchmark import models
 from longspan.evaluation.benchmark.architectures import (
@@ -17,7 +18,11 @@ from longspan.evaluation.benchmark.architectures import (
     Models,
     read_size,
 )
-from longspan.evaluation.benchmark.models import ModelSetting, benchmark_models, model_points, parse_padded
+from longspan.evaluation.benchmark.gate import model_disagreement
+from longspan.evaluation.benchmark.model_systems import model_points
+from longspan.evaluation.benchmark.models import benchmark_models
+from longspan.evaluation.benchmark.setting import ModelSetting, parse_padded
+from longspan.models import LongformerForMaskedLM
 
 TINY = ModelSetting(size="tiny", lengths=(24,), window=8, repeats=1, with_memory=False)
 
@@ -75,6 +80,42 @@ def test_ours_is_not_timed_where_a_tiny_model_is_wrong(monkeypatch):
     monkeypatch.setattr(models, "model_disagreement", lambda setting, dtype: "disagrees with transformers by 1")
     record = benchmark_models(dataclasses.replace(TINY, systems=(OURS, FULL)))
     assert [t.left_out for t in record.timings] == ["disagrees with transformers by 1", None]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"task": "training-step"}, "the gradient of "),
+        ({"backward": True, "n_global": 2}, "the gradient of "),
+        ({}, None),  # gradients that nobody times
+    ],
+)
+def test_ours_is_not_timed_where_a_gradient_is_wrong(changes, where, monkeypatch):
+    backward = blocked.backward
+    monkeypatch.setattr(blocked, "backward", lambda *args: tuple(1.01 * grad for grad in backward(*args)))
+    record = benchmark_models(dataclasses.replace(TINY, systems=(OURS, FULL), **changes))
+    for timing in record.timings:
+        if where is None or timing.system == FULL:
+            assert timing.left_out is None
+        else:
+            assert timing.left_out.startswith("disagrees with transformers by") and where in timing.left_out
+
+
+def test_ours_is_not_timed_where_its_loss_is_wrong(monkeypatch):
+    forward = LongformerForMaskedLM.forward
+
+    def wrong(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.loss = output.loss + 1e-3
+        return output
+
+    monkeypatch.setattr(LongformerForMaskedLM, "forward", wrong)
+    assert "in the loss" in model_disagreement(dataclasses.replace(TINY, task="training-step"), "float32")
+
+
+@pytest.mark.parametrize("changes", [{"task": "training-step"}, {"backward": True}])
+def test_half_precision_is_right_enough(changes):
+    assert model_disagreement(dataclasses.replace(TINY, **changes), "bfloat16") is None
 
 
 def test_a_precision_that_the_processor_lacks_is_left_out(monkeypatch):

@@ -1,19 +1,28 @@
-"""What must hold before anything is timed: the same output, and gradients, as the reference at a small size."""
+"""What must hold before anything is timed: at a small size the same output and gradients as the reference.
+
+Of a model: the output or the loss, and the gradients where they are timed, of transformers' Longformer.
+"""
 
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from longspan.attention import AttentionPattern, attend
 from longspan.attention.selection import BACKENDS, Request
+from longspan.evaluation.benchmark.architectures import LONGFORMER, OURS
 from longspan.evaluation.benchmark.flex import block_mask
 from longspan.evaluation.benchmark.memory import in_short
+from longspan.evaluation.benchmark.model_systems import inputs_of, models_of
+from longspan.evaluation.benchmark.setting import ENCODER, STEP, ModelSetting
 
 # Relative to 1 + the largest value.
 _ALLOWED = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}
+# Of a model, whose layers add up. Outputs and losses are of size 1; gradients relative to the largest of their weight.
+_ALLOWED_OF_MODEL = {"float32": 1e-4, "bfloat16": 1e-1, "float16": 1e-1}
 
 
 def disagreement(
@@ -100,3 +109,48 @@ def _outputs(call: Callable[[Tensor, Tensor, Tensor], Tensor], vectors: list[Ten
     with torch.set_grad_enabled(with_grad):
         out = call(leaves[0], leaves[1], leaves[2])
         return [out.detach(), *(torch.autograd.grad(out, leaves, vectors[3]) if with_grad else ())]
+
+
+def model_disagreement(setting: ModelSetting, dtype: str) -> str | None:
+    """Why ours must not be timed: how far a tiny model is from transformers'; None where it is right."""
+    tiny = replace(setting, size="tiny", window=min(setting.window, 16), batch=2, dropout=0.0)
+    models = models_of(tiny, n_positions=70)
+    what = tiny.whats()[-1]
+    inputs = inputs_of(tiny, (70, 33), with_labels=what == STEP)
+    try:
+        # Training keeps its weights in float32 and computes under autocast; an encoder's weights are cast.
+        mine = _results(models.get(OURS, "float32" if what == STEP else dtype), inputs, what, dtype)
+    except Exception as error:
+        return f"fails at a small size: {in_short(error)}"
+    theirs = _results(models.get(LONGFORMER, "float32"), inputs, what, "float32")
+    if mine.keys() != theirs.keys():
+        return f"has other gradients than transformers: {', '.join(sorted(mine.keys() ^ theirs.keys()))}"
+    allowed = _ALLOWED_OF_MODEL[dtype]
+    # Where a gradient is zero but for rounding (a key's bias), rounding is compared with the largest of all.
+    largest = max((float(x.abs().max()) for name, x in theirs.items() if name.startswith("the gradient")), default=0.0)
+    for name, true in theirs.items():
+        size = max(float(true.abs().max()), 1e-2 * largest) if name.startswith("the gradient") else 1.0
+        error = float((mine[name].float() - true).abs().max()) / size
+        if not error <= allowed:
+            return f"disagrees with transformers by {error:.1e} (allowed {allowed:.0e}) in {name}"
+    return None
+
+
+def _results(model: Any, inputs: dict[str, Tensor], what: str, dtype: str) -> dict[str, Tensor]:
+    """The output at tokens, or the loss; where they are timed the gradients too."""
+    device = inputs["input_ids"].device.type
+    autocast = torch.autocast(device, dtype=getattr(torch, dtype), enabled=what == STEP and dtype != "float32")
+    with torch.set_grad_enabled(what != ENCODER), autocast:
+        output = model(**inputs)
+    if what == STEP:
+        found = {"the loss": output.loss.detach()}
+        output.loss.backward()
+    else:
+        hidden_BTC = output.last_hidden_state * inputs["attention_mask"][:, :, None]
+        found = {"the output": hidden_BTC.detach()}
+        if what != ENCODER:
+            # Not ones: behind a norm their gradient is zero.
+            weight_BTC = torch.randn(hidden_BTC.shape, generator=torch.Generator().manual_seed(0))
+            hidden_BTC.backward(weight_BTC.to(hidden_BTC))
+    gradients = {f"the gradient of {name}": x.grad for name, x in model.named_parameters() if x.grad is not None}
+    return found | gradients
