@@ -1,14 +1,21 @@
+from types import SimpleNamespace
+
 import pytest
 
 from longspan.records import (
     Answer,
     BenchmarkRecord,
     Check,
+    ComparisonRecord,
     Difference,
     Drift,
     EvaluationRecord,
+    GridRecord,
+    GridRun,
+    LanguageModelScore,
     Machine,
     Made,
+    Place,
     ProofRecord,
     Score,
     StepLog,
@@ -172,3 +179,139 @@ def proof():
 @pytest.fixture
 def benchmark_record():
     return make_benchmark
+
+
+def make_run(
+    run, seed, level, *, dataset="xquad", languages=("el", "en"), systems=("window",), thesis=False, date=None
+):
+    """An evaluation as a grid leaves it: scores alone, of one run and seed."""
+    scores = []
+    for index, language in enumerate(languages):
+        for system in systems:
+            metrics = {"f1": level - index, "em": level - index - 10.0}
+            counts = {}
+            if thesis:
+                metrics["f1_thesis"] = level - index + 8.0
+                counts["thesis_survivors"] = 80
+            scores.append(
+                Score(
+                    system=system,
+                    dataset=f"{dataset}.{language}",
+                    language=language,
+                    n_questions=100,
+                    metrics=metrics,
+                    seconds_per_question=0.5,
+                    counts=counts,
+                )
+            )
+    made = MADE.model_copy(update={"seed": seed} | ({"date": date} if date else {}))
+    return EvaluationRecord(
+        made=made, name=dataset, model=f"{run}/{seed}", protocol="p", scores=scores, run=run, training_seed=seed
+    )
+
+
+def make_places(*, n_seeds=1):
+    """SQ-n by one system at every place: F1 is 90 less 10 for each paragraph before the answer's, less the length."""
+    records = []
+    for seed in range(n_seeds):
+        places, scores = [], []
+        for language in ("el", "en"):
+            for n in (1, 3, 5):
+                dataset = f"xquad_long.{language}.{n}"
+                values = [90.0 - 10 * slot - n for slot in range(n)]
+                places += [
+                    Place(
+                        system="window",
+                        dataset=dataset,
+                        language=language,
+                        length=n,
+                        unit="paragraphs",
+                        depth=(slot + 0.5) / n,
+                        slot=slot,
+                        n_questions=4,
+                        metrics={"f1": value},
+                    )
+                    for slot, value in enumerate(values)
+                ]
+                metrics = {"f1": sum(values) / n}
+                scores.append(
+                    Score(system="window", dataset=dataset, language=language, n_questions=4 * n, metrics=metrics)
+                )
+        records.append(
+            EvaluationRecord(
+                made=MADE.model_copy(update={"seed": seed}),
+                name="XQ-n",
+                model="m",
+                protocol="p",
+                scores=scores,
+                places=places,
+                run="long",
+                training_seed=seed,
+            )
+        )
+    return records
+
+
+def make_difference(language="all", mean=3.0, *, system="long: window", baseline="short: window", dataset=None):
+    return Difference(
+        system=system,
+        baseline=baseline,
+        dataset=dataset or ("all" if language == "all" else f"xquad.{language}"),
+        language=language,
+        metric="f1",
+        n_questions=200 if language == "all" else 100,
+        mean=mean,
+        low=mean - 2.0,
+        high=mean + 2.0,
+        p_value=0.01,
+        n_resamples=1000,
+    )
+
+
+def make_comparison(*differences):
+    return ComparisonRecord(made=MADE, name="short against long", differences=list(differences))
+
+
+def make_grid():
+    rows = (("done", None), ("failed", "InputError: no such file"), ("waiting", None))
+    runs = [
+        GridRun(
+            name=f"run {status}",
+            seed=42,
+            verb="finetune",
+            command=f"longspan finetune {status}",
+            status=status,
+            seconds=60.0 if status == "done" else None,
+            record="run/42/training.json" if status == "done" else None,
+            error=error,
+        )
+        for status, error in rows
+    ]
+    return GridRecord(made=MADE, name="a grid", runs=runs)
+
+
+def make_pretraining(name, final, *, sources=(("all", "all"), ("novel", "sv")), lengths=(512, 1024)):
+    scores = [
+        LanguageModelScore(
+            when=when,
+            dataset=dataset,
+            language=language,
+            n_tokens=n,
+            n_predicted=50,
+            loss=bits * 0.69,
+            bits_per_token=bits,
+            bits_per_character=bits / 4,
+            loss_by_position={"0-255": bits, f"256-{n - 1}": bits / 2},
+        )
+        for when, bits in (("initial", 10.0), ("final", final))
+        for dataset, language in sources
+        for n in lengths
+    ]
+    return make_training().model_copy(update={"name": name, "language_model": scores})
+
+
+@pytest.fixture
+def make():
+    """All makers of records by name, for tests that need several."""
+    makers = (make_run, make_places, make_difference, make_comparison, make_grid, make_pretraining)
+    return SimpleNamespace(**{maker.__name__.removeprefix("make_"): maker for maker in makers})

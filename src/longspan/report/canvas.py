@@ -25,6 +25,7 @@ MOST_SERIES = 6
 
 # Of a legend, at its size in most fonts that a browser takes.
 _POINTS_A_LETTER, _LETTERS_OF_A_HANDLE = 4.9, 7
+_LINE_OF_A_LEGEND = 0.17  # inches
 
 # Colours that stand for the page's own; replaced in the finished SVG.
 INK, RULE = "#010203", "#040506"
@@ -105,12 +106,15 @@ def legend(figure: Figure, axes: Axes) -> None:
     most = max(int(points / _POINTS_A_LETTER) - _LETTERS_OF_A_HANDLE, 10)
     labels = ["\n".join(textwrap.wrap(label, most)) for label in labels]
     longest = max(len(line) for label in labels for line in label.split("\n"))
-    n_columns = int(points / (_POINTS_A_LETTER * (longest + _LETTERS_OF_A_HANDLE)))
+    n_columns = max(1, min(int(points / (_POINTS_A_LETTER * (longest + _LETTERS_OF_A_HANDLE))), 3))
+    # What many names take above is not taken from the plot.
+    n_lines = math.ceil(sum(label.count("\n") + 1 for label in labels) / n_columns)
+    figure.set_figheight(figure.get_figheight() + _LINE_OF_A_LEGEND * max(n_lines - 2, 0))
     figure.legend(
         handles,
         labels,
         loc="outside upper left",
-        ncols=max(1, min(n_columns, 3)),
+        ncols=n_columns,
         columnspacing=1.2,
         handlelength=1.6,
     )

@@ -1,5 +1,6 @@
 """The section about pre-training: what a masked language model knows before and after, at several lengths."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -38,7 +39,8 @@ def language_model_section(records: Sequence[TrainingRecord]) -> Section | None:
     )
     sources.sort(key=lambda source: source.dataset != "all")  # all together first
     blocks: list[Block] = [Text(_intro(runs))]
-    blocks.append(Figures([plot for source in sources for plot in _by_length(runs, source)]))
+    if len(_lengths(runs)) > 1:
+        blocks.append(Figures([plot for source in sources for plot in _by_length(runs, source)]))
     blocks += [_table(runs, sources, "bits_per_token", "Bits per token")]
     details: list[tuple[str, Sequence[Block]]] = []
     if any(score.bits_per_character is not None for scores in runs.values() for score in scores):
@@ -68,14 +70,18 @@ def _runs(records: Sequence[TrainingRecord]) -> dict[str, list[LanguageModelScor
 
 
 def _intro(runs: Mapping[str, Sequence[LanguageModelScore]]) -> str:
-    n_asked = sorted({score.n_predicted for scores in runs.values() for score in scores if score.dataset == "all"})
-    n_asked = n_asked or sorted({score.n_predicted for scores in runs.values() for score in scores})
+    every = [score for scores in runs.values() for score in scores]
+    n_asked = sorted({score.n_predicted for score in [s for s in every if s.dataset != "all"] or every})
     span = some(n_asked[0], "token") if len(n_asked) == 1 else f"{n_asked[0]:,} to {n_asked[-1]:,} tokens"
-    return (
-        f"How many bits a masked token costs the model: less is better. The same {span} are asked for at every length, "
-        "so a line that falls says that the model uses the longer text. Dashed: before the first step; drawn through: "
-        "after the last."
-    )
+    text = f"How many bits a masked token costs the model, over {span} of each source: less is better. "
+    if len(_lengths(runs)) > 1:
+        text += "The same ones are asked for at every length, so a line that falls says that the model uses the longer "
+        text += "text. "
+    return text + "Dashed: before the first step; drawn through: after the last."
+
+
+def _lengths(runs: Mapping[str, Sequence[LanguageModelScore]]) -> list[int]:
+    return sorted({score.n_tokens for scores in runs.values() for score in scores})
 
 
 def _by_length(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Source) -> list[Plot]:
@@ -89,7 +95,7 @@ def _by_length(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Source
         if found:
             series[name] = found
     # Sources are seen together: one scale for all.
-    values = [score.bits_per_token for scores in runs.values() for score in scores]
+    values = [s.bits_per_token for scores in runs.values() for s in scores if math.isfinite(s.bits_per_token)] or [0.0]
     room = 0.05 * (max(values) - min(values)) or 0.1
     y_range = (min(values) - room, max(values) + room)
     words = f"Bits per token against tokens seen at once, {source.title}, before (dashed) and after"
@@ -148,14 +154,15 @@ def _middle(where: str) -> float:
 
 
 def _of(scores: Sequence[LanguageModelScore], source: _Source, when: str) -> list[LanguageModelScore]:
-    return [s for s in scores if (s.dataset, s.language, s.when) == (*source, when)]
+    found = [s for s in scores if (s.dataset, s.language, s.when) == (*source, when)]
+    return [score for score in found if math.isfinite(score.bits_per_token)]
 
 
 def _table(
     runs: Mapping[str, Sequence[LanguageModelScore]], sources: Sequence[_Source], field: str, title: str
 ) -> Table:
     """Runs before and after down, lengths across, source by source."""
-    lengths = sorted({score.n_tokens for scores in runs.values() for score in scores})
+    lengths = _lengths(runs)
     best: dict[tuple[_Source, int], float] = defaultdict(lambda: float("inf"))
     for scores in runs.values():
         for score in scores:

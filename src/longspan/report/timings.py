@@ -13,17 +13,28 @@ _FLOORS = ("useful operations at the matmul rate", "bytes at the copy bandwidth"
 _OURS = "longspan"
 
 
+# Rows of a table that stand open beside their plots.
+_MOST_OPEN = 20
+
+
 def benchmark_section(records: Sequence[BenchmarkRecord]) -> Section | None:
     """Plots on logarithmic axes and a table for each thing that was measured."""
     blocks: list[Block] = []
+    details: list[tuple[str, Sequence[Block]]] = []
     for record in records:
         if len(records) > 1:
             blocks.append(Text(f"{record.name}, on {_device(record)}."))
         else:
             blocks.append(Text(f"Measured on {_device(record)}, all systems in one process."))
         for what, dtype in _whats(record):
-            blocks += _measured(_about(record, what, dtype), f"{what}, {dtype}")
-    return Section("timings", "Time and memory against length", blocks) if blocks else None
+            measured = _measured(_about(record, what, dtype), f"{what}, {dtype}")
+            table = measured[-1]
+            if isinstance(table, Table) and len(table.rows) > _MOST_OPEN and len(measured) > 2:
+                of = f", {record.name}" if len(records) > 1 else ""
+                details.append((f"Every measurement of {what}, {dtype}{of}", [table]))
+                measured = measured[:-1]
+            blocks += measured
+    return Section("timings", "Time and memory against length", blocks, details) if blocks else None
 
 
 def save_benchmark_picture(

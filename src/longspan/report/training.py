@@ -1,5 +1,6 @@
 """The section about training runs: what each cost, and its losses."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -85,7 +86,7 @@ def _drawn(curves: Mapping[str, Sequence[plots.Line]], what: str, runs: Sequence
 
 
 def _curve(record: TrainingRecord, key: str) -> list[tuple[float, float]]:
-    return [(step.step, step.values[key]) for step in record.steps if key in step.values]
+    return [(step.step, step.values[key]) for step in record.steps if math.isfinite(step.values.get(key, math.nan))]
 
 
 def _name(record: TrainingRecord, records: Sequence[TrainingRecord]) -> str:

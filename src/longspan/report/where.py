@@ -1,5 +1,6 @@
 """Where long context helps: scores by length of the document, place of the answer in it, language and system."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -44,7 +45,7 @@ def where_section(comparison: Comparison) -> Section | None:
     for line, entries in comparison.lines.items():
         for entry in entries:
             for place in entry.record.places:
-                if place.system == entry.system and metric in place.metrics:
+                if place.system == entry.system and math.isfinite(place.metrics.get(metric, math.nan)):
                     name = without_length(family_name(place.dataset, place.language))
                     topics[name, place.unit].append(_Own(line, place))
     if not topics:
