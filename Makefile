@@ -1,9 +1,20 @@
 # Two commands: `make quickstart` and `make test`. Both build .venv first, from scratch where it is missing.
+# In a container: `make build up`, `make repl run="scripts/run_long_lm.py ..."`, `make down` (docs/container.md).
+-include .env
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint types contract pytest format clean
+# What runs containers, and which of compose.yaml's services: repl, or repl-gpu where .env names GPUs.
+COMPOSE ?= docker compose
+GPU_IDS ?= none
+SERVICE := $(if $(filter-out none,$(GPU_IDS)),repl-gpu,repl)
+IN_COMPOSE = $(COMPOSE) $(if $(filter repl-gpu,$(SERVICE)),--profile gpu)
+export GPU_IDS
+export USER_ID ?= $(shell id -u)
+export GROUP_ID ?= $(shell id -g)
+
+.PHONY: quickstart test lint types contract pytest format clean build up down repl shell logs
 
 quickstart: $(VENV)/.demo
 	$(BIN)/longspan quickstart
@@ -42,3 +53,23 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV)
+
+build:
+	$(IN_COMPOSE) build $(SERVICE)
+
+# The folders are made here: those that the container engine makes are root's.
+up:
+	mkdir -p $(or $(DATA_DIR),data) $(or $(MODEL_DIR),runs) $(or $(LOG_DIR),runs/logs)
+	$(IN_COMPOSE) up --detach $(SERVICE)
+
+down:
+	$(COMPOSE) --profile '*' down
+
+repl:
+	$(IN_COMPOSE) exec $(SERVICE) python $(run)
+
+shell:
+	$(IN_COMPOSE) exec $(SERVICE) bash
+
+logs:
+	$(IN_COMPOSE) logs --follow $(SERVICE)
