@@ -306,6 +306,16 @@ def test_the_thesis(monkeypatch, tmp_path):
         assert all("wiki." in text for text in line.missing)
 
 
+def test_the_example_of_the_page_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "grid.md").read_text(encoding="utf-8")
+    Path("bees.yaml").write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    lines = {line.key: line for line in read_grid("bees.yaml").lines}
+    assert len(lines) == 1 + 2 * (2 + 2 + 1)
+    assert lines["short/1337/finetune"].recipe.training["max_steps"] == 500
+    assert lines["long-on-mlqa/42/evaluate"].needs == (lines["long/42/finetune"],)
+
+
 def test_the_small_grid_lacks_nothing():
     grid = read_grid("thesis-small")
     assert len(grid.lines) == 12 and not any(line.missing for line in grid.lines)
