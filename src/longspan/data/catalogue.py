@@ -294,7 +294,7 @@ CATALOGUE: dict[str, Entry] = {
         splits=("validation", "train"),
         description="SQ-n: n neighbouring paragraphs of SQuAD 1.1 joined, the first question of each (Sagen 2021)",
         licence="CC BY-SA 4.0",
-        size="as squad; 18,896 questions to train on, 2,067 in validation",
+        size="as squad; 18,895 questions to train on, 2,067 in validation",
         repository="rajpurkar/squad",
     ),
     "xquad": Entry(
@@ -345,7 +345,7 @@ CATALOGUE: dict[str, Entry] = {
         splits=("validation", "train"),
         description="TriviaQA on whole Wikipedia pages, answers marked by their aliases (Joshi et al. 2017)",
         licence="none stated for the questions; Wikipedia's text: CC BY-SA",
-        size="110,648 pages of 61,888 questions to train on, 7,993 questions in validation",
+        size="gigabytes; 110,648 pages of 61,888 questions to train on, 7,993 questions in validation",
         repository="mandarjoshi/trivia_qa",
         config="rc.wikipedia",
     ),
