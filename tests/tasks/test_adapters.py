@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,14 @@ from transformers import AutoTokenizer
 import longspan
 from longspan.errors import InputError
 from longspan.tasks.adapter_files import find_adapter, is_adapter
-from longspan.tasks.adapters import extract_adapter, fingerprint, load_adapter, read_adapter, save_adapter
+from longspan.tasks.adapters import (
+    extract_adapter,
+    fingerprint,
+    load_adapter,
+    read_adapter,
+    save_adapter,
+    truncate_adapter,
+)
 from longspan.tasks.loading import load_qa_model
 from longspan.tasks.qa_model import build_qa_model
 
@@ -70,6 +78,17 @@ def test_a_lower_rank_holds_less_and_says_how_much(base, tuned):
     for few, some, many in zip(*(one.values() for one in shares), strict=True):
         assert 0 < few < some < many < 1
     assert len(shares[0]) == 2 * 9, "q, k, v, each twice, and three maps more, in two layers"
+
+
+def test_cut_to_a_lower_rank_it_is_the_adapter_of_that_rank(base, tuned):
+    cut = truncate_adapter(extract_adapter(base, tuned, 8, position_rank=5), 3)
+    expected = extract_adapter(base, tuned, 3, position_rank=5)
+    assert cut.description.kept == pytest.approx(expected.description.kept, abs=1e-6)
+    assert cut.description.model_copy(update={"kept": {}}) == expected.description.model_copy(update={"kept": {}})
+    for name, (a, b) in expected.factors.items():
+        torch.testing.assert_close(cut.factors[name].b @ cut.factors[name].a, b @ a, atol=1e-5, rtol=1e-4)
+    with pytest.raises(InputError, match="only an adapter that was extracted"):
+        truncate_adapter(replace(cut, description=cut.description.model_copy(update={"kept": {}})), 2)
 
 
 def test_position_rows_whole_or_by_factors(base, tuned, tmp_path):

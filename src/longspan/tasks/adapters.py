@@ -40,6 +40,7 @@ __all__ = [
     "packaged_folder",
     "read_adapter",
     "save_adapter",
+    "truncate_adapter",
 ]
 
 # Beyond so many values a whole tensor is no small change any more: 4,098 rows of 384 are, a vocabulary is not.
@@ -145,6 +146,26 @@ def extract_adapter(
             tables.add(name)
     description = describe(found, positions=positions, rank=rank, alpha=rank).model_copy(update={"kept": kept})
     return Adapter(description, factors, whole, frozenset(tables))
+
+
+def truncate_adapter(adapter: Adapter, rank: int) -> Adapter:
+    """An adapter that `extract_adapter` made, cut to a lower rank: what it would have made with that rank.
+
+    Raises:
+        InputError: its factors are not in the order of singular values (a trained adapter's are not).
+    """
+    if adapter.factors.keys() != adapter.description.kept.keys():
+        raise InputError("only an adapter that was extracted from a whole fine-tuning can be cut to a lower rank")
+    factors: dict[str, Factors] = {}
+    kept: dict[str, float] = {}
+    for name, (a, b) in adapter.factors.items():
+        own = a.shape[0] if name in adapter.embeddings else min(rank, a.shape[0])
+        # A row of `a` is sqrt(s) times a unit vector.
+        squares = a.double().square().sum(1).square()
+        share = float(squares[:own].sum() / squares.sum()) if squares.any() else 1.0
+        factors[name], kept[name] = Factors(a[:own], b[:, :own]), adapter.description.kept[name] * share
+    description = adapter.description.model_copy(update={"rank": rank, "alpha": float(rank), "kept": kept})
+    return Adapter(description, factors, adapter.whole, adapter.embeddings)
 
 
 def make_base(
