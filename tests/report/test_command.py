@@ -2,8 +2,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from longspan.cli.main import main
-from longspan.records import write_record
+from longspan.records import read_record, write_record
 
 
 def test_finds_records_in_folders_and_passes_over_other_json(records, tmp_path, capsys):
@@ -18,6 +20,53 @@ def test_finds_records_in_folders_and_passes_over_other_json(records, tmp_path, 
     assert main(argv) == 0
     assert "4 records" in capsys.readouterr().out
     assert '<h1 dir="auto">Ours</h1>' in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_patterns_find_records_alone(records, tmp_path, capsys):
+    for i, record in enumerate(records[1:3]):
+        write_record(record, tmp_path / "runs" / str(i) / "record.json")
+    (tmp_path / "runs" / "1" / "config.json").write_text("{}")
+    assert main(["report", str(tmp_path / "runs" / "**" / "*.json"), "--output", str(tmp_path / "page.html")]) == 0
+    assert "2 records" in capsys.readouterr().out and (tmp_path / "page.html").exists()
+    for pattern, message in (("no*thing", "nothing matches"), ("runs/1/conf*", "holds no record")):
+        assert main(["report", str(tmp_path / pattern), "--output", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_runs_are_compared_and_the_comparison_is_kept(evaluation, tmp_path, capsys):
+    for name, shift in (("short", 0.0), ("long", 5.0)):
+        write_record(evaluation(shift=shift).model_copy(update={"model": name}), tmp_path / name / "evaluation.json")
+    argv = ["report", "--compare", str(tmp_path / "short"), str(tmp_path / "long"), "--system", "truncate 512"]
+    assert main([*argv, "--output", str(tmp_path / "out")]) == 0
+    record = read_record(tmp_path / "out" / "comparison.json")
+    assert record.name == "short against long"
+    whole = next(row for row in record.differences if row.dataset == "all")
+    assert whole.mean == pytest.approx(5.0) and whole.n_questions == 30
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Run against run" in text and 'href="comparison.json"' in text
+    for wrong, message in (
+        (["report", "--compare", str(tmp_path / "short")], "two runs, and there is 1"),
+        (["report", "--output", "x"], "nothing to report on"),
+        (["report", str(tmp_path / "short"), "--system", "a"], "--system is of no effect"),
+    ):
+        capsys.readouterr()
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_versions(records, tmp_path, capsys):
+    data = json.loads(write_record(records[2], tmp_path / "record.json").read_text())
+    del data["schema_version"]
+    (tmp_path / "old.json").write_text(json.dumps(data))
+    assert main(["report", str(tmp_path / "old.json"), "--output", str(tmp_path / "out")]) == 0
+    for name, update in (("later", {}), ("strange", {"kind": "dream"})):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps(data | {"schema_version": 99} | update))
+        capsys.readouterr()
+        assert main(["report", str(folder), "--output", str(tmp_path / "out")]) == 2
+        assert "run.json" in (printed := capsys.readouterr().err)
+        assert ("schema version 99" in printed) == (name == "later")
 
 
 def test_a_users_mistakes_have_exit_code_2(records, tmp_path, capsys):

@@ -166,6 +166,78 @@ def test_links_are_relative(records, tmp_path):
     assert 'href="../runs/a%20record%200.json"' in text and str(tmp_path) not in text
 
 
+def test_the_newer_kinds_have_their_sections(make, tmp_path):
+    records = [make.run("long", 1, 60.0, thesis=True), *make.places(), make.comparison(make.difference())]
+    records += [make.grid(), make.pretraining("p", 2.0)]
+    path = write_report(records, tmp_path, "T")
+    page, text = read(path), path.read_text(encoding="utf-8")
+    own = ["e1-overview", "e1-protocols", "e1-languages", "e2-overview", "e2-where"]
+    assert page.ids == ["summary", "runs", *own, "comparisons", "grid", "training", "language-model", "made"]
+    assert "script" not in page.tags and all(source.startswith("#") for source in page.sources)
+    summary = text[text.index('id="summary"') : text.index('id="runs"')]
+    for told in ("1 FAILED", "+3.0 F1 (95 % interval +1.0 to +5.0, 200 questions)", "10.00 before, 2.00 after"):
+        assert told in summary
+    # Each evaluation is one entry of the contents, and every plot says in words what it shows.
+    assert text.count('<li><a href="#e') == 2
+    assert len(re.findall(r'<div class="scroll" role="img" aria-label="[^"]+"><svg', text)) == text.count("<svg")
+    table = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| run failed | **FAILED** | 42 |" in table and "Every place in numbers" in table
+
+
+def test_what_people_wrote_in_the_newer_kinds_is_text(make, tmp_path):
+    grid = make.grid()
+    runs = [run.model_copy(update={"name": HOSTILE, "error": HOSTILE, "command": HOSTILE}) for run in grid.runs]
+    difference = make.difference().model_copy(update={"system": HOSTILE, "baseline": HOSTILE})
+    (places,) = make.places()
+    update = {"system": HOSTILE}
+    places = places.model_copy(
+        update={
+            "run": HOSTILE,
+            "places": [place.model_copy(update=update) for place in places.places],
+            "scores": [score.model_copy(update=update) for score in places.scores],
+        }
+    )
+    pretraining = make.pretraining(HOSTILE, 2.0, sources=((HOSTILE, HOSTILE),))
+    records = [
+        grid.model_copy(update={"runs": runs, "name": HOSTILE}),
+        make.comparison(difference),
+        places,
+        pretraining,
+    ]
+    path = write_report(records, tmp_path, "T")
+    assert "script" not in read(path).tags and "<script" not in path.read_text(encoding="utf-8")
+    assert "<script" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_record_given_twice_is_counted_once_and_said(evaluation, tmp_path):
+    records = [evaluation(), evaluation()]
+    path = write_report(records, tmp_path, "T", files=[tmp_path / "a.json", tmp_path / "b.json"])
+    assert read(path).ids.count("overview") == 1
+    told = "The evaluation record “xquad” was given twice (a.json and b.json): it is counted once."
+    assert told in path.read_text(encoding="utf-8")
+
+
+def test_one_seed_evaluated_twice_is_said(evaluation, tmp_path):
+    write_report([evaluation(seed=1), evaluation(seed=1, shift=-2.0)], tmp_path, "T")
+    table = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "with seed 1 is here more than once" in table
+
+
+def test_the_headline_has_its_interval_and_number_of_questions(evaluation, tmp_path):
+    write_report([evaluation()], tmp_path, "T")
+    told = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert re.search(r"between \d+\.\d and \d+\.\d \(95 % interval over 30 questions\)", told)
+    assert "+40.0 over truncate 512 (95 % interval +30.0 to +50.0)" in told
+
+
+def test_a_page_of_another_name(proof, tmp_path):
+    page = write_report([proof()], tmp_path / "new" / "ours.html", "T")
+    assert page == tmp_path / "new" / "ours.html" and (tmp_path / "new" / "ours.md").exists()
+    (tmp_path / "report" / "report.html").mkdir(parents=True)
+    with pytest.raises(InputError, match="is a folder"):
+        write_report([proof()], tmp_path / "report", "T")
+
+
 def test_refuses_nothing_and_a_file_for_a_folder(records, tmp_path):
     with pytest.raises(InputError, match="no record"):
         write_report([], tmp_path, "T")
