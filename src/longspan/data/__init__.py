@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longspan.data.catalogue import CATALOGUE, expand_name, load_qa_dataset
+    from longspan.data.catalogue import CATALOGUE, expand_name, load_qa_dataset, require_data
     from longspan.data.collate import QaCollator
     from longspan.data.concatenation import concatenate
     from longspan.data.corpora import BlockDataset, Corpus, CorpusSource, load_corpus
@@ -34,6 +34,7 @@ _FILE_OF_NAME = {
     "load_text": "text",
     "make_qa_features": "qa_features",
     "read_squad": "squad",
+    "require_data": "catalogue",
 }
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "load_text",
     "make_qa_features",
     "read_squad",
+    "require_data",
 ]
 
 

@@ -141,6 +141,24 @@ def expand_name(name_or_path: str | Path, languages: Sequence[str] | None = None
     return [(".".join([entry_name, *row, *([split] if split else [])]), None) for row in rows]
 
 
+def require_data(name_or_path: str | Path) -> None:
+    """Refuse what `load_qa_dataset` cannot read by its name alone; nothing is opened, and the hub not asked.
+
+    Raises:
+        InputError: no such file, no data set of that name, or not the parts that it takes.
+    """
+    name = str(name_or_path)
+    if Path(name).exists():
+        return
+    if looks_like_a_path(name):
+        raise InputError(f"{name}: no such file")
+    entry_name, entry = _find(name)
+    if entry is None:
+        _require_repository(name)
+    elif not _fits(entry, _parts_of(name, entry_name)[0]):
+        raise InputError(f"{name}: {_how_to_write(entry_name, entry)}")
+
+
 def _find(name: str) -> tuple[str, Entry | None]:
     """The longest name of the catalogue that `name` starts with, up to a dot."""
     for candidate in sorted(CATALOGUE, key=len, reverse=True):
@@ -187,15 +205,21 @@ def _near(name: str) -> str:
 
 
 def _read_owner_and_name(name: str, split: str | None, language: str | None) -> QaDataset:
+    repository, config = _require_repository(name)
+    rows = load_from_hub(name, repository, config or None, split or "validation")
+    known = language or language_of_name(config or name.partition("/")[2]) or "en"
+    return dataset_from_hub_rows(rows, source=name, name=name, language=known)
+
+
+def _require_repository(name: str) -> tuple[str, str]:
+    """`owner/name:configuration` in two; the configuration is "" where there is none."""
     repository, _, config = name.partition(":")
     if repository.count("/") != 1:
         raise InputError(
             f"{name}: no such file, and no data set of that name{_near(name)}; known are {', '.join(CATALOGUE)}, and "
             "owner/name on the Hugging Face hub"
         )
-    rows = load_from_hub(name, repository, config or None, split or "validation")
-    known = language or language_of_name(config or name.partition("/")[2]) or "en"
-    return dataset_from_hub_rows(rows, source=name, name=name, language=known)
+    return repository, config
 
 
 def _name_of(entry: Entry, parts: list[str], split: str) -> str:
