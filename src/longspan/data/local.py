@@ -11,7 +11,7 @@ from longspan.data.examples import QaDataset, QaExample
 from longspan.data.hub import dataset_from_hub_rows
 from longspan.data.languages import language_of_id, language_of_name, languages_of_ids
 from longspan.data.opening import COMPRESSIONS, read_json, read_text
-from longspan.data.squad import dataset_from_rows, dataset_from_squad, name_of_file
+from longspan.data.squad import dataset_from_rows, dataset_from_squad, name_of_file, unique_id
 from longspan.data.trivia_qa import is_trivia_qa, read_trivia_qa
 from longspan.errors import InputError
 from longspan.records import hash_file
@@ -150,16 +150,15 @@ def _merge(datasets: list[QaDataset], name: str) -> QaDataset:
     counts: Counter[str] = Counter()
     examples: list[QaExample] = []
     unlocatable: list[str] = []
-    n_times: Counter[str] = Counter()
+    seen: set[str] = set()
     for dataset in datasets:
         counts.update(dataset.counts)
         new_ids: dict[str, str] = {}
         for example in dataset.examples:
-            n_times[example.id] += 1
-            new_ids[example.id] = example.id if n_times[example.id] == 1 else f"{example.id}#{n_times[example.id]}"
+            new_ids[example.id] = unique_id(example.id, seen)
+            counts["repeated_ids"] += new_ids[example.id] != example.id
             examples.append(replace(example, id=new_ids[example.id]))
         unlocatable += [new_ids[identifier] for identifier in dataset.unlocatable_ids]
-    counts["repeated_ids"] += sum(n - 1 for n in n_times.values())
     return QaDataset(
         name=name,
         language=datasets[0].language,

@@ -117,6 +117,15 @@ def name_of_file(path: Path) -> str:
     return name
 
 
+def unique_id(identifier: str, seen: set[str]) -> str:
+    """The id, with a number behind it where it is in `seen`; what is returned is added there."""
+    own, n = identifier, 2
+    while own in seen:
+        own, n = f"{identifier}#{n}", n + 1
+    seen.add(own)
+    return own
+
+
 class QaCollector:
     """Checks records one by one and collects them with their counts; errors name the source and the record."""
 
@@ -219,16 +228,10 @@ class QaCollector:
         return str(value)
 
     def unique(self, identifier: str) -> str:
-        """The id, or a new one where an earlier question has it."""
-        if identifier in self.seen_ids:
-            # Both questions count, so the later one gets an id of its own.
-            self.counts["repeated_ids"] += 1
-            n = 2
-            while f"{identifier}#{n}" in self.seen_ids:
-                n += 1
-            identifier = f"{identifier}#{n}"
-        self.seen_ids.add(identifier)
-        return identifier
+        """The id, or a new one where an earlier question has it; both questions count."""
+        own = unique_id(identifier, self.seen_ids)
+        self.counts["repeated_ids"] += own != identifier
+        return own
 
     def _answers(self, record: Mapping[str, Any], where: str) -> list[tuple[str, int]]:
         """Text and given offset of each answer."""

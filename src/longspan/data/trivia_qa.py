@@ -13,6 +13,7 @@ import re
 import string
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +27,7 @@ from longspan.records import hash_file
 Documents = Literal["joined", "pages"]
 
 _PAGE_BREAK = "\n\n"
-_TO_BLANK = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
+_PUNCTUATION = "".join(dict.fromkeys(string.punctuation + "‘’´`"))
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
@@ -248,18 +249,16 @@ def find_aliases(text: str, aliases: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def _words_of(text: str) -> _Words:
-    lowered = text.lower()
-    origin: list[int] | range = range(len(lowered))
-    if len(lowered) != len(text):  # a capital I with a dot becomes two characters
+    blanked = text.lower()
+    origin = None
+    if len(blanked) != len(text):  # a capital I with a dot becomes two characters
         origin = [i for i, character in enumerate(text) for _ in character.lower()]
-    blanked = _ARTICLES.sub(lambda article: " " * len(article[0]), lowered.translate(_TO_BLANK))
-    words: list[str] = []
-    begins: list[int] = []
-    spans: list[tuple[int, int]] = []
-    begin = 1
-    for word in re.finditer(r"\S+", blanked):
-        words.append(word[0])
-        begins.append(begin)
-        spans.append((origin[word.start()], origin[word.end() - 1] + 1))
-        begin += len(word[0]) + 1
+    for sign in _PUNCTUATION:  # several times quicker than `translate` on text that is not all ASCII
+        blanked = blanked.replace(sign, " ")
+    blanked = _ARTICLES.sub(lambda article: " " * len(article[0]), blanked)
+    words = blanked.split()
+    spans = [word.span() for word in re.finditer(r"\S+", blanked)]
+    if origin is not None:
+        spans = [(origin[start], origin[end - 1] + 1) for start, end in spans]
+    begins = list(accumulate((len(word) + 1 for word in words), initial=1))[:-1]
     return _Words(f" {' '.join(words)} ", begins, spans)
