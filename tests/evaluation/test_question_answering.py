@@ -99,6 +99,28 @@ def test_questions_without_an_answer_follow_the_squad_2_scorer(scripted):
     assert [row.prediction for row in record.answers] == ["Lund", "", "", "Ann"]
 
 
+def test_the_thesis_protocol_stands_beside_the_honest_one_over_its_survivors(people, scripted):
+    texts = {"0-0": people.examples[0].answers[0].text + " in 1901", "0-1": "", "1-0": "the " + "Graz"}
+    data = replace(people, language="de")
+
+    class AsTheThesis(type(scripted())):
+        def predict(self, examples, *, progress=True):
+            found = super().predict(examples)
+            return [replace(prediction, argmax_text=texts.get(prediction.id)) for prediction in found]
+
+    record = evaluate_question_answering({"some": AsTheThesis(missing=["5-0"])}, [data], **ABOUT)
+    (score,) = record.scores
+    own = {answer.id: answer.metrics for answer in record.answers if "f1_thesis" in answer.metrics}
+    assert set(own) == set(texts)
+    # "Lund in 1901" for Lund: one of three words; "the" is an article by the English rules, in German too.
+    assert [own[identifier]["f1_thesis"] for identifier in texts] == pytest.approx([50, 0, 100])
+    assert [own[identifier]["em_thesis"] for identifier in texts] == [0, 0, 100]
+    assert score.metrics["f1_thesis"] == pytest.approx(50) and score.metrics["em_thesis"] == pytest.approx(100 / 3)
+    assert score.metrics["f1"] == pytest.approx(100 * 23 / 24), "every question, whatever the thesis drops"
+    (place,) = {place.metrics.get("f1_thesis") for place in record.places if "f1_thesis" in place.metrics} or {None}
+    assert sum(place.n_questions for place in record.places) == 24 and place is not None
+
+
 def test_differences_are_paired_over_all_and_each_data_set(people_twice, scripted):
     systems = {"bad": scripted(wrong=[f"{i}-0" for i in range(12)]), "good": scripted()}
     record = evaluate_question_answering(systems, people_twice, **ABOUT)
@@ -164,6 +186,11 @@ def test_real_predictors_tell_what_they_did_not_read(tiny_qa_folder, tiny_squad,
     counts = {score.system: score.counts["gold_not_read"] for score in record.scores}
     assert counts["truncate 48"] > 0
     assert counts["windows of 48"] == counts["window + global question"] == 0
+    survivors = {score.system: score.counts["thesis_survivors"] for score in record.scores}
+    cut_away = {score.system: score.counts.get("thesis_cut_away", 0) for score in record.scores}
+    assert survivors["truncate 48"] == survivors["windows of 48"] < survivors["window + global question"] == 12
+    assert all(survivors[name] + cut_away[name] == 12 for name in systems)
+    assert all(("f1_thesis" in score.metrics) == (survivors[score.system] > 0) for score in record.scores)
     # The document's own length, however little of it a system reads.
     lengths = [[a.n_tokens for a in record.answers if a.system == name] for name in systems]
     assert lengths[0] == lengths[1] == lengths[2] and min(lengths[0]) > 48

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.errors import InputError
-from longspan.tasks.qa_decoding import WindowLogits, decode_spans
+from longspan.tasks.qa_decoding import WindowLogits, argmax_span, decode_spans, is_aligned
 
 LETTERS = "ab cd  efg h ij klm n opq rs tuv wx yz"
 
@@ -137,3 +137,17 @@ def test_nan_logits_are_refused():
 def test_options_below_one_are_refused(option):
     with pytest.raises(InputError, match="at least 1"):
         decode_spans([window([None, (0, 3)], [0, 0], [0, 0])], "one", **{option: 0})
+
+
+def test_argmax_chooses_start_and_end_without_each_other_and_without_a_mask():
+    offsets = [None, (0, 3), (4, 7), None]
+    assert argmax_span(window(offsets, [0, 5, 0, 0], [0, 0, 5, 0])) == (1, 2)
+    assert argmax_span(window(offsets, [9, 5, 0, 0], [0, 0, 0, 9])) == (0, 3)
+    assert argmax_span(window(offsets, [0, 0, 5, 0], [0, 6, 0, 0])) is None
+
+
+def test_a_gold_answer_is_aligned_if_its_first_and_last_character_are_in_tokens():
+    offsets = [None, (0, 3), (4, 7), None]
+    assert is_aligned(offsets, 0, 7) and is_aligned(offsets, 1, 2)
+    # A blank between tokens, a character behind the window, nothing at all.
+    assert not is_aligned(offsets, 3, 7) and not is_aligned(offsets, 4, 8) and not is_aligned(offsets, 4, 4)

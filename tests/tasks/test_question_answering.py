@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,26 @@ def test_the_question_is_never_the_answer(tiny_tokenizer):
     prediction = QaPredictor(model, tiny_tokenizer).predict([example])[0]
     assert prediction.text in example.context
     assert prediction.logit == 0
+
+
+def test_the_thesis_reads_the_first_window_and_may_answer_with_the_question(tiny_tokenizer, long_example):
+    late, early = long_example.context.index("Lars moved"), long_example.context.index("Lund")
+    asked = {
+        "in the first window": replace(long_example, answers=(GoldAnswer("Lund", early),)),
+        "behind it": replace(long_example, answers=(GoldAnswer("Lars moved", late), GoldAnswer("Lund", early))),
+        "not in the document": replace(long_example, answers=(GoldAnswer("Rome", None), GoldAnswer("Lund", early))),
+        "of a blank": replace(long_example, answers=(GoldAnswer(" Lund", early - 1),)),
+        "unknown": long_example,
+    }
+
+    def answer(text, *, truncate=True):
+        predictor = QaPredictor(Oracle(tiny_tokenizer, text), tiny_tokenizer, max_length=64, truncate=truncate)
+        return [prediction.argmax_text for prediction in predictor.predict(list(asked.values()), progress=False)]
+
+    # Only the first gold answer counts, and nothing is found in later windows.
+    assert answer("Lund") == answer("Lund", truncate=False) == ["Lund", None, None, None, None]
+    assert answer("Where was")[0] == "Where was"
+    assert answer("Lars moved")[0] == "<s>", "all logits equal: the first token"
 
 
 def test_tokens_are_counted_once(tiny_tokenizer, long_example):
