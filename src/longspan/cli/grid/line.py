@@ -7,6 +7,7 @@ OUTPUT_DIR/RUN/SEED/
   finetune.log evaluate.log what the processes said
 """
 
+import functools
 import json
 import shlex
 from dataclasses import dataclass
@@ -98,17 +99,15 @@ class Line:
             )
 
     def read(self) -> TrainingRecord | EvaluationRecord | None:
-        """Its record; None where it is not done.
+        """Its record, without single answers; None where it is not done.
 
         Raises:
             InputError: there is a file in the record's place that is none.
         """
         if not self.record.exists():
             return None
-        found = read_record(self.record)
-        if not isinstance(found, EvaluationRecord if self.verb == "evaluate" else TrainingRecord):
-            raise InputError(f"{self.record} is a record of another kind ({found.kind}); move it away")
-        return found
+        found = self.record.stat()
+        return _read(self.record, self.verb == "evaluate", found.st_mtime_ns, found.st_size)
 
     def has_begun(self) -> bool:
         """Whether something of it is there that the verb goes on from."""
@@ -137,6 +136,17 @@ class Line:
             for name in names
             if _plain(before.get(name)) != _plain(now.get(name))
         ]
+
+
+@functools.cache
+def _read(path: Path, is_evaluation: bool, _changed: int, _size: int) -> TrainingRecord | EvaluationRecord:
+    """The record at `path`, read once until it changes: with its answers it can be large."""
+    found = read_record(path)
+    if is_evaluation and isinstance(found, EvaluationRecord):
+        return found.model_copy(update={"answers": []})
+    if not is_evaluation and isinstance(found, TrainingRecord):
+        return found
+    raise InputError(f"{path} is a record of another kind ({found.kind}); move it away")
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

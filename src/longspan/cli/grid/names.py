@@ -1,29 +1,34 @@
 """What a grid names and is not here, as far as that can be told without loading anything."""
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from longspan.data import CATALOGUE
+from longspan.data import expand_name, require_data
 from longspan.data.corpora.sources import find_files, is_hub, parse_sources
 from longspan.errors import InputError
+from longspan.training.recipe import split_entry
 
 _NEEDLE = "needle"  # made by `longspan evaluate`, in no catalogue
-_FILES = (".json", ".jsonl", ".gz", ".xz", ".bz2", ".zip", ".zst")
 
 
-def missing_data(name: str) -> Iterator[str]:
-    """A sentence where a data set is no file here, in no catalogue, and not written as a name on the hub."""
-    if Path(name).expanduser().exists() or name == _NEEDLE:
-        return
-    if any(name == known or name.startswith(known + ".") for known in CATALOGUE):
-        return
-    if name.count("/") == 1 and not _is_path(name) and Path(name).suffix not in _FILES:
-        return
-    near = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`longspan ls datasets` lists those known by name"
-    yield f"{name}: no such file or data set; {hint}"
+def missing_train_data(entries: Sequence[str]) -> Iterator[str]:
+    """A sentence for each entry of `train_data` or `eval_data` that is no file here and in no catalogue."""
+    for entry in entries:
+        try:
+            require_data(split_entry(entry)[0])
+        except InputError as error:
+            yield str(error)
+
+
+def missing_data(names: Sequence[str], languages: Sequence[str] | None) -> Iterator[str]:
+    """The same for the data of an evaluation; what is written as a name on the hub is not asked for."""
+    for name in names:
+        try:
+            for one, _ in [] if name == _NEEDLE else expand_name(name, languages):
+                require_data(one)
+        except InputError as error:
+            yield str(error)
 
 
 def missing_text(sources: list[Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.cli.grid.line import Line, Verb
-from longspan.cli.grid.names import missing_data, missing_model, missing_text
+from longspan.cli.grid.names import missing_data, missing_model, missing_text, missing_train_data
 from longspan.cli.grid.words import evaluate_words, parse_evaluate, recipe_words
 from longspan.errors import InputError
 from longspan.training.pretrain_recipe import PretrainRecipe
@@ -156,7 +156,7 @@ class _Reader:
         built = parse_recipe(words, kind=kind, defaults={}) if recipe is None else load_recipe(recipe, words, kind=kind)
         missing = _missing_models([built.model], needs)
         if isinstance(built, FinetuneRecipe):
-            missing += [text for data in (*built.train_data, *built.eval_data) for text in missing_data(data)]
+            missing += missing_train_data([*built.train_data, *built.eval_data])
         elif isinstance(built, PretrainRecipe):
             missing += missing_text([*built.train_data, *built.eval_data])
         return Line(run=name, seed=seed, verb=step, folder=folder, needs=needs, recipe=built, missing=tuple(missing))
@@ -179,7 +179,7 @@ class _Reader:
         options += ["--run", name, "--training_seed", str(seed)]
         understood = parse_evaluate(options)
         missing = _missing_models([model, understood.short_model], needs)
-        missing += [text for data in understood.data for text in missing_data(data)]
+        missing += missing_data(understood.data, understood.languages)
         return Line(
             run=name,
             seed=seed,

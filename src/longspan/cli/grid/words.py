@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from longspan.cli import evaluate
+from longspan.cli.evaluate_questions import check_questions
 from longspan.errors import InputError
 
 
@@ -40,7 +41,8 @@ def parse_evaluate(words: list[str]) -> argparse.Namespace:
     """What `longspan evaluate` understands by `words`.
 
     Raises:
-        InputError: an option is unknown (the nearest is suggested), lacks its value or has a wrong one.
+        InputError: an option is unknown (the nearest is suggested), lacks its value, has a wrong one, or is of no
+            effect with the others.
     """
     parser = _Parser(prog="longspan evaluate", add_help=False, allow_abbrev=False)
     evaluate.add_arguments(parser)
@@ -50,7 +52,9 @@ def parse_evaluate(words: list[str]) -> argparse.Namespace:
             near = difflib.get_close_matches(word[2:], known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; `longspan evaluate --help` lists all"
             raise InputError(f"evaluate has no option {word[2:]}{hint}")
-    return parser.parse_args(words)
+    understood = parser.parse_args(words)
+    check_questions(understood)
+    return understood
 
 
 class _Parser(argparse.ArgumentParser):
