@@ -24,7 +24,7 @@ MARKERS = "osD^vPX"
 MOST_SERIES = 6
 
 # Of a legend, at its size in most fonts that a browser takes.
-_POINTS_A_LETTER, _LETTERS_OF_A_HANDLE = 4.9, 7
+_POINTS_A_LETTER, _LETTERS_OF_A_HANDLE = 4.9, 6
 _LINE_OF_A_LEGEND = 0.17  # inches
 
 # Colours that stand for the page's own; replaced in the finished SVG.

@@ -3,29 +3,38 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, stdev
-from typing import NamedTuple
 
 from longspan.records import Answer, EvaluationRecord, Score
 from longspan.report.blocks import Cell, number
 from longspan.report.names import family_name
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Entry:
     """One system of one record."""
 
     record: EvaluationRecord
     system: str
 
-    @property
+    @cached_property
     def scores(self) -> list[Score]:
         """The system's cells."""
         return [score for score in self.record.scores if score.system == self.system]
 
-    @property
+    @cached_property
     def answers(self) -> list[Answer]:
         """The system's answers, where the record kept them."""
         return [answer for answer in self.record.answers if answer.system == self.system]
+
+    @cached_property
+    def answers_of(self) -> dict[tuple[str, str], list[Answer]]:
+        """The system's answers by data set and language."""
+        found: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+        for answer in self.answers:
+            found[answer.dataset, answer.language].append(answer)
+        return dict(found)
 
 
 @dataclass(frozen=True)
@@ -148,13 +157,9 @@ class Comparison:
         in_family = defaultdict(int)
         for score in cells:
             in_family[family(score)] += 1
-        found: dict[tuple[str, str], list[Answer]] = defaultdict(list)
-        for answer in entry.answers:
-            if metric in answer.metrics:
-                found[answer.dataset, answer.language].append(answer)
         deviations: dict[str, float] = defaultdict(float)
         for score in cells:
-            answers = found[score.dataset, score.language]
+            answers = [a for a in entry.answers_of.get((score.dataset, score.language), []) if metric in a.metrics]
             if len(answers) != score.n_questions:
                 return None
             weight = 1 / (len(in_family) * in_family[family(score)] * len(answers))

@@ -1,5 +1,6 @@
 """records -> `report.html` (one page, nothing loaded from elsewhere) and `report.md` (the same tables)."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from importlib import resources
@@ -85,9 +86,9 @@ def _without_copies(records: Sequence[Record], links: Sequence[str | None]) -> t
     """Which records to keep, and a sentence for each that says the same as one before it."""
     kept: list[int] = []
     notes = []
-    first_of: dict[str, int] = {}
+    first_of: dict[bytes, int] = {}
     for index, record in enumerate(records):
-        first = first_of.setdefault(record.model_dump_json(), index)
+        first = first_of.setdefault(hashlib.sha256(record.model_dump_json().encode()).digest(), index)
         if first == index:
             kept.append(index)
             continue

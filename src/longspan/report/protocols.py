@@ -108,7 +108,7 @@ def _honest_of_survivors(entry: Entry, scores: Sequence[Score]) -> float | None:
     """Mean over languages of the honest F1 of the questions that the thesis kept; None without all answers."""
     means = []
     for score in scores:
-        answers = [a for a in entry.answers if (a.dataset, a.language) == (score.dataset, score.language)]
+        answers = entry.answers_of.get((score.dataset, score.language), [])
         kept = [a.metrics["f1"] for a in answers if _THESIS in a.metrics and "f1" in a.metrics]
         if len(answers) != score.n_questions or not kept:
             return None

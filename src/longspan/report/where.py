@@ -232,7 +232,7 @@ def _place_name(where: tuple[bool, float, int]) -> str:
     is_nowhere, depth, slot = where
     if is_nowhere:
         return "no gold answer in the document"
-    return f"depth {100 * depth:.0f} %" if slot < 0 else f"answer in paragraph {slot + 1}"
+    return f"depth {100 * depth:.0f}\u00a0%" if slot < 0 else f"answer in paragraph {slot + 1}"
 
 
 def _lengths(owns: Sequence[_Own]) -> list[int]:
