@@ -27,6 +27,56 @@ def test_writes_a_record_and_prints_a_table(tiny_qa_folder, tiny_squad, tmp_path
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_several_lengths_with_the_answer_at_every_place(tiny_qa_folder, tiny_squad, tmp_path, capsys):
+    argv = ["evaluate", str(tiny_qa_folder("longformer")), "--data", str(tiny_squad), "--device", "cpu"]
+    argv += ["--n_concat", "1", "3", "--gold_slot", "all", "--distractors", "same", "--limit", "2"]
+    argv += ["--systems", "truncate 48", "window only", "--output", str(tmp_path / "out")]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "1 and 3 paragraphs joined" in printed and "the other paragraphs from the same article" in printed
+    assert "the thesis' protocol" in printed and "(same article, every slot) x3" in printed
+    record = read_record(tmp_path / "out" / "evaluation.json")
+    assert record.kind == "evaluation" and record.settings["n_concat"] == [1, 3]
+    assert record.settings["gold_slot"] == "all" and record.settings["distractors"] == "same"
+    assert [score.n_questions for score in record.scores] == [2, 2, 6, 6]
+    own = [place for place in record.places if place.system == "window only"]
+    assert [(place.length, place.slot, place.n_questions) for place in own] == [
+        (1, 0, 2),
+        *((3, i, 2) for i in range(3)),
+    ]
+    assert {row.n_questions for row in record.differences if row.dataset.endswith("x3")} == {2}
+
+
+def test_needles_in_given_and_packaged_text(tiny_qa_folder, tmp_path, capsys):
+    for language in ("en", "sv"):
+        text = " ".join(f"Sentence {i} says that Anna was born in Lund." for i in range(60))
+        (tmp_path / f"novel.{language}.txt").write_text(text, encoding="utf-8")
+    argv = ["evaluate", str(tiny_qa_folder("longformer")), "--data", "needle", "--languages", "en", "sv"]
+    argv += ["--device", "cpu", "--needle_tokens", "150", "300", "--needle_depths", "0", "1", "--needles", "1"]
+    argv += ["--systems", "window only", "--batch_size", "1"]
+    texts = [str(tmp_path / "novel.en.txt"), str(tmp_path / "novel.sv.txt")]
+    assert main([*argv, "--texts", *texts, "--output", str(tmp_path / "out")]) == 0
+    assert "documents of 150 and 300 tokens, 1 at each of 2 depths" in capsys.readouterr().out
+    record = read_record(tmp_path / "out" / "evaluation.json")
+    assert record.kind == "evaluation"
+    assert [score.dataset for score in record.scores] == [f"needle.{c} {n}" for c in ("en", "sv") for n in (150, 300)]
+    assert [(p.length, p.depth, p.n_questions) for p in record.places[:4]] == [
+        (n, depth, 1) for n in (150, 300) for depth in (0, 1)
+    ]
+    # 300 tokens are read in windows of the model's 192.
+    assert all(score.counts["gold_not_read"] == 0 for score in record.scores)
+    assert record.settings["texts"] == texts and "needle text 1 (sv)" in record.made.data
+    argv[argv.index("sv")] = "el"
+    assert main([*argv[:-2], "--limit", "1", "--output", str(tmp_path / "packaged")]) == 0
+    for more, message in (
+        (["--texts", texts[0]], "--texts has none in el"),
+        (["--texts", str(tmp_path / "novel.sv.txt")], "does not tell which of en, el"),
+        (["--needle_tokens", "60000"], "(--repeat_texts)"),
+    ):
+        assert main([*argv, *more, "--output", str(tmp_path / "refused")]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_a_users_mistakes_have_exit_code_2(tiny_qa_folder, tiny_squad, tmp_path, capsys):
     model, output = str(tiny_qa_folder("longformer")), str(tmp_path / "out")
     for argv, message in (
@@ -34,6 +84,16 @@ def test_a_users_mistakes_have_exit_code_2(tiny_qa_folder, tiny_squad, tmp_path,
         ([model, "--data", str(tiny_squad), "--limit", "0"], "--limit"),
         ([model, "--data", str(tiny_squad), "--systems", "magic"], "magic"),
         ([model, "--data", str(tiny_squad), "--gold_slot", "0"], "--gold_slot is of no effect without --n_concat"),
+        (
+            [model, "--data", str(tiny_squad), "--n_concat", "3", "5", "--gold_slot", "3"],
+            "--gold_slot is 3; with 3 paragraphs joined it is between 0 and 2, or all",
+        ),
+        ([model, "--data", str(tiny_squad), "--n_concat", "20", "--gold_slot", "all"], "has 12 paragraphs; n is 20"),
+        ([model, "--data", str(tiny_squad), "--distractors", "same"], "--distractors is of no effect without"),
+        ([model, "--data", str(tiny_squad), "--needles", "3"], "--needles is of no effect without needles"),
+        ([model, "--data", "needle"], "needles need --languages; there are some in ar, de"),
+        ([model, "--data", "needle", "--languages", "fi"], "no needles in fi; there are some in ar, de"),
+        ([model, "--data", "needle", "--languages", "sv", "--n_concat", "3"], "--n_concat is of no effect on needles"),
         ([model, "--data", str(tiny_squad), "--device", "gpu"], "there is no device 'gpu'"),
         ([model, "--data", str(tiny_squad), "--languages", "en", "de"], "--languages"),
         ([str(tmp_path), "--data", str(tiny_squad)], "holds no model"),

@@ -24,6 +24,7 @@ from longspan.cli.evaluate_questions import (
     name_of_questions,
     protocol_of_questions,
     read_datasets,
+    read_needle_texts,
 )
 from longspan.cli.evaluate_table import evaluation_table
 from longspan.errors import InputError
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_writable_directory(arguments.output, overwrite=True)
     datasets = read_datasets(arguments)
+    texts = read_needle_texts(arguments)
 
     import torch
 
@@ -115,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         dtype=torch.bfloat16 if arguments.bf16 else None,
     )
-    datasets += make_needle_datasets(arguments, tokenizer)
+    datasets += make_needle_datasets(arguments, texts, tokenizer)
     partial = arguments.output / ".cells"
     record = evaluate_question_answering(
         systems,

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,10 +55,12 @@ def check_questions(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{name} is of no effect without needles; add `needle` to --data or leave it out")
     if not has_needles:
         return
-    if arguments.languages is None:
-        from longspan.data.needle import needle_languages
+    from longspan.data.needle import needle_languages
 
-        raise InputError(f"needles need --languages; there are some in {', '.join(needle_languages())}")
+    unknown = [language for language in arguments.languages or () if language not in needle_languages()]
+    if arguments.languages is None or unknown:
+        told = f"there are no needles in {', '.join(unknown)}" if unknown else "needles need --languages"
+        raise InputError(f"{told}; there are some in {', '.join(needle_languages())}")
     if arguments.n_concat is not None and arguments.data == [_NEEDLE]:
         raise InputError("--n_concat is of no effect on needles; --needle_tokens says how long their documents are")
 
@@ -89,17 +91,40 @@ def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
     return datasets
 
 
-def make_needle_datasets(arguments: argparse.Namespace, tokenizer: "PreTrainedTokenizerBase") -> list["QaDataset"]:
-    """The needles that were asked for, one data set for each language and length; `tokenizer` counts."""
-    from longspan.data.needle import make_needles
+def read_needle_texts(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """The texts that needles are put in, by language; nothing without needles."""
+    from longspan.data import load_text
 
     if _NEEDLE not in arguments.data:
-        return []
-    texts = _texts(arguments.languages, arguments.texts)
+        return {}
+    languages = list(dict.fromkeys(arguments.languages))
+    if arguments.texts is None:
+        return {language: [_packaged_text(language)] for language in languages}
+    texts: dict[str, list[str]] = {language: [] for language in languages}
+    for path in arguments.texts:
+        told = set(re.split(r"[._-]", path.name)) & set(languages) if len(texts) > 1 else set(languages)
+        if len(told) != 1:
+            raise InputError(
+                f"{path}: its name does not tell which of {', '.join(languages)} it is in; call it like "
+                f"novel.{languages[0]}.txt"
+            )
+        texts[told.pop()].append(load_text(path))
+    lacking = [language for language, found in texts.items() if not found]
+    if lacking:
+        raise InputError(f"--texts has none in {', '.join(lacking)}; add some, or leave these languages out")
+    return texts
+
+
+def make_needle_datasets(
+    arguments: argparse.Namespace, texts: Mapping[str, Sequence[str]], tokenizer: "PreTrainedTokenizerBase"
+) -> list["QaDataset"]:
+    """Needles in `texts`, one data set for each language and length; `tokenizer` counts."""
+    from longspan.data.needle import make_needles
+
     return [
         _limited(
             make_needles(
-                texts[language],
+                own,
                 language,
                 n_tokens=n_tokens,
                 depths=arguments.needle_depths or _NEEDLE_DEPTHS,
@@ -110,7 +135,7 @@ def make_needle_datasets(arguments: argparse.Namespace, tokenizer: "PreTrainedTo
             ),
             arguments.limit,
         )
-        for language in dict.fromkeys(arguments.languages)
+        for language, own in texts.items()
         for n_tokens in dict.fromkeys(arguments.needle_tokens or _NEEDLE_TOKENS)
     ]
 
@@ -180,27 +205,6 @@ def _names(names: Sequence[str], languages: Sequence[str] | None) -> list[tuple[
                 "each data set in the same order"
             )
     return result
-
-
-def _texts(languages: Sequence[str], files: Sequence[Path] | None) -> dict[str, list[str]]:
-    """The texts that needles are put in, by language."""
-    from longspan.data import load_text
-
-    if files is None:
-        return {language: [_packaged_text(language)] for language in languages}
-    texts: dict[str, list[str]] = {language: [] for language in languages}
-    for path in files:
-        told = set(re.split(r"[._-]", path.name)) & set(languages) if len(texts) > 1 else set(languages)
-        if len(told) != 1:
-            raise InputError(
-                f"{path}: its name does not tell which of {', '.join(languages)} it is in; call it like "
-                f"novel.{languages[0]}.txt"
-            )
-        texts[told.pop()].append(load_text(path))
-    lacking = [language for language, found in texts.items() if not found]
-    if lacking:
-        raise InputError(f"--texts has none in {', '.join(lacking)}; add some, or leave these languages out")
-    return texts
 
 
 def _packaged_text(language: str) -> str:
