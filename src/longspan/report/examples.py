@@ -26,10 +26,11 @@ def examples_of(answers: Sequence[tuple[str, Answer]], system: str | None, metri
     own = [answer for name, answer in answers if name == system and metric in answer.metrics]
     if not own or system is None:
         return []
-    others: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
+    # A question may be asked several times, its paragraph at another place each.
+    others: dict[tuple[str, str, str, int | None], list[tuple[str, str]]] = defaultdict(list)
     for name, answer in answers:
         if name != system:
-            others[answer.dataset, answer.language, answer.id].append((name, answer.prediction))
+            others[answer.dataset, answer.language, answer.id, answer.slot].append((name, answer.prediction))
 
     top = max(answer.metrics[metric] for answer in own)
     right = [answer for answer in own if answer.metrics[metric] > 0]
@@ -49,7 +50,9 @@ def examples_of(answers: Sequence[tuple[str, Answer]], system: str | None, metri
     ]
     for title, found in ((f"{len(best)} best", best), (f"{len(worst)} worst", worst)):
         if found:
-            blocks.append(Examples(title, [_example(a, metric, others[a.dataset, a.language, a.id]) for a in found]))
+            blocks.append(
+                Examples(title, [_example(a, metric, others[a.dataset, a.language, a.id, a.slot]) for a in found])
+            )
     return [Section("answers", "Best and worst answers", blocks)]
 
 
