@@ -167,7 +167,7 @@ def test_a_window_is_labelled_with_all_it_holds(tmp_path, tokenizer):
     row = question("q1", "York.txt", "Ham.txt")
     (example,) = load_qa_dataset(write(tmp_path, [row])).examples
     (whole,) = make_qa_features([example], tokenizer, max_length=400, overlap=0, with_labels=True)
-    spans = {(answer.start, answer.start + len(answer.text)) for answer in example.answers}
+    spans = {(answer.start, (answer.start or 0) + len(answer.text)) for answer in example.answers}
     for name, side in (("start", 0), ("end", 1)):
         positions = getattr(whole, f"{name}_positions")
         assert positions == sorted(set(positions))
