@@ -124,6 +124,20 @@ def _exchange(one: Path, other: Path) -> bool:
     )
 
 
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# How safetensors and torch's zip writer, which have errors of their own kinds, say it.
+_NO_SPACE_IN_WORDS = (
+    os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG), "file write failed", "PytorchStreamWriter failed"
+)  # fmt: skip
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether something could not be written because the disk, or the user's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_SPACE
+    return not isinstance(error, InputError) and any(words in str(error) for words in _NO_SPACE_IN_WORDS)
+
+
 # What a user can mend by choosing another place; anything else keeps its own traceback.
 _REFUSALS = {
     errno.EACCES,
@@ -149,8 +163,7 @@ def _explain_os_errors(path: Path) -> Iterator[None]:
             raise
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from error
     except Exception as error:
-        # safetensors tells of a full disk by an error of its own kind.
-        if os.strerror(errno.ENOSPC) not in str(error) or isinstance(error, InputError):
+        if not is_full_disk(error):
             raise
         raise InputError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}; choose another place") from error
 

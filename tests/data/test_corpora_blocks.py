@@ -13,6 +13,7 @@ from longspan.data.corpora.corpus import Corpus, SourceTokens
 from longspan.data.corpora.encoder import Frame
 from longspan.data.corpora.packing import pack
 from longspan.data.corpora.sources import CorpusSource
+from longspan.data.masking import Masker
 from longspan.errors import InputError
 
 FRAME = Frame((0,), (2,), 2, 1)
@@ -176,7 +177,33 @@ def test_the_order_is_that_of_seed_and_epoch():
     assert first[:6] == PINNED
 
 
-PINNED = [12, 3, 22, 24, 33, 26]
+PINNED = [11, 29, 48, 28, 35, 30]
+
+
+def test_no_order_is_drawn_with_the_numbers_of_a_mask(monkeypatch, tiny_tokenizer):
+    seeds = {"order": set(), "mask": set()}
+    make_seeds, make_draw = np.random.SeedSequence, np.random.default_rng
+
+    def seen(of, sequence):
+        seeds[of].add(tuple(sequence.generate_state(4).tolist()))
+        return sequence
+
+    def drawn(*args):
+        draw = make_draw(*args)
+        seen("mask", draw.bit_generator.seed_seq)
+        return draw
+
+    monkeypatch.setattr(np.random, "SeedSequence", lambda *args, **fields: seen("order", make_seeds(*args, **fields)))
+    monkeypatch.setattr(np.random, "default_rng", drawn)
+    data = BlockDataset(made_corpus([300], [200]), max_tokens=12, layout="continuous", seed=3)
+    for epoch in range(3):
+        data.set_epoch(epoch)
+        for purpose in ("training", "evaluation"):
+            for index in range(3):
+                Masker(tiny_tokenizer, seed=3, purpose=purpose).mask(np.arange(20, 40), epoch=epoch, index=index)
+    assert len(seeds["mask"]) == 18
+    assert len(seeds["order"]) > 6
+    assert not seeds["mask"] & seeds["order"]
 
 
 def test_weights_say_how_often_blocks_come():

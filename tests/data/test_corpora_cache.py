@@ -111,6 +111,36 @@ def test_a_changed_corpus_is_made_anew_and_that_is_said(tmp_path, words, text_fi
     assert first.fingerprint != second.fingerprint
 
 
+def test_a_corpus_that_was_moved_is_the_same_one(tmp_path, words):
+    """Defaults that are written out change nothing either; other bytes, or the same in another order, do."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    change(folder / "a.txt", "one two\n\nthree")
+    change(folder / "b.txt", "four five")
+    first = load(tmp_path, words, str(folder))
+    moved = folder.rename(tmp_path / "elsewhere")
+    again = load(tmp_path, words, {"path": str(moved), "format": "text", "documents": "blank_line", "weight": 1})
+    assert again.fingerprint == first.fingerprint
+    assert list(again.data.values()) == list(first.data.values())
+    assert load(tmp_path, words, {"path": str(moved), "documents": "file"}).fingerprint != first.fingerprint
+    (moved / "a.txt").rename(moved / "c.txt")
+    assert load(tmp_path, words, str(moved)).fingerprint != first.fingerprint
+
+
+def test_a_cache_of_an_earlier_version_is_used(tmp_path, words, written):
+    """It hashed the paths of several files beside their contents."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        change(folder / name, f"{name} one two")
+    first = load(tmp_path, words, str(folder))
+    manifest = first.sources[0].store.folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(json.loads(manifest.read_text())["sha256"], "0" * 64))
+    again = load(tmp_path, words, str(folder))
+    assert len(written) == 1
+    assert again.fingerprint == first.fingerprint
+
+
 def test_files_that_come_and_go_are_named(tmp_path, words):
     folder = tmp_path / "texts"
     folder.mkdir()

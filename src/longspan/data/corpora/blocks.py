@@ -13,6 +13,8 @@ from longspan.data.corpora.corpus import Corpus
 from longspan.data.corpora.layouts import ContinuousLayout, DocumentsLayout, Layout, Segment
 from longspan.errors import InputError
 
+_ORDER = 1  # the key of everything drawn for an order
+
 
 class BlockDataset(Dataset[dict[str, Any]]):
     """Blocks of `max_tokens` tokens of a corpus. T: tokens of a block.
@@ -132,7 +134,9 @@ class BlockDataset(Dataset[dict[str, Any]]):
     def _permutation(self, n: int, *salt: int) -> NDArray[np.int64]:
         if not self.shuffle:
             return np.arange(n, dtype=np.int64)
-        seeds = np.random.SeedSequence([self.seed % 2**64, *salt])
+        # A key stands behind the seed's own four words, and so apart from masks' seeds (longspan.data.masking), which
+        # have no key: no order is drawn with the numbers of a mask.
+        seeds = np.random.SeedSequence(self.seed % 2**64, spawn_key=(_ORDER, *salt))
         # RandomState and not Generator: numpy promises that its draws stay the same in later versions.
         return np.random.RandomState(np.random.MT19937(seeds)).permutation(n).astype(np.int64)
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
-from longspan.data.corpora.contents import Contents, FileState, look_at
+from longspan.data.corpora.contents import Contents, FileState, hash_text, look_at
 from longspan.data.corpora.cutting import MAX_PIECE, Cutter, Piece
 from longspan.data.corpora.encoder import Encoder
 from longspan.data.corpora.pool import Job, write_shards
@@ -67,6 +67,11 @@ class Manifest(BaseModel):
     shards: dict[str, int]
     counts: Counts
 
+    @property
+    def text_sha256(self) -> str:
+        """Of the text it was made from (`contents.hash_text`), whatever the version that wrote `sha256`."""
+        return hash_text(self.files, "") if self.files else self.sha256
+
 
 def cache_source(
     source: CorpusSource, encoder: Encoder, cache_dir: Path, *, n_processes: int, progress: bool
@@ -85,7 +90,7 @@ def cache_source(
         if contents.left_out:
             names = ", ".join(str(path) for path in contents.left_out[:5])
             notes.append(f"{source.label}: {len(contents.left_out)} files of other formats are left out ({names})")
-        if old is not None and old.sha256 == contents.sha256:
+        if old is not None and _is_of(old, contents):
             if os.access(folder, os.W_OK):
                 (folder / "plan.json").unlink(missing_ok=True)  # of a run that was killed at its very end
             if old.files != contents.files and os.access(folder, os.W_OK):
@@ -154,6 +159,12 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
         if not path.is_file() or path.stat().st_size != n_bytes:
             return None, f"{name} is not as long as it was"
     return manifest, ""
+
+
+def _is_of(manifest: Manifest, contents: Contents) -> bool:
+    """Whether a cache was made from the text as it is now, read as now."""
+    formats = [file.format for file in contents.files]
+    return manifest.text_sha256 == contents.sha256 and [file.format for file in manifest.files] == formats
 
 
 def _changes(old: Manifest, contents: Contents) -> str:

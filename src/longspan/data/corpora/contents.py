@@ -50,12 +50,8 @@ class Contents(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Changes when the text does, or the order of the files. The file's own for a single one."""
-        if self.hub is not None:
-            return hashlib.sha256(self.hub.content.encode()).hexdigest()
-        if len(self.files) == 1:
-            return self.files[0].sha256
-        return hashlib.sha256(json.dumps([[file.path, file.sha256] for file in self.files]).encode()).hexdigest()
+        """Of the text; see `hash_text`."""
+        return hash_text(self.files, self.hub.content if self.hub is not None else "")
 
     @property
     def n_bytes(self) -> int | None:
@@ -78,6 +74,18 @@ class Contents(NamedTuple):
             status = Path(file.path).stat()
             if (status.st_size, status.st_mtime_ns) != (file.n_bytes, file.mtime_ns):
                 raise InputError(f"{file.path} changed while it was read; start again when it is complete")
+
+
+def hash_text(files: list[FileState], content: str) -> str:
+    """Changes when the bytes or formats of the files do, or their order; wherever they lie.
+
+    The file's own for a single one; of a data set of the hub, which has no files, what tells its `content`.
+    """
+    if not files:
+        return hashlib.sha256(content.encode()).hexdigest()
+    if len(files) == 1:
+        return files[0].sha256
+    return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
 
 
 def look_at(source: CorpusSource, known: list[FileState]) -> Contents:

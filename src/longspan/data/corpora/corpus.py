@@ -122,7 +122,13 @@ class SourceTokens:
     @property
     def sha256(self) -> str:
         """Of the source's files, as they were tokenised."""
-        return self.store.manifest.sha256
+        return self.store.manifest.text_sha256
+
+    @property
+    def read_as(self) -> list[str]:
+        """How its bytes became documents, with what "auto" stands for."""
+        formats = sorted({file.format for file in self.store.manifest.files}) or ["hub"]
+        return [f"{format} {self.source.documents_of(format)} {self.source.text_field}" for format in formats]
 
 
 @dataclass(frozen=True)
@@ -163,12 +169,12 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for the same documents, tokenizer and weights: what a resumed run compares."""
+        """Equal for the same documents, tokenizer and weights, wherever the files lie: what a resumed run compares."""
         told = [self.tokenizer_fingerprint]
         for source in self.sources:
             chosen = hashlib.sha256(np.ascontiguousarray(source.documents).tobytes()).hexdigest()
-            made_for = source.store.manifest.made_for | {"path": ""}  # the same files may lie elsewhere
-            told += [source.sha256, chosen, json.dumps(made_for, sort_keys=True), str(source.source.weight)]
+            made_for = {name: source.store.manifest.made_for[name] for name in ("layout", "max_piece")}
+            told += [source.sha256, chosen, *source.read_as, json.dumps(made_for), str(source.source.weight)]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def split(self, held_out: float | int, *, seed: int = 0) -> tuple["Corpus", "Corpus"]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from longspan.data.corpora.streams import COMPRESSIONS
+from longspan.data.corpora.streams import STREAMED
 from longspan.errors import InputError
 
 # Endings of each format, before one of a compression.
@@ -128,7 +128,7 @@ def is_hub(source: CorpusSource) -> bool:
 def format_of(path: Path) -> str | None:
     """The format that a file's name tells, if it does."""
     name = path.name.lower()
-    for ending in COMPRESSIONS:
+    for ending in STREAMED:
         name = name.removesuffix(ending)
     return next((format for format, endings in ENDINGS.items() if name.endswith(endings)), None)
 
@@ -162,7 +162,7 @@ def _files_in_folder(source: CorpusSource, folder: Path) -> tuple[list[SourceFil
     if not wanted:
         endings = ENDINGS.get(source.format) or tuple(ending for some in ENDINGS.values() for ending in some)
         raise InputError(
-            f"{folder} holds no file that ends in {', '.join(endings)} (maybe with {', '.join(COMPRESSIONS)}); "
+            f"{folder} holds no file that ends in {', '.join(endings)} (maybe with {', '.join(STREAMED)}); "
             "for other names pass a glob such as 'folder/*' and the format"
         )
     left_out = [path for path in paths if path not in set(wanted)]

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from longspan.data.opening import COMPRESSIONS
 from longspan.errors import InputError
 
-COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
+STREAMED = tuple(ending for ending in COMPRESSIONS if ending != ".zip")
+"""Compressions of one stream of bytes: all but .zip, which is an archive of files."""
 _CHUNK = 1 << 20
 
 
@@ -25,7 +27,7 @@ class Meter:
 
 
 def open_stream(path: Path, meter: Meter) -> io.BufferedReader:
-    """The bytes of a file, decompressed where its name ends in one of `COMPRESSIONS`.
+    """The bytes of a file, decompressed where its name ends in one of `STREAMED`.
 
     Raises:
         InputError: there is no such file, it may not be read, zstandard is missing; or, while reading, the compressed
