@@ -1,4 +1,5 @@
 import gc
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,32 @@ def _yaml(value: Any) -> str:
     import json
 
     return json.dumps(value)
+
+
+@pytest.fixture
+def ended_writers():
+    """Waits, after the test, for TensorBoard's threads that an error has ended: pytest looks for them then."""
+    yield
+    for thread in threading.enumerate():
+        if type(thread).__name__ == "_AsyncWriterThread":
+            thread.join(timeout=10)
+
+
+@pytest.fixture
+def make_checkpoint() -> Callable[[Path, int], Path]:
+    """Writes a whole checkpoint of a step, without a real model in it."""
+    from longspan.training.checkpoints import write_manifest
+
+    def make(folder: Path, step: int) -> Path:
+        path = folder / f"checkpoint-{step}"
+        path.mkdir(parents=True)
+        (path / "model.safetensors").write_bytes(b"weights")
+        (path / "optimizer.pt").write_bytes(b"moments")
+        (path / "trainer_state.json").write_text("{}")
+        write_manifest(path)
+        return path
+
+    return make
 
 
 @pytest.fixture(scope="session")

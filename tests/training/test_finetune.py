@@ -1,4 +1,5 @@
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from longspan.errors import InputError
 from longspan.records import read_record
 from longspan.tasks.loading import load_qa_model
 from longspan.training.finetune import finetune
+from longspan.training.lock import locked
 
 
 class StopAt(TrainerCallback):
@@ -82,14 +84,64 @@ def test_a_half_written_checkpoint_is_passed_over(tiny_recipe, tmp_path, caplog)
         finetune(recipe, callbacks=(StopAt(5),))
     (tmp_path / "run/checkpoints/checkpoint-4/trainer_state.json").write_text('{"best')
     finetune(tiny_recipe(max_steps=6, save_steps=2, resume_from_checkpoint=True))
-    assert "checkpoint-4 is not complete" in caplog.text
+    assert "checkpoint-4 cannot be used: trainer_state.json has 6 bytes of" in caplog.text
 
 
 def test_a_resumed_run_with_another_recipe_warns(tiny_recipe, caplog):
     with pytest.raises(KeyboardInterrupt):
         finetune(tiny_recipe(save_steps=1), callbacks=(StopAt(2),))
     finetune(tiny_recipe(save_steps=1, resume_from_checkpoint=True, learning_rate=1e-3))
-    assert "another learning_rate" in caplog.text
+    assert "started otherwise: learning_rate was 0.01, is 0.001; the result is neither run's" in caplog.text
+
+
+class FullDisk(TrainerCallback):
+    """Files above 1,000 bytes cannot be written at one step."""
+
+    def on_step_begin(self, args, state, control, **_):
+        limit = 1_000 if state.global_step == 1 else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_while_saving_does_not_end_the_training(tiny_recipe, tmp_path):
+    try:
+        record = finetune(tiny_recipe(save_steps=1), callbacks=(FullDisk(),))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert record.counts["checkpoints_not_saved"] == 1
+    found = {path.name for path in (tmp_path / "run/checkpoints").glob("*") if path.is_dir()}
+    assert found == {"checkpoint-1", "checkpoint-3", "checkpoint-4"}
+
+
+def test_the_best_checkpoint_is_kept_and_taken(tiny_recipe, tiny_squad, tmp_path):
+    fields = {"eval_data": str(tiny_squad), "max_eval_examples": 2, "eval_strategy": "steps", "eval_steps": 1}
+    fields |= {"load_best_model_at_end": True, "save_total_limit": 1, "save_steps": 1}
+    # The first step teaches, the others are too large.
+    record = finetune(tiny_recipe(**fields, learning_rate=1e-3), callbacks=(Jump(),))
+    root = tmp_path / "run"
+    scores = {log.step: log.values["eval_loss"] for log in record.steps if "eval_loss" in log.values}
+    best = min(scores, key=scores.__getitem__)
+    assert best < max(scores)
+    checkpoints = {path.name for path in (root / "checkpoints").glob("checkpoint-*")}
+    assert checkpoints == {f"checkpoint-{best}"}
+    weights = (root / f"checkpoints/checkpoint-{best}/model.safetensors").read_bytes()
+    assert (root / "model.safetensors").read_bytes() == weights
+    state = json.loads((root / f"checkpoints/checkpoint-{best}/trainer_state.json").read_text())
+    assert state["best_model_checkpoint"] == str(root / f"checkpoints/checkpoint-{best}")
+
+
+class Jump(TrainerCallback):
+    """Spoils the weights after the first step."""
+
+    def on_step_end(self, args, state, control, model=None, **_):
+        if state.global_step > 1:
+            with torch.no_grad():
+                model.qa_outputs.weight.add_(torch.randn_like(model.qa_outputs.weight), alpha=10 * state.global_step)
+
+
+def test_two_runs_in_one_folder_are_refused(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="in use by another run"):
+        finetune(tiny_recipe())
 
 
 def test_a_killed_run_leaves_no_model(tiny_recipe, tmp_path):
@@ -139,7 +191,7 @@ def test_the_clock_ends_a_run_as_any_end(tiny_recipe, tmp_path):
 
 
 def test_a_checkpoint_that_is_none_is_refused(tiny_recipe, tmp_path):
-    with pytest.raises(InputError, match="no complete checkpoint"):
+    with pytest.raises(InputError, match=r"manifest.json is missing"):
         finetune(tiny_recipe(resume_from_checkpoint=str(tmp_path / "nothing")))
 
 

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, TrainerCallback
 
 import longspan
 from longspan.errors import InputError
-from longspan.records import read_record
+from longspan.records import hash_file, read_record
 from longspan.training.pretrain import pretrain
 from longspan.training.pretrain_preparation import plan_pretraining
 
@@ -17,8 +17,11 @@ def losses(record):
 
 
 def test_a_run_leaves_a_model_its_card_and_a_record_of_before_and_after(tiny_pretrain, tiny_text, tmp_path):
-    recipe = tiny_pretrain(eval_data=[str(tiny_text)], eval_strategy="steps", eval_steps=3)
+    held_out = tmp_path / "held-out.txt"
+    shutil.copy(tiny_text, held_out)
+    recipe = tiny_pretrain(eval_data=[str(held_out)], eval_strategy="steps", eval_steps=3)
     record = pretrain(recipe)
+    assert record.made.data == dict.fromkeys([str(tiny_text), str(held_out)], hash_file(tiny_text))
     assert read_record(tmp_path / "run/training.json") == record
     assert sorted(losses(record)) == [1, 2, 3, 4, 5, 6]
     assert [log.step for log in record.steps if "eval_bits_per_token" in log.values] == [3, 6]
@@ -89,7 +92,17 @@ def test_layouts_whole_words_and_recomputed_activations_train(tiny_pretrain, lay
         layout=layout, whole_words=True, gradient_checkpointing=True, per_device_train_batch_size=2, max_steps=2,
         max_length=48, eval_lengths=[32],
     )  # fmt: skip
-    assert len(losses(pretrain(recipe))) == 2
+    seen = []
+
+    class Count(TrainerCallback):
+        def on_step_begin(self, args, state, control, train_dataloader=None, **_):
+            rows = [train_dataloader.dataset[2 * 2 * state.global_step + i] for i in range(4)]
+            seen.extend(len(row["input_ids"]) for row in rows)
+
+    record = pretrain(recipe, callbacks=(Count(),))
+    assert len(losses(record)) == 2
+    assert record.counts["tokens_seen"] == sum(seen)  # without padding
+    assert (sum(seen) < 8 * 48) == (layout == "documents")
 
 
 class _Break(TrainerCallback):

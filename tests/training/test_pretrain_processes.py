@@ -1,8 +1,8 @@
 """One run in two processes is the run in one, at the same blocks a step."""
 
 import dataclasses
+import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,37 +44,60 @@ def losses(record):
     return {log.step: log.values["loss"] for log in record.steps if "loss" in log.values}
 
 
-def free_port():
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        return some.getsockname()[1]
+@pytest.fixture(scope="module")
+def launch():
+    """Carries jobs out in new processes (`launch.py`); the records of their runs."""
 
+    def run(folder, *jobs):
+        path = folder / "jobs.json"
+        path.write_text(json.dumps(jobs))
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with (folder / "log").open("wb") as log:
+            command = [sys.executable, str(Path(__file__).with_name("launch.py")), str(path)]
+            code = subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=500, check=False).returncode
+        assert code == 0, (folder / "log").read_text()[-6000:]
 
-def run_in_two(path, folder):
-    """As torchrun starts them; it is not needed for two."""
-    port = str(free_port())
-    processes = []
-    for rank in range(2):
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2",
-            "LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)
-        }  # fmt: skip
-        with (folder / f"log-{rank}").open("wb") as log:
-            command = [sys.executable, "-m", "longspan", "pretrain", str(path)]
-            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-    codes = [process.wait(timeout=400) for process in processes]
-    assert codes == [0, 0], [(folder / f"log-{rank}").read_text()[-3000:] for rank in range(2)]
-    return read_record(folder / "run/training.json")
+    return run
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo backend")
-def test_two_processes_train_as_one(tiny_pretrain, tiny_text, tmp_path):
-    alone = pretrain(tiny_pretrain(output_dir=str(tmp_path / "alone"), eval_data=[str(tiny_text)], **FIELDS))
-    tiny_pretrain(
-        "two.yaml", eval_data=[str(tiny_text)], ddp_backend="gloo", ddp_find_unused_parameters=False, **FIELDS
-    )
-    together = run_in_two(tmp_path / "two.yaml", tmp_path)
-    assert losses(together) == pytest.approx(losses(alone), abs=1e-5)
-    for one, other in zip(together.language_model, alone.language_model, strict=True):
+def test_two_processes_train_as_one_and_go_on_after_a_kill(tiny_pretrain, tiny_text, launch, tmp_path, caplog):
+    """Killed at the first checkpoint: the losses are those of the run that was not, to 1e-6."""
+    fields = FIELDS | {"eval_data": [str(tiny_text)], "save_steps": 2}
+    alone = pretrain(tiny_pretrain(output_dir=str(tmp_path / "alone"), **fields))
+    fields |= {"ddp_backend": "gloo", "resume_from_checkpoint": True, "report_to": "tensorboard"}
+    runs = {name: tmp_path / name for name in ("whole", "killed")}
+    for name, root in runs.items():
+        tiny_pretrain(f"{name}.yaml", output_dir=str(root), **fields)
+    killed = {"recipe": str(tmp_path / "killed.yaml"), "processes": 2}
+    kill_at = str(runs["killed"] / "checkpoints/checkpoint-2")
+    launch(tmp_path, {**killed, "recipe": str(tmp_path / "whole.yaml")}, {**killed, "kill_at": kill_at}, killed)
+    whole, resumed = (read_record(root / "training.json") for root in runs.values())
+
+    assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
+    assert len(list((runs["whole"] / "logs").glob("events*"))) == 1  # the first process' alone
+    assert losses(whole) == pytest.approx(losses(alone), abs=1e-5)
+    for one, other in zip(whole.language_model, alone.language_model, strict=True):
         assert one.n_predicted == other.n_predicted
         assert one.loss == pytest.approx(other.loss, abs=1e-5)
+    for record in (whole, resumed):
+        assert record.counts["tokens_seen"] == alone.counts["tokens_seen"]
+
+    # One process goes on from what two have saved, at the same rows of a step.
+    checkpoint = str(runs["killed"] / "checkpoints/checkpoint-2")
+    fields |= {"resume_from_checkpoint": checkpoint, "report_to": "none", "eval_data": []}  # ddp_backend is no matter
+    fewer = pretrain(tiny_pretrain(output_dir=str(tmp_path / "fewer"), **fields))
+    assert losses(fewer) == pytest.approx(losses(alone), abs=1e-5)
+    assert fewer.counts["tokens_seen"] == alone.counts["tokens_seen"]
+    assert "had 2 processes and has 1 now" in caplog.text
+
+
+# Since Python 3.12: processes with threads should not fork, as torch's data loader does here.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+# Where fewer cores are there than workers.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_workers_that_prepare_batches_change_nothing(tiny_pretrain, tmp_path):
+    fields = {"max_steps": 3, "whole_words": True}
+    alone = pretrain(tiny_pretrain(**fields))
+    helped = pretrain(tiny_pretrain(**fields, dataloader_num_workers=2, output_dir=str(tmp_path / "helped")))
+    assert losses(helped) == losses(alone)

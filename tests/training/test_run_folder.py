@@ -1,47 +1,171 @@
 import errno
+import json
+import os
 
 import pytest
+from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.training.run_folder import RunFolder, explain_full_disk, newest_checkpoint
+from longspan.training.checkpoints import MANIFEST, fault_of, newest_whole_checkpoint
+from longspan.training.identity import PROCESSES
+from longspan.training.lock import locked
+from longspan.training.pretrain_folder import PretrainFolder
+from longspan.training.run_folder import RunFolder, explain_full_disk
 
 
-def make_checkpoint(folder, step, state="{}"):
-    path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    (path / "model.safetensors").write_bytes(b"")
-    (path / "trainer_state.json").write_text(state)
-    return path
-
-
-def test_the_newest_checkpoint_is_that_of_the_highest_step(tmp_path):
-    assert newest_checkpoint(tmp_path) is None
+def test_the_newest_checkpoint_is_that_of_the_highest_step(make_checkpoint, tmp_path):
+    assert newest_whole_checkpoint(tmp_path) is None
     for step in (900, 1000, 90):
         make_checkpoint(tmp_path, step)
-    assert newest_checkpoint(tmp_path).name == "checkpoint-1000"
+    assert newest_whole_checkpoint(tmp_path).name == "checkpoint-1000"
 
 
-@pytest.mark.parametrize("state", ["", '{"a'])
-def test_half_a_checkpoint_is_none(tmp_path, state):
-    make_checkpoint(tmp_path, 1)
-    make_checkpoint(tmp_path, 2, state)
-    assert newest_checkpoint(tmp_path).name == "checkpoint-1"
+def in_manifest(path, old, new):
+    manifest = path / MANIFEST
+    assert old in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(old, new))
 
 
-def test_an_output_folder_that_is_a_file(tiny_recipe, tmp_path):
+@pytest.mark.parametrize(
+    ("harm", "fault"),
+    [
+        (lambda path: (path / "model.safetensors").write_bytes(b"weig"), "model.safetensors has 4 bytes of 7"),
+        (lambda path: (path / "model.safetensors").write_bytes(b"wEights"), "model.safetensors has changed"),
+        (lambda path: (path / "trainer_state.json").unlink(), "trainer_state.json is missing"),
+        (lambda path: (path / MANIFEST).unlink(), "manifest.json is missing"),
+        (lambda path: (path / MANIFEST).write_text('{"fil'), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text("[]"), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"files": []}'), "manifest.json is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"files": {}}'), "it holds no trainer_state.json"),
+        (lambda path: in_manifest(path, '"bytes"', '"bxtes"'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"sha256"', '"sha356"'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"bytes": 7', '"bytes": null'), "manifest.json is damaged"),
+        (lambda path: in_manifest(path, '"optimizer.pt"', '"oqtimizer.pt"'), "it holds no optimizer"),
+        (lambda path: in_manifest(path, '"model.safe', '"modem.safe'), "it holds no model"),
+    ],
+)
+def test_what_is_wrong_with_a_checkpoint_is_said(make_checkpoint, tmp_path, harm, fault, caplog):
+    make_checkpoint(tmp_path, 5)
+    path = make_checkpoint(tmp_path, 10)
+    assert fault_of(path) is None and newest_whole_checkpoint(tmp_path) == path
+    harm(path)
+    assert fault in fault_of(path)
+    assert newest_whole_checkpoint(tmp_path).name == "checkpoint-5"
+    assert fault in caplog.text
+
+
+@pytest.fixture(params=[RunFolder, PretrainFolder])
+def make_folder(request, tiny_recipe, tiny_pretrain):
+    """The folder of a recipe of either kind; fields override it."""
+    kind, make = request.param, tiny_recipe if request.param is RunFolder else tiny_pretrain
+    return lambda **fields: kind(make(**fields))
+
+
+def test_a_damaged_checkpoint_that_is_asked_for_is_refused(make_folder, make_checkpoint, tmp_path):
+    path = make_checkpoint(tmp_path, 5)
+    (path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="has 0 bytes of 7"):
+        make_folder(resume_from_checkpoint=str(path)).check()
+
+
+def test_checkpoints_that_are_all_damaged_stay_where_they_are(make_folder, make_checkpoint, tmp_path):
+    path = make_checkpoint(tmp_path / "run/checkpoints", 5)
+    (path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"checkpoint-5: model.safetensors has 0 bytes of 7.*--overwrite_output_dir"):
+        make_folder(resume_from_checkpoint=True).check()
+    assert path.is_dir()
+    assert make_folder(resume_from_checkpoint=True, overwrite_output_dir=True).check() is None
+
+
+def test_or_an_earlier_start_is_insisted_on(tiny_pretrain, make_checkpoint, tmp_path):
+    (make_checkpoint(tmp_path / "run/checkpoints", 5) / "model.safetensors").write_bytes(b"")
+    assert PretrainFolder(tiny_pretrain(resume_from_checkpoint=True, force_resume=True)).check() is None
+
+
+def test_an_output_folder_that_is_a_file(make_folder, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(InputError, match="is a file"):
-        RunFolder(tiny_recipe()).check()
+        make_folder().check()
 
 
-def test_a_run_in_the_way_is_named(tiny_recipe, tmp_path):
+def test_a_run_in_the_way_is_named(make_folder, make_checkpoint, tmp_path):
     make_checkpoint(tmp_path / "run/checkpoints", 5)
     with pytest.raises(InputError, match=r"holds 1 checkpoints.*--resume_from_checkpoint true"):
-        RunFolder(tiny_recipe()).check()
+        make_folder().check()
 
 
-def test_resuming_without_a_checkpoint_starts_from_the_beginning(tiny_recipe):
-    assert RunFolder(tiny_recipe(resume_from_checkpoint=True)).check() is None
+def test_resuming_without_a_checkpoint_starts_from_the_beginning(make_folder):
+    assert make_folder(resume_from_checkpoint=True).check() is None
+
+
+def test_another_run_in_the_folder_is_refused(make_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(InputError, match=rf"in use by another run \(process {os.getpid()}\)"),
+        make_folder().held(arguments),
+    ):
+        pass
+
+
+def test_going_on_otherwise_is_refused_or_said(tiny_recipe, tiny_pretrain, make_checkpoint, tmp_path, caplog):
+    path = make_checkpoint(tmp_path / "other/checkpoints", 5)
+    refusing, forced = PretrainFolder(tiny_pretrain()), PretrainFolder(tiny_pretrain(force_resume=True))
+    with pytest.raises(InputError, match=r"identity.json cannot be read.*--force_resume"):
+        refusing.require_same({"seed": 1}, path)
+    (path.parent / "identity.json").write_text('{"seed": 2}')
+    with pytest.raises(InputError, match="seed was 2, is 1"):
+        refusing.require_same({"seed": 1}, path)
+    assert not caplog.records
+    for folder in (forced, RunFolder(tiny_recipe())):
+        folder.require_same({"seed": 1}, path)
+        assert "seed was 2, is 1; the result is neither run's" in caplog.text
+        caplog.clear()
+    (path.parent / "identity.json").unlink()
+    forced.require_same({"seed": 1}, path)
+    assert "not known" in caplog.text
+
+
+def test_another_number_of_processes_is_said_and_not_refused(tiny_pretrain, make_checkpoint, tmp_path, caplog):
+    path = make_checkpoint(tmp_path / "run/checkpoints", 5)
+    (path.parent / "identity.json").write_text(json.dumps({"seed": 1, PROCESSES: 8}))
+    PretrainFolder(tiny_pretrain()).require_same({"seed": 1, PROCESSES: 2}, path)
+    assert "had 8 processes and has 2 now: its steps hold the same rows, but dropout" in caplog.text
+
+
+def test_later_checkpoints_are_removed_however_the_first_one_is_spelt(make_folder, make_checkpoint, tmp_path):
+    first, later = (make_checkpoint(tmp_path / "run/checkpoints", step) for step in (5, 10))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    spelt = tmp_path / "link/checkpoints/checkpoint-5"
+    make_folder(resume_from_checkpoint=str(spelt)).start({}, spelt)
+    assert first.is_dir() and not later.exists()
+
+
+def test_what_killed_runs_were_writing_or_removing_is_cleared(make_folder, make_checkpoint, tmp_path):
+    checkpoints = tmp_path / "run/checkpoints"
+    whole = make_checkpoint(checkpoints, 5)
+    folder = make_folder(resume_from_checkpoint=True)
+    beside = {path.name for path in tmp_path.iterdir()}
+
+    def leave():
+        for name in (".saving/checkpoint-6", ".leaving-checkpoint-4"):
+            (checkpoints / name).mkdir(parents=True)
+        (checkpoints / ".recipe.json.ab12cd34").touch()
+        (tmp_path / ".run.ab12cd_4/checkpoints").mkdir(parents=True)  # the finished folder, half of it
+
+    leave()
+    others = {".run.lock", ".run-2.ab12cd34", ".other.ab12cd34", ".run.mine"}
+    for name in others:
+        (tmp_path / name).mkdir()
+    folder.start({}, whole)
+    assert not list(checkpoints.glob(".*"))
+    assert {path.name for path in tmp_path.iterdir()} == beside | others
+    leave()
+    with folder.finish():
+        pass
+    assert {path.name for path in checkpoints.iterdir()} == {"checkpoint-5", "identity.json", "recipe.json"}
+    assert {path.name for path in tmp_path.iterdir()} == beside | others
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("file write failed")])
@@ -50,14 +174,11 @@ def test_a_full_disk_is_said(tmp_path, error):
         raise error
 
 
+def test_a_disk_that_may_not_be_written_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"cannot write.*change its permissions"), explain_full_disk(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
 def test_other_errors_stay_themselves(tmp_path):
     with pytest.raises(FileNotFoundError), explain_full_disk(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "no")
-
-
-def test_checkpoints_that_are_all_faulty_are_not_removed_in_silence(tiny_recipe, tmp_path):
-    path = make_checkpoint(tmp_path / "run/checkpoints", 5, "{")
-    with pytest.raises(InputError, match=r"checkpoint-5: it is not complete.*--overwrite_output_dir"):
-        RunFolder(tiny_recipe(resume_from_checkpoint=True)).check()
-    assert path.is_dir()
-    assert RunFolder(tiny_recipe(resume_from_checkpoint=True, overwrite_output_dir=True)).check() is None

@@ -4,22 +4,24 @@ A checkpoint is a folder `checkpoint-<step>` as transformers' Trainer writes it,
 SHA-256 of every other file. It gets its name when all of it is on the disk.
 """
 
-import errno
+import functools
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
-from longspan.errors import InputError
+from longspan.files import is_full_disk
+from longspan.training.processes import anywhere, largest
+from longspan.training.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +29,12 @@ MANIFEST = "manifest.json"
 _STAGING = ".saving"
 _LEAVING = ".leaving-"
 _PROGRESS = "progress.json"
-# What a checkpoint cannot do without, and how its files' names begin (FSDP has its own for both).
-_PARTS = {"trainer_state.json": "trainer_state.json", "model": ("model", "pytorch_model"), "optimizer": "optimizer"}
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What a checkpoint cannot do without, and how its files' names begin (FSDP and PEFT have their own).
+_PARTS = {
+    "trainer_state.json": TRAINER_STATE_NAME,
+    "model": ("model", "pytorch_model", "adapter_model"),
+    "optimizer": "optimizer",
+}
 
 
 def write_manifest(folder: Path) -> None:
@@ -55,7 +60,7 @@ def fault_of(folder: Path) -> str | None:
         return f"{MANIFEST} is damaged"
     for part, prefixes in _PARTS.items():
         if not any(name.startswith(prefixes) for name in files):
-            return f"{MANIFEST} is damaged: it lists no {part}"
+            return f"it holds no {part}"
     for name, (n_bytes, sha256) in files.items():
         path = folder / name
         try:
@@ -91,6 +96,8 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run was writing or removing in `folder`; for whoever has the lock of it."""
     for path in [folder / _STAGING, *folder.glob(f"{_LEAVING}*")]:
         shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".*.json.*"):  # as `longspan.files.replace_file` names what it writes
+        path.unlink(missing_ok=True)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -103,15 +110,25 @@ class DurableTrainer(Trainer):
     """Trainer whose checkpoints are whole or not there, and which survives a disk that is full while saving.
 
     The loss summed since the last log is part of a checkpoint: logs of a run that was killed and went on are those of
-    one that was not.
+    one that was not. Time and memory count on as well.
+
+    Attributes:
+        failed_saves: checkpoints that could not be written.
+        last_checkpoint: the newest whole one.
+        usage: seconds and memory so far.
     """
 
-    failed_saves: int = 0
-    last_checkpoint: Path | None = None
-    _staging: Path | None = None
+    def __init__(self, **kwargs: Any) -> None:
+        """Take what transformers.Trainer takes."""
+        self._staging: Path | None = None
+        super().__init__(**kwargs)
+        self.failed_saves = 0
+        self.last_checkpoint: Path | None = None
+        self.usage = Usage(on_gpu=self.args.device.type == "cuda")
 
     def train_from(self, checkpoint: Path | None) -> None:
         """Train from the beginning, or go on from a checkpoint."""
+        self.usage.start()
         if checkpoint is None:
             self.train()
             return
@@ -131,46 +148,48 @@ class DurableTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any, *args: Any, **kwargs: Any) -> None:
         root = Path(super()._get_output_dir(trial))
-        name = f"checkpoint-{self.state.global_step}"
+        path = root / f"checkpoint-{self.state.global_step}"
         staging = root / _STAGING
         if self.is_world_process_zero():
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        progress = self.progress()
-        error: Exception | None = None
-        try:
-            self._staging = staging
-            staging.mkdir(parents=True, exist_ok=True)
-            super()._save_checkpoint(model, trial, *args, **kwargs)
-            if self.is_world_process_zero():
-                (staging / name / _PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-        except (OSError, SafetensorError, RuntimeError) as caught:
-            if not is_full_disk(caught):
-                raise
-            error = caught
-        finally:
-            self._staging = None
-        if self._any(error is not None):
-            self._report_failure(root / name, error, staging)
-            return
-        if self.is_world_process_zero():
-            try:
-                write_manifest(staging / name)
-                self._put_in_place(staging / name, root / name)
-            except OSError as caught:
-                if not is_full_disk(caught):
-                    raise
-                error = caught
-        if self._any(error is not None):
-            self._report_failure(root / name, error, staging)
-            return
-        self.last_checkpoint = root / name
+        progress, best_before = self.progress(), self.state.best_model_checkpoint
+        save: Callable[[], None] = functools.partial(super()._save_checkpoint, model, trial, *args, **kwargs)
+        for write in (
+            lambda: self._write_beside(staging, save, progress),
+            lambda: self._put_in_place(staging / path.name, path),
+        ):
+            error = _full_disk_of(write)
+            if anywhere(self.args, error is not None):
+                self.state.best_model_checkpoint = best_before
+                self._report_failure(path, error, staging)
+                return
+        self.last_checkpoint = path
         if self.is_world_process_zero():
             shutil.rmtree(staging, ignore_errors=True)
             self._rotate(root)
 
-    @staticmethod
-    def _put_in_place(new: Path, path: Path) -> None:
+    def _write_beside(self, staging: Path, save: Callable[[], None], progress: dict[str, Any]) -> None:
+        """All that the Trainer writes, and `progress`; in all processes."""
+        self._staging = staging
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+            save()
+        finally:
+            self._staging = None
+        folder = staging / f"checkpoint-{self.state.global_step}"
+        if self.state.best_model_checkpoint == str(folder):
+            # By the name that it will have.
+            self.state.best_model_checkpoint = str(staging.parent / folder.name)
+            if self.is_world_process_zero():
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        if self.is_world_process_zero():
+            (folder / _PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+
+    def _put_in_place(self, new: Path, path: Path) -> None:
+        if not self.is_world_process_zero():
+            return
+        write_manifest(new)
         if path.exists():  # of an earlier try at these steps
             remove_checkpoint(path)
         os.replace(new, path)
@@ -193,19 +212,14 @@ class DurableTrainer(Trainer):
             )  # fmt: skip
 
     def _rotate(self, root: Path) -> None:
-        """Remove the oldest checkpoints, `save_total_limit` stay."""
+        """Remove the oldest checkpoints: `save_total_limit` stay, among them the last one and the best."""
         limit = self.args.save_total_limit
+        best = self.state.best_model_checkpoint
         if limit:
             for path in checkpoints_in(root)[:-limit]:
-                if path != self.last_checkpoint:  # steps beyond it may be of another run
+                # Steps beyond the last one may be of another run.
+                if path != self.last_checkpoint and str(path) != best:
                     remove_checkpoint(path)
-
-    def _any(self, here: bool) -> bool:
-        """Whether it is so in any process."""
-        if self.args.world_size == 1:
-            return here
-        told = self.accelerator.gather(torch.tensor([int(here)], device=self.args.device))
-        return bool(told.sum())  # pyright: ignore[reportAttributeAccessIssue] - a tensor in gives a tensor
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps beside transformers' own state; to be called in all processes."""
@@ -215,6 +229,8 @@ class DurableTrainer(Trainer):
             "loss_logged": self._total_loss_scalar,
             "step_of_log": self._globalstep_last_logged,
             "failed_saves": self.failed_saves,
+            "seconds": self.usage.seconds,
+            "peak_memory_gib": largest(self.args, self.usage.peak_memory_gib),
         }
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
@@ -223,6 +239,8 @@ class DurableTrainer(Trainer):
         self._total_loss_scalar = progress["loss_logged"]
         self._globalstep_last_logged = progress["step_of_log"]
         self.failed_saves = progress["failed_saves"]
+        # A checkpoint of an earlier version, which is gone on from by force, knows neither.
+        self.usage.add(seconds=progress.get("seconds", 0), peak_memory_gib=progress.get("peak_memory_gib", 0))
 
 
 class _Restore(TrainerCallback):
@@ -240,14 +258,15 @@ class _Restore(TrainerCallback):
             self._trainer.restore_progress(json.loads(self._path.read_text(encoding="utf-8")))
 
 
-def is_full_disk(error: Exception) -> bool:
-    """Whether a library could not write because the disk is full; safetensors and torch say it in words only."""
-    if isinstance(error, OSError):
-        return error.errno in NO_SPACE
-    if isinstance(error, InputError):
-        return False
-    words = (os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG), "file write failed", "PytorchStreamWriter failed")
-    return any(word in str(error) for word in words)
+def _full_disk_of(write: Callable[[], None]) -> Exception | None:
+    """The error of a disk that was too full for `write`, None where it was not; any other error goes on."""
+    try:
+        write()
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        return error
+    return None
 
 
 def _sha256(path: Path) -> str:
@@ -261,7 +280,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno in NO_SPACE:
+        if is_full_disk(error):
             raise
     finally:
         os.close(handle)

@@ -1,6 +1,5 @@
 """recipe -> checkpoint: one fine-tuning run on transformers' Trainer."""
 
-import time
 from pathlib import Path
 
 import torch
@@ -13,21 +12,24 @@ from longspan.tasks.qa_batch import ModelCollator
 from longspan.tasks.question_answering import QaPredictor
 from longspan.training.adapter import adapter_lines, read_out
 from longspan.training.card import write_card
+from longspan.training.identity import identity_of
 from longspan.training.model import merge_adapters
-from longspan.training.preparation import Prepared, prepare
+from longspan.training.preparation import Prepared, make_finetune_arguments, prepare
+from longspan.training.processes import in_first_process, largest
 from longspan.training.qa_data import examples_with_language, merge_counts
 from longspan.training.recipe import FinetuneRecipe
-from longspan.training.run_folder import MODEL_FILES, explain_full_disk
-from longspan.training.run_record import as_run, backend_of, logged_steps, peak_memory_gib
+from longspan.training.run_folder import MODEL_FILES, RunFolder, explain_full_disk
+from longspan.training.run_record import as_run, backend_of, logged_steps
+from longspan.training.tensorboard import tensorboard
 from longspan.training.time_limit import StopAfter
 from longspan.training.trainer import QaTrainer
-from longspan.training.trainer_arguments import tensorboard
 
 
 def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] = ()) -> TrainingRecord:
     """Run `recipe`; the finished model or adapter, its card and its record are in its `output_dir` afterwards.
 
-    The folder's layout and what happens when a run is killed: longspan.training.run_folder.
+    The folder's layout and what happens when a run is killed: longspan.training.run_folder. Under `torchrun` every
+    process calls this.
 
     Args:
         recipe: what to do.
@@ -40,17 +42,23 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
         InputError: the recipe's data, model, output folder or options do not fit (before any step), or the loss is
             no longer finite, or the disk is full (the checkpoints so far are kept).
     """
-    ready = prepare(recipe)
-    ready.folder.start(ready.resume_from)
+    folder = RunFolder(recipe)
+    arguments = make_finetune_arguments(recipe, folder)
+    with folder.held(arguments):
+        return _run(prepare(recipe, folder, arguments), callbacks)
+
+
+def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord:
+    recipe, folder, arguments = ready.recipe, ready.folder, ready.arguments
+    identity = identity_of(recipe, arguments) | {"data": list(ready.train.sha256.values()) or recipe.train_data}
+    in_first_process(arguments, lambda: folder.require_same(identity, ready.resume_from))
+    in_first_process(arguments, lambda: folder.start(identity, ready.resume_from))
     trainer = _make_trainer(ready, callbacks)
     if recipe.max_minutes is not None:
-        StopAfter(recipe.max_minutes).take_over(trainer)
-    began = time.perf_counter()
-    with explain_full_disk(ready.folder.root):
-        trainer.train(resume_from_checkpoint=str(ready.resume_from) if ready.resume_from else None)
-    seconds = time.perf_counter() - began
-
-    arguments = ready.arguments
+        StopAfter(recipe.max_minutes, trainer.usage).take_over(trainer)
+    with explain_full_disk(folder.root):
+        trainer.train_from(ready.resume_from)
+    seconds = trainer.usage.seconds
     on_gpu = arguments.device.type == "cuda"
     record = TrainingRecord(
         made=made_now(
@@ -65,12 +73,11 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
         n_features=len(ready.windows),
         steps=logged_steps(trainer.state.log_history),
         seconds=seconds,
-        peak_memory_gib=peak_memory_gib(on_gpu),
-        counts=merge_counts(ready.train.counts, ready.window_counts, ready.evaluation.counts),
+        peak_memory_gib=largest(arguments, trainer.usage.peak_memory_gib),
+        counts=merge_counts(ready.train.counts, ready.window_counts, ready.evaluation.counts)
+        | {"checkpoints_not_saved": trainer.failed_saves},
     )
-    if trainer.is_world_process_zero():
-        _save(trainer.accelerator.unwrap_model(trainer.model), ready, record)
-    trainer.accelerator.wait_for_everyone()
+    in_first_process(arguments, lambda: _save(trainer.accelerator.unwrap_model(trainer.model), ready, record))
     return record
 
 
@@ -95,7 +102,7 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
         train_dataset=ready.windows,
         eval_dataset=ready.eval_windows,
         processing_class=built.tokenizer,
-        callbacks=[*callbacks, *tensorboard(recipe, ready.folder)],
+        callbacks=[*callbacks, *tensorboard(recipe, ready.folder.logs)],
         predictor=predictor,
         eval_examples=examples_with_language(ready.evaluation),
     )

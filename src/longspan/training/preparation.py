@@ -7,11 +7,12 @@ from transformers import TrainingArguments
 
 from longspan.tasks.question_answering import check_max_length, default_overlap
 from longspan.training.model import BuiltModel, build_model
+from longspan.training.processes import in_first_process
 from longspan.training.qa_data import Questions, make_evaluation_windows, make_training_windows, read_questions
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.run_folder import RunFolder
 from longspan.training.trainer import WindowSet
-from longspan.training.trainer_arguments import make_arguments, precision_of
+from longspan.training.trainer_arguments import make_arguments, precision_of, rows_of_step
 
 
 class Prepared(NamedTuple):
@@ -35,15 +36,22 @@ class Prepared(NamedTuple):
     eval_windows: WindowSet | None
 
 
-def prepare(recipe: FinetuneRecipe) -> Prepared:
+def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArguments:
+    """The Trainer's arguments.
+
+    Raises:
+        InputError: transformers refuses a value, or the fields contradict each other.
+    """
+    return make_arguments(recipe, folder.checkpoints, evaluates=bool(recipe.eval_data), eval_strategy="epoch")
+
+
+def prepare(recipe: FinetuneRecipe, folder: RunFolder, arguments: TrainingArguments) -> Prepared:
     """Check and load everything, the quick things first; nothing is written.
 
     Raises:
         InputError: the recipe's output folder, options, data or model do not fit.
     """
-    folder = RunFolder(recipe)
-    resume_from = folder.check()
-    arguments = make_arguments(recipe, folder, evaluates=bool(recipe.eval_data), eval_strategy="epoch")
+    resume_from = in_first_process(arguments, folder.check)
     train = read_questions(recipe, for_evaluation=False)
     evaluation = read_questions(recipe, for_evaluation=True)
     built = build_model(recipe)
@@ -75,11 +83,13 @@ def plan(recipe: FinetuneRecipe) -> dict[str, str]:
     Raises:
         InputError: something would go wrong before the first step.
     """
-    ready = prepare(recipe.model_copy(update={"proof": "none"}))
-    arguments, counts = ready.arguments, ready.train.counts | ready.window_counts
+    folder = RunFolder(recipe)
+    arguments = make_finetune_arguments(recipe, folder)
+    ready = prepare(recipe.model_copy(update={"proof": "none"}), folder, arguments)
+    counts = ready.train.counts | ready.window_counts
     parameters = list(ready.built.model.parameters())
     n_trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    rows = arguments.train_batch_size * arguments.gradient_accumulation_steps * max(1, arguments.world_size)
+    rows = rows_of_step(arguments)
     if arguments.max_steps > 0:
         n_steps = arguments.max_steps
     else:

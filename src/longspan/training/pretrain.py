@@ -1,8 +1,6 @@
 """recipe -> checkpoint: extend, evaluate, train on masked text, evaluate, write a model card."""
 
-import contextlib
 import hashlib
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,17 @@ from longspan.metrics.language_modelling import LossSums
 from longspan.models import LongformerForMaskedLM
 from longspan.records import LanguageModelScore, TrainingRecord, made_now, write_record
 from longspan.tasks.masked_lm import MaskedLmScorer
-from longspan.training.lock import locked
 from longspan.training.pretrain_card import write_card
 from longspan.training.pretrain_folder import PretrainFolder
 from longspan.training.pretrain_model import KeepOldRows, has_global_tokens
-from longspan.training.pretrain_preparation import (
-    Ready,
-    in_first_process,
-    make_pretrain_arguments,
-    prepare_pretraining,
-    rows_of_step,
-)
+from longspan.training.pretrain_preparation import Ready, make_pretrain_arguments, prepare_pretraining
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.pretrain_trainer import PretrainTrainer
+from longspan.training.processes import in_first_process, largest
 from longspan.training.run_folder import explain_full_disk
-from longspan.training.run_record import as_run, backend_of, logged_steps, peak_memory_gib
+from longspan.training.run_record import as_run, backend_of, logged_steps
+from longspan.training.tensorboard import tensorboard
 from longspan.training.time_limit import StopAfter
-from longspan.training.trainer_arguments import tensorboard
 
 # Tokens in one forward of an evaluation, for each row of per_device_eval_batch_size.
 _EVAL_TOKENS_PER_ROW = 4096
@@ -58,17 +50,14 @@ def pretrain(recipe: PretrainRecipe, *, callbacks: tuple[TrainerCallback, ...] =
     """
     folder = PretrainFolder(recipe)
     arguments = make_pretrain_arguments(recipe, folder)
-    is_first = arguments.process_index == 0
-    with contextlib.ExitStack() as held:
-        # The first process speaks for all: it alone looks at the folder and writes to it.
-        in_first_process(arguments, lambda: held.enter_context(locked(folder.root)) if is_first else None)
-        ready = prepare_pretraining(recipe, folder, arguments)
-        return _run(ready, callbacks)
+    # The first process speaks for all: it alone looks at the folder and writes to it.
+    with folder.held(arguments):
+        return _run(prepare_pretraining(recipe, folder, arguments), callbacks)
 
 
 def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord:
     recipe, folder, arguments, built = ready.recipe, ready.folder, ready.arguments, ready.built
-    in_first_process(arguments, lambda: folder.start_with(ready.identity, ready.resume_from))
+    in_first_process(arguments, lambda: folder.start(ready.identity, ready.resume_from))
     trainer = _make_trainer(ready, callbacks)
     asked = _fingerprint(ready)
     initial = in_first_process(arguments, lambda: folder.initial(asked)) if ready.resume_from else None
@@ -81,14 +70,13 @@ def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord
             KeepOldRows(built.model.longformer.embeddings.position_embeddings.weight, built.n_old_rows)
         )
     if recipe.max_minutes is not None:
-        StopAfter(recipe.max_minutes).take_over(trainer)
-    began = time.perf_counter()
+        StopAfter(recipe.max_minutes, trainer.usage).take_over(trainer)
     with explain_full_disk(folder.root):
         trainer.train_from(ready.resume_from)
-    seconds = time.perf_counter() - began
+    seconds = trainer.usage.seconds
     final = _scores(ready, _score(ready, trainer.model, ready.lengths), "final")
     record = TrainingRecord(
-        made=made_now(seed=recipe.seed, data=ready.corpus.data, gpu=_gpu(arguments)),
+        made=made_now(seed=recipe.seed, data=ready.data, gpu=_gpu(arguments)),
         name=recipe.name,
         recipe=as_run(recipe, arguments) | _processes(trainer),
         attention_backend=backend_of(built.model, ready.max_length, arguments, has_global=False),
@@ -96,11 +84,11 @@ def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord
         n_features=len(ready.blocks),
         steps=logged_steps(trainer.state.log_history),
         seconds=seconds,
-        peak_memory_gib=peak_memory_gib(arguments.device.type == "cuda"),
+        peak_memory_gib=largest(arguments, trainer.usage.peak_memory_gib),
         counts={
             "tokens": ready.corpus.n_tokens,
             "characters": ready.corpus.n_characters,
-            "tokens_seen": trainer.state.global_step * rows_of_step(arguments) * ready.max_length,
+            "tokens_seen": trainer.tokens_seen(),
             "steps_left_out": trainer.n_skipped,
             "checkpoints_not_saved": trainer.failed_saves,
         },
@@ -120,7 +108,7 @@ def _make_trainer(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> Pretr
         train_dataset=ready.stream,
         eval_dataset=ready.stream if ready.texts else None,  # `score` has its own; the Trainer wants to see one
         processing_class=ready.built.tokenizer,
-        callbacks=[*callbacks, *tensorboard(recipe, ready.folder)],
+        callbacks=[*callbacks, *tensorboard(recipe, ready.folder.logs)],
         score=lambda model: _metrics(_score(ready, model, ready.lengths[-1:])),
         skips_non_finite=recipe.on_non_finite == "skip",
         rows_of_epoch=len(ready.blocks),

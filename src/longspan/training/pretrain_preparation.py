@@ -1,11 +1,9 @@
 """Everything of a pre-training run that comes before its first step: folder, arguments, model, text."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import torch
 from transformers import TrainingArguments
 
 from longspan.data.corpora import BlockDataset, Corpus
@@ -14,12 +12,11 @@ from longspan.data.masking import Masker
 from longspan.errors import InputError
 from longspan.tasks.masked_lm import HeldOutText, hold_out
 from longspan.training.pretrain_data import TrainingStream, load_corpora, make_blocks
-from longspan.training.pretrain_folder import PretrainFolder, deciding_fields
+from longspan.training.pretrain_folder import PretrainFolder, pretrain_identity
 from longspan.training.pretrain_model import MaskedLm, build_masked_lm
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.trainer_arguments import make_arguments, precision_of
-
-Found = TypeVar("Found")
+from longspan.training.processes import in_first_process
+from longspan.training.trainer_arguments import make_arguments, precision_of, rows_of_step
 
 _BREAK_RESUME = {
     "save_only_model": "checkpoints without the optimiser's moments cannot be gone on from",
@@ -32,7 +29,8 @@ class Ready(NamedTuple):
     """A run that is ready to start.
 
     resume_from: the checkpoint to go on from, None for the beginning. identity: what decides its losses. texts: to
-    evaluate on, none where the recipe names none; lengths: tokens of context to do so at.
+    evaluate on, none where the recipe names none; lengths: tokens of context to do so at. data: name -> SHA-256 of all
+    text, as a record keeps it.
     """
 
     recipe: PretrainRecipe
@@ -47,6 +45,7 @@ class Ready(NamedTuple):
     texts: list[HeldOutText]
     lengths: list[int]
     identity: dict[str, Any]
+    data: dict[str, str]
 
 
 def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, arguments: TrainingArguments) -> Ready:
@@ -81,18 +80,22 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
         for some in evaluation
         for text in hold_out(some, asker, max_tokens=lengths[-1], max_blocks=recipe.max_eval_blocks)
     ]
-    identity = deciding_fields(recipe) | {
-        "text (its fingerprint)": blocks.fingerprint,
-        "max_steps": arguments.max_steps,
-        "rows of a step": rows,
-        "seed": recipe.seed,
-        "tokenizer (its fingerprint)": corpus.tokenizer_fingerprint,
-        "vocabulary": built.model.config.vocab_size,
-    }
+    identity = pretrain_identity(recipe, arguments, built, corpus, max_length)
     in_first_process(arguments, lambda: folder.require_same(identity, resume_from))
     return Ready(
-        recipe, folder, resume_from, arguments, built, max_length, corpus, blocks, stream, texts, lengths, identity
-    )
+        recipe, folder, resume_from, arguments, built, max_length, corpus, blocks, stream, texts, lengths, identity,
+        _hashes(corpus, evaluation),
+    )  # fmt: skip
+
+
+def _hashes(corpus: Corpus, evaluation: list[Corpus]) -> dict[str, str]:
+    """Name -> SHA-256 of the text of all sources; held-out documents are of files that are trained on, too."""
+    data = corpus.data
+    for some in evaluation:
+        for name, sha256 in some.data.items():
+            is_new = data.setdefault(name, sha256) != sha256
+            data |= {f"{name} (evaluation)": sha256} if is_new else {}
+    return data
 
 
 def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> TrainingArguments:
@@ -118,7 +121,7 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
         raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
     # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
     arguments = make_arguments(
-        recipe, folder, evaluates=evaluates, save_total_limit=3, ddp_find_unused_parameters=False
+        recipe, folder.checkpoints, evaluates=evaluates, save_total_limit=3, ddp_find_unused_parameters=False
     )
     if recipe.rows_per_step is not None:
         if "gradient_accumulation_steps" in recipe.training:
@@ -131,11 +134,6 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
             )
         arguments.gradient_accumulation_steps = recipe.rows_per_step // at_once
     return arguments
-
-
-def rows_of_step(arguments: TrainingArguments) -> int:
-    """Blocks in one step on all devices."""
-    return arguments.train_batch_size * arguments.gradient_accumulation_steps * max(1, arguments.world_size)
 
 
 def eval_lengths(recipe: PretrainRecipe, max_length: int) -> list[int]:
@@ -190,24 +188,3 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, str]:
     lines["evaluation at"] = ", ".join(f"{length:,}" for length in eval_lengths(recipe, max_length)) + " tokens"
     lines["output"] = recipe.output_dir + (f", going on from {resume_from}" if resume_from else "")
     return lines
-
-
-def in_first_process(arguments: TrainingArguments, do: Callable[[], Found]) -> Found:
-    """What `do` gives in the first process, in all of them; its InputError too."""
-    if arguments.world_size <= 1:
-        return do()
-    told: list[Any] = [None, None]
-    if arguments.process_index == 0:
-        try:
-            found = do()
-            told = [_sendable(found), None]
-        except InputError as error:
-            told = [None, str(error)]
-    torch.distributed.broadcast_object_list(told)
-    if told[1] is not None:
-        raise InputError(told[1])
-    return told[0]
-
-
-def _sendable(found: Any) -> Any:
-    return found if isinstance(found, (Path, list, dict, str, int, float)) else None

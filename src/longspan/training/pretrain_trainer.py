@@ -11,6 +11,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from longspan.errors import InputError
 from longspan.training.checkpoints import DurableTrainer
+from longspan.training.processes import anywhere, summed
+from longspan.training.trainer_arguments import rows_of_step
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class PretrainTrainer(DurableTrainer):
         self._bad_loss: float | None = None
         self._loss_of_step: Tensor | float = 0.0
         self._skipped_since_log = self._step_of_log = 0
+        self._tokens: Tensor | int = 0  # read by this process
         self.add_callback(_Guard(self))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
@@ -54,6 +57,7 @@ class PretrainTrainer(DurableTrainer):
             InputError: the loss is not finite and such steps are not left out.
         """
         self._blocks_of_step += inputs.pop("block_ids").tolist()
+        self._tokens += inputs["attention_mask"].sum()
         loss = super().training_step(model, inputs, *args, **kwargs)
         if not torch.isfinite(loss):
             self._bad_loss = loss.item()
@@ -77,7 +81,7 @@ class PretrainTrainer(DurableTrainer):
         # float16's loss scale finds its own gradients that are not finite, and leaves such steps out.
         is_scaled = getattr(self.accelerator, "scaler", None) is not None
         is_bad = self._bad_loss is not None or (not is_scaled and not _are_finite(self._net))
-        if not self._any(is_bad):
+        if not anywhere(self.args, is_bad):
             return
         what = "a gradient is not finite" if self._bad_loss is None else f"the loss is {self._bad_loss}"
         if not self._skips:
@@ -89,16 +93,22 @@ class PretrainTrainer(DurableTrainer):
         if not is_scaled:
             self._net.zero_grad(set_to_none=True)
 
+    def tokens_seen(self) -> int:
+        """Tokens trained on by all processes, special ones counted and padding not; called in all processes."""
+        return int(summed(self.args, int(self._tokens)))
+
     def progress(self) -> dict[str, Any]:
         """As in `DurableTrainer`."""
         since_log = {"skipped_since_log": self._skipped_since_log, "own_step_of_log": self._step_of_log}
-        return super().progress() | {"n_skipped": self.n_skipped} | since_log
+        counts = {"n_skipped": self.n_skipped, "tokens_seen": self.tokens_seen()}
+        return super().progress() | counts | since_log
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
         """As in `DurableTrainer`."""
         super().restore_progress(progress)
         self.n_skipped, self._skipped_since_log = progress["n_skipped"], progress["skipped_since_log"]
         self._step_of_log = progress["own_step_of_log"]
+        self._tokens = progress.get("tokens_seen", 0) if self.is_world_process_zero() else 0
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Score the model, log it, tell the callbacks."""
@@ -120,8 +130,7 @@ class PretrainTrainer(DurableTrainer):
                 loss = logs.pop("loss")
                 logs |= {"loss": loss * n_steps / n_taken} if n_taken else {}
             self._step_of_log, self._skipped_since_log = self.state.global_step, 0
-        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * max(1, self.args.world_size)
-        self.state.epoch = self.state.global_step * rows / self._rows_of_epoch
+        self.state.epoch = self.state.global_step * rows_of_step(self.args) / self._rows_of_epoch
         super().log(logs, *args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:

@@ -4,6 +4,7 @@
       config.json model.safetensors tokenizer.json README.md training.json ...   the finished model, all at once
       checkpoints/checkpoint-500/ ...                                            to resume from
       checkpoints/recipe.json                                                    what the run was started with
+      checkpoints/identity.json                                                  what of it decides the losses
       logs/                                                                      TensorBoard
 
 The model appears when the training is over; until then the folder holds what it held before (nothing, or the model
@@ -19,42 +20,39 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
-from safetensors import SafetensorError
+from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.files import replace_directory, replace_file, require_writable_directory
+from longspan.files import is_full_disk, replace_directory, replace_file, require_writable_directory
+from longspan.training.checkpoints import (
+    checkpoints_in,
+    fault_of,
+    newest_whole_checkpoint,
+    remove_checkpoint,
+    remove_leftovers,
+)
+from longspan.training.identity import PROCESSES, differences
+from longspan.training.lock import locked
+from longspan.training.processes import in_first_process
 from longspan.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
 # What makes a folder a model.
 MODEL_FILES = frozenset({"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-# Fields that may differ when a run goes on: they change neither the data nor the model nor the order of steps.
-FREE_ON_RESUME = {
-    "name",
-    "output_dir",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-    "max_minutes",
-    "merge_adapter",
-    "adapter_precision",
-    "save_steps",
-    "save_strategy",
-    "save_total_limit",
-    "logging_steps",
-    "logging_strategy",
-    "eval_steps",
-    "eval_strategy",
-    "report_to",
-    "disable_tqdm",
-    "run_name",
-}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class RunFolder:
-    """The output folder of one recipe."""
+    """The output folder of one recipe.
+
+    Whoever calls more than `held` does so in the first process of a run (longspan.training.processes).
+    """
+
+    must_be_same: ClassVar[bool] = False
+    """A run that would go on otherwise than it was started is refused, not warned of."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -62,6 +60,19 @@ class RunFolder:
         self.checkpoints = self.root / "checkpoints"
         self.logs = self.root / "logs"
         self._started_with = self.checkpoints / "recipe.json"
+        self._identity = self.checkpoints / "identity.json"
+        self._is_forced = bool(getattr(recipe, "force_resume", False))
+
+    @contextlib.contextmanager
+    def held(self, arguments: TrainingArguments) -> Iterator[None]:
+        """Hold the folder's lock while a run uses it; called in all processes.
+
+        Raises:
+            InputError: another run holds it.
+        """
+        with contextlib.ExitStack() as held:
+            in_first_process(arguments, lambda: held.enter_context(locked(self.root)))
+            yield
 
     def check(self) -> Path | None:
         """Whether the run may start here; returns the checkpoint it goes on from, None for the beginning.
@@ -73,60 +84,90 @@ class RunFolder:
         resume = self.recipe.resume_from_checkpoint
         overwrite = self.recipe.overwrite_output_dir
         if self.root.is_dir() and any(self.root.iterdir()) and not resume and not overwrite:
-            n_checkpoints = len(list(self.checkpoints.glob("checkpoint-*")))
+            n_checkpoints = len(checkpoints_in(self.checkpoints))
             holds = f"holds {n_checkpoints} checkpoints of a run" if n_checkpoints else "is not empty"
             raise InputError(
                 f"{self.root} {holds}; choose another output_dir, go on with --resume_from_checkpoint true, or "
                 "replace it with --overwrite_output_dir"
             )
         require_writable_directory(self.root, overwrite=True)
-        found = self.find_checkpoint(resume)
-        is_anew = overwrite or getattr(self.recipe, "force_resume", False)
-        if resume and found is None and not is_anew and (faults := self._faults()):
+        found = self._find_checkpoint(resume)
+        if resume and found is None and not (overwrite or self._is_forced) and (faults := self._faults()):
             raise InputError(
                 f"no checkpoint in {self.checkpoints} can be used: {'; '.join(faults)}. To start from the beginning "
                 "would remove them: mend or move them, choose another output_dir, or insist with --overwrite_output_dir"
             )
         return found
 
-    def fault_of(self, checkpoint: Path) -> str | None:
-        """What is wrong with a checkpoint of this folder; None where it can be used."""
-        return None if is_complete(checkpoint) else "it is not complete"
+    def _find_checkpoint(self, resume: bool | str) -> Path | None:
+        if isinstance(resume, str):
+            if (fault := fault_of(Path(resume))) is not None:
+                raise InputError(f"{resume} cannot be used: {fault}; give another checkpoint-N, or true for the newest")
+            return Path(resume)
+        return newest_whole_checkpoint(self.checkpoints) if resume else None
 
     def _faults(self) -> list[str]:
-        return [f"{path.name}: {self.fault_of(path)}" for path in sorted(self.checkpoints.glob("checkpoint-*"))]
+        return [f"{path.name}: {fault_of(path)}" for path in checkpoints_in(self.checkpoints)]
 
-    def find_checkpoint(self, resume: bool | str) -> Path | None:
-        """The checkpoint that `resume_from_checkpoint` stands for; None where there is none to go on from.
+    def require_same(self, identity: dict[str, Any], resume_from: Path | None) -> None:
+        """Refuse to go on with something else than the run was started with, or say so.
 
         Raises:
-            InputError: the one that is named is not complete.
+            InputError: `must_be_same`, and `identity` differs from the one beside the checkpoint (the message lists
+                how), or there is none, and that is not forced.
         """
-        if isinstance(resume, str):
-            if not is_complete(Path(resume)):
-                raise InputError(f"{resume} is no complete checkpoint; give a folder checkpoint-N, or true")
-            return Path(resume)
-        return newest_checkpoint(self.checkpoints) if resume else None
+        if resume_from is None:
+            return
+        refuses = self.must_be_same and not self._is_forced
+        path = resume_from.parent / self._identity.name  # of the run that the checkpoint is of, which may be another
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            if refuses:
+                raise InputError(
+                    f"{path} cannot be read, so that nobody knows what {resume_from} was trained with; bring it along "
+                    "with the checkpoint, or insist with --force_resume"
+                ) from error
+            logger.warning("%s cannot be read: whether the run was started otherwise is not known", path)
+            return
+        now = json.loads(json.dumps(identity))
+        if listed := "; ".join(differences(before, now)):
+            if refuses:
+                raise InputError(
+                    f"{self.root}: this run was started otherwise: {listed}. Go on as it was started, choose another "
+                    "output_dir, or insist with --force_resume (the result is then neither run's)"
+                )
+            logger.warning("going on although the run was started otherwise: %s; the result is neither run's", listed)
+        if before.get(PROCESSES) != now.get(PROCESSES):
+            logger.warning(
+                "the run had %s processes and has %s now: its steps hold the same rows, but dropout is drawn in each "
+                "process by itself", before.get(PROCESSES), now.get(PROCESSES),
+            )  # fmt: skip
 
-    def start(self, resume_from: Path | None) -> None:
-        """Make the folders; a run that starts from the beginning removes the checkpoints and logs of an earlier one."""
+    def start(self, identity: dict[str, Any], resume_from: Path | None) -> None:
+        """Make the folders for a run that goes on after the step of `resume_from`, or starts from the beginning.
+
+        What killed runs left half-written goes, and so do checkpoints of later steps; from the beginning, all of them
+        and the logs.
+        """
         with explain_full_disk(self.root):
             if resume_from is None:
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 shutil.rmtree(self.logs, ignore_errors=True)
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-        fields = json.loads(json.dumps(self.recipe.fields(), default=str))
-        if resume_from is not None and self._started_with.is_file():
-            before = json.loads(self._started_with.read_text(encoding="utf-8"))
-            names = (before.keys() | fields.keys()) - FREE_ON_RESUME
-            changed = sorted(name for name in names if before.get(name) != fields.get(name))
-            if changed:
-                logger.warning(
-                    "resuming with another %s than the run was started with; the result is neither run's",
-                    ", ".join(changed),
-                )
-        with replace_file(self._started_with) as temporary:
-            temporary.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+        self._remove_leftovers()
+        if resume_from is not None:
+            found = checkpoints_in(self.checkpoints)
+            resolved = [path.resolve() for path in found]  # the user may have named it by another path
+            here = resume_from.resolve()
+            later = found[resolved.index(here) + 1 :] if here in resolved else []
+            for path in later:
+                # They are damaged, or the user goes back: either way those steps are taken again.
+                logger.warning("%s is removed: training goes on from %s", path, resume_from)
+                remove_checkpoint(path)
+        for path, value in ((self._started_with, self.recipe.fields()), (self._identity, identity)):
+            with replace_file(path) as temporary:
+                temporary.write_text(json.dumps(value, indent=1, default=str) + "\n", encoding="utf-8")
 
     @contextlib.contextmanager
     def finish(self, *, leave_out: Collection[str] = ()) -> Iterator[Path]:
@@ -134,6 +175,7 @@ class RunFolder:
 
         `leave_out` names files of an earlier end of the run that would not fit to this one.
         """
+        self._remove_leftovers()
         with replace_directory(self.root, overwrite=True) as folder:
             yield folder
             # A run that replaces another keeps its own parts only; one that goes on keeps whatever lies beside them.
@@ -145,24 +187,17 @@ class RunFolder:
                 if (is_ours or keep_all) and not (folder / entry.name).exists():
                     _link(entry, folder / entry.name)
 
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The complete checkpoint with the highest step; what a killed run left half-written is passed over."""
-    steps = {int(match[1]): path for path in folder.glob("checkpoint-*") if (match := re.search(r"-(\d+)$", path.name))}
-    for step in sorted(steps, reverse=True):
-        if is_complete(steps[step]):
-            return steps[step]
-        logger.warning("%s is not complete, resuming from the one before", steps[step])
-    return None
-
-
-def is_complete(checkpoint: Path) -> bool:
-    """Whether the Trainer finished writing `checkpoint`: its state comes last."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return any(checkpoint.glob("*.safetensors"))
+    def _remove_leftovers(self) -> None:
+        """Of runs that were killed while they saved (beside checkpoints) or finished (beside the folder)."""
+        remove_leftovers(self.checkpoints)
+        root = self.root.resolve()
+        if not root.is_dir():
+            return
+        # As `longspan.files.replace_directory` names them; nobody else writes there, since the lock is ours.
+        begun = re.compile(rf"\.{re.escape(root.name)}\.[a-z0-9_]{{8}}(\.old)?")
+        for path in root.parent.iterdir():
+            if begun.fullmatch(path.name) and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -170,15 +205,14 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     """Turn a full or forbidden disk under the Trainer's own writing into an InputError."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
+    except Exception as error:
+        is_forbidden = isinstance(error, OSError) and error.errno in _FORBIDDEN
+        if not is_full_disk(error) and not is_forbidden:
             raise
-        raise InputError(f"cannot write {error.filename or folder}: {error.strerror}; make room and resume") from error
-    except (SafetensorError, RuntimeError) as error:
-        # safetensors and torch's zip writer say it in words only.
-        if "No space left" not in str(error) and "file write failed" not in str(error):
-            raise
-        raise InputError(f"cannot write to {folder}: the disk is full; make room and resume") from error
+        path = (error.filename if isinstance(error, OSError) else None) or folder
+        why = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOSPC)
+        mend = "change its permissions" if is_forbidden else "make room"
+        raise InputError(f"cannot write {path}: {why}; {mend} and resume") from error
 
 
 def _link(source: Path, destination: Path) -> None:

@@ -1,7 +1,5 @@
 """The parts of a record that every run has."""
 
-import resource
-import sys
 from typing import Any
 
 import torch
@@ -32,14 +30,6 @@ def logged_steps(log_history: list[dict[str, Any]]) -> list[StepLog]:
         )
         for log in log_history
     ]
-
-
-def peak_memory_gib(on_gpu: bool) -> float:
-    """The most that this process held so far: of the GPU, else of the host's memory."""
-    if on_gpu:
-        return torch.cuda.max_memory_allocated() / 2**30
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def backend_of(model: PreTrainedModel, n_tokens: int, arguments: TrainingArguments, *, has_global: bool = True) -> str:

@@ -1,23 +1,26 @@
 """Training for so many minutes: the step during which the time runs out is the last one."""
 
-import time
 from typing import Any
 
 from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from longspan.training.processes import anywhere
+from longspan.training.usage import Usage
+
 
 class StopAfter(TrainerCallback):
-    """Ends the training once `minutes` have passed since it began; saving and evaluation happen as usual.
+    """Ends the training once the run has used `minutes`; saving and evaluation happen as usual.
 
-    Its progress bar counts seconds: the Trainer's own counts steps that will not be taken. The schedule knows nothing
-    of the clock, so a constant one (after a warm-up) fits best.
+    Minutes of a run that was killed count up to the checkpoint it goes on from. Of several processes the first one's
+    clock decides for all. The progress bar counts seconds: the Trainer's own counts steps that will not be taken. The
+    schedule knows nothing of the clock, so a constant one (after a warm-up) fits best.
     """
 
-    def __init__(self, minutes: float, *, show_progress: bool = True) -> None:
+    def __init__(self, minutes: float, usage: Usage, *, show_progress: bool = True) -> None:
         self.seconds = minutes * 60
+        self._usage = usage
         self._show_progress = show_progress
-        self._began = 0.0
         self._bar: tqdm | None = None
 
     def take_over(self, trainer: Trainer) -> None:
@@ -26,8 +29,7 @@ class StopAfter(TrainerCallback):
         trainer.add_callback(self)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock."""
-        self._began = time.monotonic()
+        """Show a bar."""
         is_shown = self._show_progress and not args.disable_tqdm and state.is_world_process_zero
         layout = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}"
         self._bar = tqdm(total=self.seconds, desc="training", bar_format=layout, disable=None if is_shown else True)
@@ -39,10 +41,10 @@ class StopAfter(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Stop where the time is up."""
-        passed = time.monotonic() - self._began
+        passed = self._usage.seconds
         if self._bar is not None:
             self._bar.update(min(passed, self.seconds) - self._bar.n)
-        if passed >= self.seconds:
+        if anywhere(args, state.is_world_process_zero and passed >= self.seconds):
             control.should_training_stop = True
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""transformers' Trainer with what question answering adds: grouping by length, answers in evaluation, no NaN."""
+"""The trainer with what question answering adds: grouping by length, answers in evaluation, no NaN."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from longspan.data import QaExample, QaFeature, QaFeatures
 from longspan.errors import InputError
 from longspan.metrics import aggregate, score_answer
 from longspan.tasks.question_answering import QaPredictor
+from longspan.training.checkpoints import DurableTrainer
 
 
 class WindowSet(Dataset[QaFeature]):
@@ -55,7 +55,7 @@ class GroupedByLength(Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._rows_per_step, generator=generator))
 
 
-class QaTrainer(Trainer):
+class QaTrainer(DurableTrainer):
     """Trainer over `WindowSet`s.
 
     Args:

@@ -1,25 +1,26 @@
-"""recipe -> the Trainer's arguments, and where it logs."""
+"""recipe -> the Trainer's arguments, and what they amount to."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainingArguments
 
 from longspan.attention.products import cpu_computes_bf16
 from longspan.errors import InputError
 from longspan.training.recipe import Recipe
-from longspan.training.run_folder import RunFolder
 
 # What the Trainer must not decide here; everything else of TrainingArguments is the recipe's.
 _FIXED = {"remove_unused_columns": False}
 
 
-def make_arguments(recipe: Recipe, folder: RunFolder, *, evaluates: bool, **defaults: Any) -> TrainingArguments:
+def make_arguments(recipe: Recipe, checkpoints: Path, *, evaluates: bool, **defaults: Any) -> TrainingArguments:
     """The Trainer's arguments: the recipe's fields over transformers' defaults.
 
     Args:
         recipe: what to do.
-        folder: where.
+        checkpoints: where they are saved.
         evaluates: the recipe has something to evaluate on.
         defaults: fields in place of transformers' defaults; `eval_strategy` only where the recipe evaluates.
 
@@ -32,6 +33,9 @@ def make_arguments(recipe: Recipe, folder: RunFolder, *, evaluates: bool, **defa
     if not evaluates:
         fields.pop("eval_strategy", None)
     fields |= recipe.training
+    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        # So that a recipe for many processes runs in one, where transformers would ask for their group.
+        fields.pop("ddp_backend", None)
     if recipe.precision is not None:
         if {"bf16", "fp16"} & recipe.training.keys():
             raise InputError(f"{recipe.name}: precision and bf16 or fp16 say the same; remove one")
@@ -44,9 +48,9 @@ def make_arguments(recipe: Recipe, folder: RunFolder, *, evaluates: bool, **defa
         raise InputError(f"{recipe.name}: eval_strategy is {fields['eval_strategy']} but there is no eval_data; add it")
     if fields.get("train_sampling_strategy") == "batch_rebalance":
         raise InputError(f"{recipe.name}: train_sampling_strategy must be random, sequential or group_by_length")
-    # TensorBoard gets a callback of its own (`tensorboard`), for a folder of its own.
+    # TensorBoard gets a callback of its own (longspan.training.tensorboard), for a folder of its own.
     others = [name for name in reports(recipe) if name != "tensorboard"]
-    fields |= _FIXED | {"output_dir": str(folder.checkpoints), "report_to": others or "none"}
+    fields |= _FIXED | {"output_dir": str(checkpoints), "report_to": others or "none"}
     if fields.get("fp16") and fields["use_cpu"]:
         raise InputError(f"{recipe.name}: fp16 needs a GPU; use precision: auto, bf16 or float32")
     try:
@@ -76,11 +80,6 @@ def reports(recipe: Recipe) -> list[str]:
     return [name for name in names if name not in (None, "none")]
 
 
-def tensorboard(recipe: Recipe, folder: RunFolder) -> list[TrainerCallback]:
-    """The callback that logs into the run's own folder, where the recipe wants TensorBoard."""
-    if not {"tensorboard", "all"} & set(reports(recipe)):
-        return []
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
-
-    return [TensorBoardCallback(SummaryWriter(log_dir=str(folder.logs)))]
+def rows_of_step(arguments: TrainingArguments) -> int:
+    """Rows (blocks, windows) in one step on all devices."""
+    return arguments.train_batch_size * arguments.gradient_accumulation_steps * max(1, arguments.world_size)

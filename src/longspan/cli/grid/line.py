@@ -20,8 +20,8 @@ from longspan.cli.grid.words import parse_evaluate
 from longspan.errors import InputError
 from longspan.files import replace_file
 from longspan.records import EvaluationRecord, TrainingRecord, read_record
+from longspan.training.identity import FREE_ON_RESUME
 from longspan.training.recipe import Recipe, read_yaml
-from longspan.training.run_folder import FREE_ON_RESUME
 
 Verb = Literal["pretrain", "finetune", "evaluate"]
 

@@ -1,0 +1,53 @@
+"""Carries out pre-training runs, each in several processes, as torchrun would: `python launch.py JOBS.json`.
+
+A job: {"recipe": path, "processes": n, "kill_at": path}. Where `kill_at` is given, all processes are killed with
+SIGKILL as soon as that path exists. The libraries are imported once, before any process is forked.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import transformers.trainer  # noqa: F401
+
+import longspan.training.pretrain  # noqa: F401
+from longspan.cli.main import main
+
+
+def carry_out(recipe, processes, kill_at=None):
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        port = some.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        child = os.fork()
+        if not child:
+            os.environ |= {
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes),
+                "LOCAL_WORLD_SIZE": str(processes), "RANK": str(rank), "LOCAL_RANK": str(rank)
+            }  # fmt: skip
+            code = 1
+            try:
+                code = main(["pretrain", recipe])
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        children.append(child)
+    if kill_at is None:
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert codes == [0] * processes, codes
+        return
+    while not Path(kill_at).exists():
+        assert os.waitpid(-1, os.WNOHANG) == (0, 0), "a process ended before it could be killed"
+        time.sleep(0.01)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [-signal.SIGKILL] * processes
+
+
+for job in json.loads(Path(sys.argv[1]).read_text()):
+    carry_out(**job)
