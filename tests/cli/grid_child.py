@@ -24,7 +24,7 @@ def main() -> int:
     command = shlex.join(["longspan", verb, *words])
     os.write(1, f"busy: {command}\n".encode())
     if (mark := os.environ.get("FAIL")) and mark in command:
-        os.write(2, f"longspan {verb}: {mark} is not to be\n".encode())
+        os.write(2, f"tokenise:  50%|##  |longspan {verb}: {mark} is not to be\n".encode())
         return 2
     if (mark := os.environ.get("DIE")) and mark in command:
         os.kill(os.getpid(), signal.SIGKILL)

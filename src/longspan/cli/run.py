@@ -89,7 +89,7 @@ def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "St
                     None
                 )
     if problems:
-        raise InputError(f"{grid.path}: " + "; ".join(problems))
+        raise InputError(f"{grid.asked}: " + "; ".join(problems))
 
 
 def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:

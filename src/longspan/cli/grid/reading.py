@@ -30,9 +30,10 @@ _REFERENCE = "run:"
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A grid that was read: its lines stand in an order in which each can be done."""
+    """A grid that was read: its lines stand in an order in which each can be done. `asked` is how it was named."""
 
     name: str
+    asked: str
     path: Path
     output_dir: Path
     lines: list[Line]
@@ -58,7 +59,11 @@ def read_grid(path: str | Path) -> Grid:
     for number, run in enumerate(fields["runs"], 1):
         reader.add(run, number)
     return Grid(
-        name=str(fields.get("name") or file.stem), path=file, output_dir=reader.output_dir, lines=reader.in_order()
+        name=str(fields.get("name") or file.stem),
+        asked=str(path),
+        path=file,
+        output_dir=reader.output_dir,
+        lines=reader.in_order(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -67,7 +68,7 @@ def look(grid: Grid) -> dict[str, State]:
                 problems.append(f"{line.key} was made from an earlier {newer}: remove {line.folder} to make it again")
         states[line.key] = state
     if problems:
-        raise InputError(f"{grid.path}: {_listed(problems)}")
+        raise InputError(f"{grid.asked}: {_listed(problems)}")
     return states
 
 
@@ -170,9 +171,11 @@ def _error_of(line: Line, code: int, start: int) -> str:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(start, size - _END_OF_LOG))
         said = [text.strip() for text in re.split(r"[\r\n]+", file.read().decode("utf-8", "replace")) if text.strip()]
-    own = [text for text in said if text.startswith(f"longspan {line.verb}: ")]
+    # A progress bar that was cut off may stand before it.
+    mark = f"longspan {line.verb}: "
+    own = [text.rpartition(mark)[2] for text in said if mark in text]
     raised = [text for text in said if re.match(r"[\w.]*(Error|Exception|Interrupt|Exit)\b", text)]
-    last = (own or raised or said or ["it said nothing"])[-1].removeprefix(f"longspan {line.verb}: ")
+    last = (own or raised or said or ["it said nothing"])[-1]
     if code < 0:
         return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}; its last words: {last}"
     return last
@@ -206,7 +209,7 @@ def _write(grid: Grid, states: dict[str, State]) -> GridRecord:
                 error=state.error,
             )
         )
-    made = made_now(command=f"longspan run {grid.path}", data={grid.path.name: hash_file(grid.path)})
+    made = made_now(command=shlex.join(["longspan", "run", grid.asked]), data={grid.path.name: hash_file(grid.path)})
     record = GridRecord(made=made, name=grid.name, runs=runs)
     write_record(record, Path(grid.output_dir) / "grid.json")
     return record
