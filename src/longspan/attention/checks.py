@@ -186,7 +186,7 @@ def _check_global_rows(
         return
     if bool(((index_BG < 0) | (index_BG >= T)).any()):
         raise InputError(f"global_rows.slots has a position outside 0 to {T - 1}")
-    count_BT = slots.count(T)
+    count_BT = slots.count_at(T)
     if bool((count_BT > 1).any()):
         raise InputError(_REPEATED.format(int((count_BT > 1).any(dim=0).to(torch.uint8).argmax())))
     n_first = min(pattern.n_global, T)
@@ -204,7 +204,7 @@ def _check_same_set(slots: GlobalSlots, is_global_BT: Tensor | None, is_token_BT
     """With `global_rows` the slots are the global set: a mask beside them may only repeat it."""
     if is_global_BT is None or torch.compiler.is_compiling():
         return
-    count_BT = slots.count(is_global_BT.shape[1])
+    count_BT = slots.count_at(is_global_BT.shape[1])
     differs_BT = (count_BT > 0) != is_global_BT
     if is_token_BT is not None:
         differs_BT = differs_BT & is_token_BT

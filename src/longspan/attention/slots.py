@@ -154,9 +154,9 @@ class GlobalSlots(NamedTuple):
 
     def mask(self, n_tokens: int) -> Tensor:
         """The set as a bool mask [B, T]: the inverse of `find`."""
-        return self.count(n_tokens) > 0
+        return self.count_at(n_tokens) > 0
 
-    def count(self, n_tokens: int) -> Tensor:
+    def count_at(self, n_tokens: int) -> Tensor:
         """How many slots hold each position, int32 [B, T]: 1 at most, unless somebody made them by hand."""
         shape = (self.index_BG.shape[0], n_tokens)
         count_BT = torch.zeros(shape, dtype=torch.int32, device=self.index_BG.device)
