@@ -11,8 +11,10 @@ import pytest
 import torch
 import torch._dynamo
 
+from longspan import extend
 from longspan.cli.main import main
-from longspan.models.export import export_model
+from longspan.extend.saving import save_extended
+from longspan.models.export import export_model, load_model
 
 # Wide and deep enough to go wrong, small enough to trace in seconds.
 SMALL = {"num_hidden_layers": 1, "max_position_embeddings": 4098, "sep_token_id": 2}
@@ -190,6 +192,31 @@ def test_onnx_of_every_head(head, overrides, options, tiny_model, tmp_path):
     exported = export_model(tiny_model(head, **(SMALL | overrides)), tmp_path / "it", **options)
     assert exported.largest_difference < 1e-4
     assert exported.max_tokens == options.get("max_tokens", 4096)
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_an_extended_checkpoint_with_its_head_by_the_command(tmp_path, tiny_qa_folder):
+    """BERT of 64 tokens with its question answering head, extended to 4,096, saved, and loaded by `longspan export`."""
+    import onnxruntime
+
+    save_extended(extend(str(tiny_qa_folder("bert")), max_tokens=4096, attention_window=8), tmp_path / "long")
+    assert main(["export", str(tmp_path / "long"), str(tmp_path / "onnx")]) == 0
+    about = json.loads((tmp_path / "onnx" / "export.json").read_text())
+    assert about["largest_difference"] < 1e-4 and about["max_tokens"] == 4096
+    assert about["inputs"] == ["input_ids", "attention_mask", "token_type_ids"]
+    model = load_model(tmp_path / "long")[0]
+    session = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
+    for n_tokens in (17, 512, 1000, 4096):
+        ids = torch.randint(5, 200, (2, n_tokens), generator=torch.Generator().manual_seed(n_tokens))
+        ids[:, [0, 7, -1]] = torch.tensor([0, 2, 2])
+        mask = (torch.arange(n_tokens) < torch.tensor([[n_tokens], [n_tokens - 5]])).long()
+        types = (torch.arange(n_tokens) > 7).long().expand(2, -1).contiguous()
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        found = session.run(about["outputs"], {name: x.numpy() for name, x in inputs.items()})
+        with torch.no_grad():
+            for expected, x in zip(outputs_of(model, inputs), found, strict=True):
+                torch.testing.assert_close(torch.from_numpy(x)[mask > 0], expected[mask > 0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow
