@@ -34,6 +34,9 @@ DEFAULTS = {"name": "finetune_qa_models", "max_length": 512, "weight_decay": 0.0
 DATASETS = ("squad", "squad_long", "xquad", "xquad_long", "mlqa", "tydiqa", "trivia_qa")
 LONG = ("squad_long", "xquad_long")
 
+# Models of the thesis's lines whose authors published pickles; safetensors are preferred where there are some.
+PICKLED = ("allenai/longformer-base-4096",)
+
 # Flags of the original that are taken, and why they change nothing.
 WITHOUT_EFFECT = {
     "attention_window": "it had none in the original; a model is extended with --max_tokens",
@@ -81,6 +84,10 @@ def plan_of(words: Sequence[str]) -> Plan:
     fields, data = _data(ours, notes)
     if not any(word in {"--model_name", "--name"} for word in rest):
         fields["name"] = Path(_value_of("--output_dir", rest) or DEFAULTS["name"]).name
+    model = _value_of("--model_name_or_path", rest)
+    if model in PICKLED and not any(word.startswith(("--allow_pickle", "--no_allow_pickle")) for word in rest):
+        fields["allow_pickle"] = True
+        notes.append(f"{model} is opened also where there are only pickles of it, as its authors published it")
     recipe = parse_recipe(rest, kind=FinetuneRecipe, defaults=DEFAULTS | fields)
     training = dict(recipe.training)
     trains, evaluates = bool(training.pop("do_train", False)), bool(training.pop("do_eval", False))

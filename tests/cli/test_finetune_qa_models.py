@@ -82,6 +82,7 @@ def test_each_is_planned(script, title, capsys):
     assert "--do_lowercase has no effect" in out and "--data_dir has no effect" in out
     assert ("joined 3 paragraphs here too" in out) == (n_concat is None)
     assert "every question counts" in out
+    assert recipe.get("allow_pickle", False) == (recipe["model"] == "allenai/longformer-base-4096")
 
 
 @pytest.mark.parametrize("title", ["SQuAD: RoBERTa", "XQ3 (4096): XLM-Long"])
