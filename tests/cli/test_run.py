@@ -126,24 +126,28 @@ def test_one_failure_does_not_stop_the_rest(grid, monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_and_started_again(grid, monkeypatch, capsys):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_and_started_again(grid, how, monkeypatch, capsys):
     path = grid()
+    monkeypatch.setattr(running, "_PATIENCE", 0.1)
     with warnings.catch_warnings():
         # Python from 3.12 on warns of threads, which this process does not use.
         warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
         process = os.fork()
     if process == 0:
         os.environ["HANG"] = "short/42/recipe"
+        code = 0
         try:
-            main(["run", path])
+            code = main(["run", path])
         finally:
-            os._exit(0)
+            os._exit(code)
     pid_file = Path("out/short/42/model/checkpoints/checkpoint-1/pid")
     _wait(lambda: pid_file.is_file() and pid_file.read_text())
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    os.kill(process, how)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == (130 if how == signal.SIGINT else -signal.SIGKILL)
     # Its line ends with it: nobody is met in the folder.
-    if sys.platform == "linux":
+    if sys.platform == "linux" or how == signal.SIGINT:
         _wait(lambda: not _runs(int(pid_file.read_text())))
     assert states()["mlm/42/pretrain"] == "done" and states()["short/42/finetune"] == "waiting"
     assert main(["run", path, "--plan", "--only", "short/42"]) == 0
