@@ -104,36 +104,21 @@ def make_needles(
             f"{n_tokens} tokens leave no room for text beside a question and its fact ({n_fact} tokens in "
             f"{language!r}); choose more"
         )
-    haystacks = [_read(text, language, tokenizer) for text in texts]
-    long_enough = [text for text in haystacks if text.n_before_K[-1] >= room]
-    if not long_enough:
-        longest = max(haystacks, key=lambda text: text.n_before_K[-1])
-        n_longest = int(longest.n_before_K[-1])
-        if not repeat or n_longest == 0:
-            raise InputError(
-                f"a needle in {n_tokens} tokens needs a text of {room} in {language!r}, and the longest given has "
-                f"{n_longest}; give longer text, or have it repeated (--repeat_texts)"
-            )
-        times = room // n_longest + 2
-        long_enough = [_read("\n\n".join([longest.text] * times), language, tokenizer)]
-    examples = []
-    for depth in depths:
-        for k in range(per_depth):
-            examples.append(_bury(long_enough, language, n_tokens=n_tokens, room=room, depth=depth, k=k, seed=seed))
-    # Tokens can join where fact and text meet otherwise than alone.
-    excess = _count_tokens(examples, tokenizer) - n_tokens
-    while (excess > 0).any():
-        for i in np.flatnonzero(excess > 0):
-            room_left = room - int(excess[i])
-            depth, k = depths[i // per_depth], i % per_depth
-            examples[i] = _bury(
-                long_enough, language, n_tokens=n_tokens, room=room_left, depth=depth, k=int(k), seed=seed
-            )
-        room -= int(excess.max())
-        excess = _count_tokens(examples, tokenizer) - n_tokens
-    counts = {"questions": len(examples), "answers": len(examples)}
-    if not any(text is long_enough[0] for text in haystacks):
-        counts["repeated_texts"] = len(examples)
+    haystacks, are_repeated = _long_enough(texts, language, room, n_tokens, tokenizer, repeat=repeat)
+    wanted = [(depth, k) for depth in depths for k in range(per_depth)]
+    rooms = [room] * len(wanted)
+    excess, examples = [1], []
+    while any(excess):
+        examples = [
+            _bury(haystacks, language, n_tokens=n_tokens, room=own, depth=depth, k=k, seed=seed)
+            for (depth, k), own in zip(wanted, rooms, strict=True)
+        ]
+        # Where fact and text meet there can be other tokens than in each alone.
+        excess = np.maximum(_count_tokens(examples, tokenizer) - n_tokens, 0).tolist()
+        rooms = [own - more for own, more in zip(rooms, excess, strict=True)]
+    counts = {"questions": len(wanted), "answers": len(wanted)}
+    if are_repeated:
+        counts["repeated_texts"] = len(wanted)
     return QaDataset(
         name=f"needle.{language} {n_tokens}",
         language=language,
@@ -163,6 +148,31 @@ def _check(texts: Sequence[str], language: str, depths: Sequence[float], per_dep
         raise InputError(f"{per_depth} needles at each depth are no test; choose 1 or more")
     if not any(text.strip() for text in texts):
         raise InputError(f"there is no text in {language!r} to put needles into; give some (--texts FILE)")
+
+
+def _long_enough(
+    texts: Sequence[str],
+    language: str,
+    room: int,
+    n_tokens: int,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    repeat: bool,
+) -> tuple[list[_Text], bool]:
+    """The texts of at least `room` tokens; without any the longest one repeated, if that is allowed, and True."""
+    haystacks = [_read(text, language, tokenizer) for text in texts]
+    long_enough = [text for text in haystacks if text.n_before_K[-1] >= room]
+    if long_enough:
+        return long_enough, False
+    longest = max(haystacks, key=lambda text: text.n_before_K[-1])
+    n_longest = int(longest.n_before_K[-1])
+    if not repeat:
+        raise InputError(
+            f"a needle in {n_tokens} tokens needs a text of {room} in {language!r}, and the longest given has "
+            f"{n_longest}; give longer text, or have it repeated (--repeat_texts)"
+        )
+    times = room // n_longest + 2
+    return [_read("\n\n".join([longest.text] * times), language, tokenizer)], True
 
 
 def _read(text: str, language: str, tokenizer: PreTrainedTokenizerBase) -> _Text:
