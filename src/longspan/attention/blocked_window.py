@@ -200,7 +200,11 @@ def backward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: to
 
 
 def scores(q_NKD: Tensor, k_NRD: Tensor, scale: float, minus_lse_NK1: Tensor | None, scratch: Scratch) -> Tensor:
-    """Scores to the base 2, whose powers are quicker than those of e, in float32 (or float64); less the log-sum-exp."""
+    """Scores to the base 2, whose powers are quicker than those of e, in float32 (or float64); less the log-sum-exp.
+
+    Of half precision (a GPU, or a CPU with instructions for bfloat16) the products are summed in float32 and rounded to
+    half precision once: to float32 they would take several times as long.
+    """
     if q_NKD.dtype.itemsize < 4:
         score_NKR = scratch.bmm("scores", q_NKD, k_NRD.mT, scale).to(torch.float32).mul_(LOG2_E)
         return score_NKR if minus_lse_NK1 is None else score_NKR.add_(minus_lse_NK1)

@@ -24,7 +24,7 @@ from longspan.attention.flash_plan import Block, Columns, Group, Plan, make_plan
 from longspan.attention.global_rows import place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import MATMUL, UNSEEN, merge
+from longspan.attention.products import UNSEEN, matmul_backward, matmul_forward, merge
 from longspan.attention.remembered import Remembered
 from longspan.attention.request import Request
 
@@ -296,7 +296,7 @@ def _block_forward(
     its = _Products.of(k_NHD, v_NHD, block, call)
     out_BHKD, lse_BHK = its.of_queries(out_NHD, call), its.of_lse(lse_HN, call)
     q_BHKD = its.of_queries(q_NHD, call)
-    part = MATMUL.forward(q_BHKD, its.k_BHGD, its.v_BHGD, its.bias, call.scale, None)
+    part = matmul_forward(q_BHKD, its.k_BHGD, its.v_BHGD, its.bias, call.scale)
     out, lse = merge(out_BHKD, lse_BHK, *part)
     out_BHKD.copy_(out)
     lse_BHK.copy_(lse)
@@ -313,7 +313,7 @@ def _blocks_backward(whole: _Whole, grads: list[Tensor], call: _Call) -> None:
         its = _Products.of(whole.k_NHD, whole.v_NHD, block, call)
         grad, q, out = (its.of_queries(x, call) for x in (whole.grad_NHD, whole.q_NHD, whole.out_NHD))
         lse = its.of_lse(whole.lse_HN, call)
-        of_q, *of_slots = MATMUL.backward(grad, q, its.k_BHGD, its.v_BHGD, out, lse, its.bias, call.scale, None)
+        of_q, *of_slots = matmul_backward(grad, q, its.k_BHGD, its.v_BHGD, out, lse, its.bias, call.scale)
         its.of_queries(grads[0], call).add_(of_q)
         for total, part in zip(sums_BGHD, of_slots, strict=True):
             total[block.rows, block.slots] += part.transpose(1, 2)

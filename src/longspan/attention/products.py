@@ -1,14 +1,11 @@
-"""softmax(q k^T + bias) v of one block, with its log-sum-exp, forward and backward: what `blocked` is made of.
+"""softmax(q k^T + bias) v of one block, with its log-sum-exp, forward and backward.
 
 A backward is given the output and the log-sum-exp of the whole row, of which the block's keys may be a part: the
 gradients are then those of one softmax over all parts. Two ways: torch's flash kernel for the CPU, and plain matrix
-products, which run anywhere and can drop probabilities.
+products. q is [B, H, K, D], k and v are [B, H, R, D], a bias broadcasts to [B, H, K, R], the log-sum-exp is [B, H, K].
 
 B batch rows  H attention heads  K queries of the block  R keys of its range  D width per head
 """
-
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,19 +15,6 @@ from torch import Tensor
 # that see nothing at all (padding, or a global token in its window) get an average that is thrown away, and NaN would
 # reach gradients.
 UNSEEN = -1e30
-
-
-class Product(NamedTuple):
-    """One way to compute a block.
-
-    `forward(q_BHKD, k_BHRD, v_BHRD, bias, scale, dropped)` gives the output [B, H, K, D] and the log-sum-exp
-    [B, H, K]. `backward(grad_BHKD, q_BHKD, k_BHRD, v_BHRD, out_BHKD, lse_BHK, bias, scale, dropped)` gives the
-    gradients of q, k, v. `bias` is None or broadcasts to [B, H, K, R]. `dropped` is None or the factor on each
-    probability: 0 where it is dropped, 1 / (1 - p) elsewhere.
-    """
-
-    forward: Callable[..., tuple[Tensor, Tensor]]
-    backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 def cpu_computes_bf16() -> bool:
@@ -54,52 +38,34 @@ def flash_backward(
     )
 
 
-def _matmul_forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropped: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def matmul_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """The same by matrix products, which run anywhere, for vectors of half precision too; the bias is in float32."""
     prob, lse = _probabilities(q, k, bias, scale, None)
-    if dropped is not None:
-        prob = prob.mul_(dropped)
     return prob.to(v.dtype) @ v, lse
 
 
-def _matmul_backward(
-    grad: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    bias: Tensor | None,
-    scale: float,
-    dropped: Tensor | None,
+def matmul_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, bias: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k, v by matrix products."""
     prob, _ = _probabilities(q, k, bias, scale, lse)
     grad_prob = (grad @ v.mT).to(prob.dtype)
-    if dropped is not None:
-        grad_prob = grad_prob.mul_(dropped)
     # The sum over all keys, those of other parts too, of probability x its gradient.
     delta = (grad.to(prob.dtype) * out).sum(dim=-1, keepdim=True)
     grad_score = grad_prob.sub_(delta).mul_(prob).to(q.dtype)
-    if dropped is not None:
-        prob = prob.mul_(dropped)
     grad_v = prob.to(v.dtype).mT @ grad
     return (grad_score @ k).mul_(scale), grad_score.mT @ (q * scale), grad_v
 
 
-def _probabilities(
-    q: Tensor, k: Tensor, bias: Tensor | None, scale: float, lse: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _probabilities(q: Tensor, k: Tensor, bias: Tensor, scale: float, lse: Tensor | None) -> tuple[Tensor, Tensor]:
     """Probabilities in float32 (or float64), and the log-sum-exp: the given one, or that of these scores alone."""
-    score = ((q * scale) @ k.mT).to(torch.promote_types(q.dtype, torch.float32))
-    if bias is not None:
-        score = score.add_(bias)
+    # Not in half precision, which would round scores before the softmax.
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    score = (q.to(dtype) * scale) @ k.to(dtype).mT
+    score = score.add_(bias)
     if lse is None:
         lse = score.logsumexp(dim=-1)
     return score.sub_(lse[..., None]).exp_(), lse
-
-
-MATMUL = Product(_matmul_forward, _matmul_backward)
 
 
 def merge(out_1: Tensor, lse_1: Tensor, out_2: Tensor, lse_2: Tensor) -> tuple[Tensor, Tensor]:
