@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from longspan.errors import InputError
@@ -140,7 +140,8 @@ def save_adapter(adapter: Adapter, folder: str | Path, *, half: bool = False) ->
             every token meets them.
     """
     folder = Path(folder)
-    save_file(_under_peft_names(adapter, half=half), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # Not `save_file`, which makes a file that its owner alone may read.
+    (folder / WEIGHTS_FILE).write_bytes(save(_under_peft_names(adapter, half=half), metadata={"format": "pt"}))
     (folder / PEFT_FILE).write_text(json.dumps(_peft_config(adapter), indent=1) + "\n", encoding="utf-8")
     text = adapter.description.model_dump_json(indent=1, exclude_defaults=False)
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")

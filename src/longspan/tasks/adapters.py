@@ -87,20 +87,26 @@ def load_adapter(
     adapter = read_adapter(name_or_path)
     says = adapter.description
     wanted = says.base if base is None else base
-    if base is None and "/" in says.base and says.base.startswith((".", "/", "~")) and not Path(says.base).is_dir():
-        raise InputError(f"{name_or_path} is an adapter for {says.base}, which is not there; give its base model")
-    found = make_base(
-        wanted if isinstance(wanted, PreTrainedModel) else str(wanted),
-        max_tokens=says.max_tokens,
-        attention_window=says.attention_window,
-        positions=says.positions,
-        allow_pickle=allow_pickle,
-    )
+    try:
+        found = make_base(
+            wanted if isinstance(wanted, PreTrainedModel) else str(wanted),
+            max_tokens=says.max_tokens,
+            attention_window=says.attention_window,
+            positions=says.positions,
+            allow_pickle=allow_pickle,
+        )
+    except InputError as error:
+        if base is not None:
+            raise
+        raise InputError(
+            f"{name_or_path} is an adapter for {says.base}, which cannot be loaded ({error}); write where it is now "
+            "into adapter.json (`base`)"
+        ) from error
     _require_base(found, adapter, str(name_or_path))
     apply_adapter(found.model, adapter)
     found.model.name_or_path = str(name_or_path)
-    model = found.model if dtype is None else found.model.to(dtype=dtype)
-    return model.eval(), found.tokenizer
+    model: Any = found.model  # transformers' `to` hides torch's signature
+    return (model if dtype is None else model.to(dtype)).eval(), found.tokenizer
 
 
 def extract_adapter(

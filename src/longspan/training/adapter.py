@@ -121,7 +121,7 @@ def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
     if says.kept:
         shares = sorted(says.kept.values())
         lines += [
-            f"The factors are cut out of changes of higher rank: they hold {100 * sum(shares) / len(shares):.1f} % of "
+            f"The factors were cut out of changes of higher rank: they held {100 * sum(shares) / len(shares):.1f} % of "
             f"their squared norm in the mean of {len(shares)} matrices ({100 * shares[0]:.1f} to "
             f"{100 * shares[-1]:.1f} %; `adapter.json` has each).",
             "",
@@ -187,7 +187,7 @@ def _begin(wrapped: nn.Module, base: PreTrainedModel, beginnings: dict[str, Fact
             module: Any = inner.get_submodule(name.removesuffix(".weight"))
             module.base_layer.weight.copy_(base.get_parameter(name))
             # What the change does not need keeps PEFT's beginning (a drawn, b zero): it can still be learnt.
-            n = int((a.square().sum(1) > 1e-6 * a.square().sum(1).max()).sum())
+            n = int((a.square().sum(1) > 1e-5 * a.square().sum(1).max()).sum())
             module.lora_A["default"].weight[:n] = a[:n] / scale**0.5
             module.lora_B["default"].weight[:, :n] = b[:, :n] / scale**0.5
 
