@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import transformers.trainer  # noqa: F401
@@ -33,6 +34,8 @@ def carry_out(recipe, processes, kill_at=None):
             code = 1
             try:
                 code = main(["pretrain", recipe])
+            except Exception:
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 os._exit(code)
