@@ -6,7 +6,6 @@ from longspan.data import concatenate
 from longspan.errors import InputError
 from longspan.evaluation import evaluate_question_answering
 from longspan.evaluation.comparison import compare_records
-from longspan.metrics.seeds import over_seeds
 from longspan.records import read_record, write_record
 
 ABOUT = {"name": "people", "protocol": "as they are", "progress": False}
@@ -99,25 +98,3 @@ def test_what_cannot_be_paired_is_refused(evaluated):
     ):
         with pytest.raises(InputError, match=message):
             compare_records(records, name="n")
-
-
-def test_over_seeds_has_mean_deviation_and_questions_of_every_cell(evaluated, people):
-    records = [evaluated("run", 1), evaluated("run", 2, wrong=["0-0"]), evaluated("run", 3, wrong=["0-0", "1-0"])]
-    english, german, whole = over_seeds(records)
-    assert (english.run, english.system, english.dataset, english.language) == ("run", "some", "people.en", "en")
-    assert (english.n_seeds, english.n_questions, whole.n_questions) == (3, 24, 48)
-    assert english.mean == german.mean == whole.mean == pytest.approx(100 * 23 / 24)
-    # The sample deviation: 0, 1 and 2 of 24 wrong.
-    assert english.deviation == whole.deviation == pytest.approx(100 / 24)
-    assert (whole.dataset, whole.language) == ("all", "all")
-    (single,) = over_seeds([evaluated("run", 1, datasets=[people])], "em")
-    assert (single.deviation, single.n_seeds, single.metric) == (None, 1, "em")
-
-
-def test_over_seeds_refuses_what_is_no_seed(evaluated, people):
-    record = evaluated("run", 1)
-    with pytest.raises(InputError, match=r"run run has two scores of some on people.en with seed 1"):
-        over_seeds([record, record])
-    fewer = [replace(people, examples=people.examples[:5])]
-    with pytest.raises(InputError, match="asked 5 to 24 questions"):
-        over_seeds([record, evaluated("run", 2, datasets=fewer)])
