@@ -41,6 +41,13 @@ def test_other_questions_or_another_protocol_stand_apart(make):
     assert len(comparisons([make.run("long", 1, 60.0), other, fewer])) == 3
 
 
+def test_a_name_that_is_too_long_for_headings_gives_way_to_the_data(make):
+    record = make.run("long", 1, 60.0, dataset="xquad_long.10").model_copy(update={"name": "every paragraph " * 5})
+    (comparison,) = comparisons([record])
+    assert comparison.short_name == "xquad_long"
+    assert comparisons([make.run("long", 1, 60.0)])[0].short_name == "xquad"
+
+
 def test_one_table_of_runs_and_data_sets(make):
     records = [make.run(run, seed, 50.0 + seed) for run in ("a", "b") for seed in (1, 2)]
     records += [make.run("a", 1, 80.0, dataset="squad", languages=("en",))]

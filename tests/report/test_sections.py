@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from longspan.report.blocks import Figures, Table, Text
+from longspan.report.blocks import Figures, Table, Text, signed
 from longspan.report.canvas import parted
 from longspan.report.comparison import comparisons
 from longspan.report.differences import comparison_section, differences_section
@@ -156,6 +156,10 @@ def test_seeds_of_a_run_share_a_colour_and_many_runs_are_parted(training):
     assert len(drawn) == 2 and all(plot.words.count("run ") == 4 for plot in drawn)
     assert parted({str(i): i for i in range(7)}) == [{"0": 0, "1": 1, "2": 2, "3": 3}, {"4": 4, "5": 5, "6": 6}]
     assert parted({}) == []
+
+
+def test_signs_of_what_rounds_to_zero():
+    assert [signed(value) for value in (-0.04, 0.0, -0.0, 0.06, -3.0)] == ["+0.0", "+0.0", "+0.0", "+0.1", "-3.0"]
 
 
 def test_a_grid_shows_what_failed_and_how_to_do_it_alone(make):

@@ -113,6 +113,11 @@ def number(value: float | None, digits: int = 1, *, is_best: bool = False, shade
     return Cell("–" if value is None else f"{value:.{digits}f}", is_best and value is not None, shade, is_number=True)
 
 
+def signed(value: float) -> str:
+    """A difference with one decimal and its sign; what rounds to zero has a plus."""
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
 def count(value: int) -> Cell:
     """A cell with a whole number, thousands apart."""
     return Cell(f"{value:,}", is_number=True)

@@ -1,5 +1,6 @@
 """Evaluation records that belong together: systems and runs on the same questions, and the seeds of each."""
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from statistics import fmean, stdev
 
 from longspan.records import Answer, EvaluationRecord, Score
 from longspan.report.blocks import Cell, number
-from longspan.report.names import family_name
+from longspan.report.names import family_name, without_length
+
+_LONG_NAME = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,14 @@ class Comparison:
     def name(self) -> str:
         """What the evaluation was called; of several runs, whatever names there are."""
         return "; ".join(dict.fromkeys(record.name for record in self.records))
+
+    @property
+    def short_name(self) -> str:
+        """The name, or the data sets without their lengths where it is too long for a heading."""
+        if len(self.name) <= _LONG_NAME:
+            return self.name
+        data = ", ".join(dict.fromkeys(map(without_length, self.families)))
+        return data if len(data) <= _LONG_NAME else textwrap.shorten(self.name, _LONG_NAME, placeholder=" …")
 
     @property
     def systems(self) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from longspan.records import ComparisonRecord, Difference
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, signed
 from longspan.report.comparison import Comparison, seed_of
 from longspan.report.names import language_name, metric_name
 
@@ -133,8 +133,8 @@ def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
                 *([Cell(origin)] if has_origin else []),
                 Cell(on),
                 Cell(metric_name(found.metric)),
-                Cell(f"{found.mean:+.1f}", is_number=True),
-                Cell(f"{found.low:+.1f} to {found.high:+.1f}", is_number=True),
+                Cell(signed(found.mean), is_number=True),
+                Cell(f"{signed(found.low)} to {signed(found.high)}", is_number=True),
                 Cell(p_value, is_number=True),
                 count(found.n_questions),
             ]

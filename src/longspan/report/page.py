@@ -105,10 +105,13 @@ def make_sections(records: Sequence[Record], links: Sequence[str | None], notes:
     trainings = [record for record in records if isinstance(record, TrainingRecord)]
     told = [*notes, *(note for comparison in evaluations for note in comparison.notes)]
     sections: list[Section | None] = [summary_section(records, evaluations, told), results_section(evaluations)]
+    names = [comparison.short_name for comparison in evaluations]
     for index, comparison in enumerate(evaluations):
         several = len(evaluations) > 1
+        # Evaluations of one name are told apart by their place on the page.
+        behind = f" ({names[: index + 1].count(names[index])})" if names.count(names[index]) > 1 else ""
         sections += score_sections(
-            comparison, f"e{index + 1}-" if several else "", f"{comparison.name}: " if several else ""
+            comparison, f"e{index + 1}-" if several else "", names[index] + behind if several else ""
         )
     sections += [
         comparison_section([record for record in records if isinstance(record, ComparisonRecord)]),

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from longspan.records import Score
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, number
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, number, signed
 from longspan.report.comparison import Comparison, Entry, mean_cell
 from longspan.report.names import language_name
 
@@ -100,7 +100,7 @@ def _cells(comparison: Comparison, system: str, in_family: str, language: str | 
     n_seeds = comparison.n_seeds(system)
     share = 100 * n_survivors / n_questions
     told = f"{n_survivors // n_seeds:,} of {n_questions // n_seeds:,} ({share:.0f} %)"
-    difference = Cell(f"{fmean(differences):+.1f}", is_number=True) if differences else number(None)
+    difference = Cell(signed(fmean(differences)), is_number=True) if differences else number(None)
     return [mean_cell(honest), mean_cell(thesis), difference, mean_cell(survivors), Cell(told, is_number=True)]
 
 

@@ -23,8 +23,8 @@ _MOST_COLUMNS = 2
 _MOST_OPEN = 2
 
 
-def score_sections(comparison: Comparison, prefix: str = "", title_prefix: str = "") -> list[Section]:
-    """Every section that this comparison has the figures for."""
+def score_sections(comparison: Comparison, prefix: str = "", group: str = "") -> list[Section]:
+    """Every section that this comparison has the figures for; `group` stands before their titles."""
     if not comparison.metrics:
         return []
     makers = (
@@ -44,10 +44,10 @@ def score_sections(comparison: Comparison, prefix: str = "", title_prefix: str =
     return [
         Section(
             prefix + section.anchor,
-            title_prefix + section.title,
+            f"{group}: {section.title}" if group else section.title,
             section.blocks,
             section.details,
-            comparison.name if title_prefix else "",
+            group,
         )
         for section in sections
     ]

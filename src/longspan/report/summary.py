@@ -13,7 +13,7 @@ from longspan.records import (
     Record,
     TrainingRecord,
 )
-from longspan.report.blocks import Block, Section, Text, duration
+from longspan.report.blocks import Block, Section, Text, duration, signed
 from longspan.report.comparison import Comparison, mean_and_deviation
 from longspan.report.grid import state_of
 from longspan.report.names import language_name, metric_name, some, without_length
@@ -95,7 +95,7 @@ def _outcome(comparison: Comparison) -> list[Text]:
     if len(means[best]) > 1:
         text += " ±: standard deviation over seeds."
     margin = comparison.margin(metric, best)
-    if margin is not None:
+    if margin:
         own = comparison.seed_means(metric, best)[0]
         text += (
             f" Questions like these would put the first of them between {max(own - margin, 0):.1f} and "
@@ -117,7 +117,7 @@ def _seen_from(row: Difference, best: str) -> str | None:
         return None
     sign, other = (1, row.baseline) if best == row.system else (-1, row.system)
     low, high = sorted((sign * row.low, sign * row.high))
-    return f"{sign * row.mean:+.1f} over {other} (95 % interval {low:+.1f} to {high:+.1f})"
+    return f"{signed(sign * row.mean)} over {other} (95 % interval {signed(low)} to {signed(high)})"
 
 
 def _against(record: ComparisonRecord) -> list[Block]:
@@ -126,8 +126,8 @@ def _against(record: ComparisonRecord) -> list[Block]:
     if not rows:
         return []
     told = [
-        f"{row.system} less {row.baseline} {row.mean:+.1f} {metric_name(row.metric)} (95 % interval {row.low:+.1f} to "
-        f"{row.high:+.1f}, {some(row.n_questions, 'question')})"
+        f"{row.system} less {row.baseline} {signed(row.mean)} {metric_name(row.metric)} (95 % interval "
+        f"{signed(row.low)} to {signed(row.high)}, {some(row.n_questions, 'question')})"
         for row in rows[:_MOST_TOLD]
     ]
     more = f"; and {len(rows) - _MOST_TOLD} more" if len(rows) > _MOST_TOLD else ""

@@ -153,7 +153,8 @@ def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, 
             fields = []
             for (where, mean), (left, right) in zip(places, edges([depth for (_, depth, _), _ in places]), strict=True):
                 told = (
-                    f"{length:,} {unit}, {_place_name(where)}: {mean.value:.1f}, {some(mean.n_questions, 'question')}"
+                    f"{some(length, unit[:-1])}, {_place_name(where)}: {mean.value:.1f}, "
+                    f"{some(mean.n_questions, 'question')}"
                 )
                 fields.append(Field(left, right, mean.value, told))
             if fields:
@@ -165,7 +166,7 @@ def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, 
         words += "; ".join(
             f"{row.label} {unit}: {', '.join(f'{field.value:.0f}' for field in row.fields)}" for row in rows
         )
-        drawn.append(Plot(drawing, words, line))
+        drawn.append(Plot(drawing, words, line + language))
     return drawn
 
 
@@ -180,7 +181,7 @@ def _every_place(comparison: Comparison, topic: _Topic, metric: str) -> Table:
         found = [at.get((line, length, *rest)) for line in lines]
         shaded = [number(None) if f is None else number(f.value, shade=f.value / top) for f in found]
         n_questions = max(f.n_questions for f in found if f is not None)
-        rows.append([Cell(f"{length:,} {topic.unit}, {_place_name(where)}"), *shaded, count(n_questions)])
+        rows.append([Cell(f"{some(length, topic.unit[:-1])}, {_place_name(where)}"), *shaded, count(n_questions)])
     return Table(["Place", *lines, "Questions"], rows, f"{metric_name(metric)}, all languages together.")
 
 
@@ -205,7 +206,7 @@ def _by_language(comparison: Comparison, topic: _Topic, metric: str) -> list[Blo
         owns = [own for own in topic.owns if own.place.language == language]
         maps = _maps(comparison, owns, metric, topic.unit, f", {language_name(language)}")
         if maps:
-            blocks += [Text(f"{language_name(language)}:"), Figures(maps)]
+            blocks.append(Figures(maps))
     return blocks
 
 
