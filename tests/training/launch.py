@@ -1,7 +1,8 @@
 """Carries out pre-training runs, each in several processes, as torchrun would: `python launch.py JOBS.json`.
 
-A job: {"recipe": path, "processes": n, "kill_at": path}. Where `kill_at` is given, all processes are killed with
-SIGKILL as soon as that path exists. The libraries are imported once, before any process is forked.
+A job: {"recipe": path, "processes": n, "kill_at": path, "shards": bool}. Where `kill_at` is given, all processes are
+killed with SIGKILL as soon as that path exists; where `shards`, accelerate shards the model as under
+recipes/accelerate/fsdp2.yaml. The libraries are imported once, before any process is forked.
 """
 
 import json
@@ -14,12 +15,34 @@ import traceback
 from pathlib import Path
 
 import transformers.trainer  # noqa: F401
+from accelerate import state
 
 import longspan.training.pretrain  # noqa: F401
 from longspan.cli.main import main
 
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "LongformerLayer", "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
+}  # fmt: skip
 
-def carry_out(recipe, processes, kill_at=None):
+
+def shard():
+    """Let accelerate shard, which it does on accelerators only: on processors it would take its plugin for nothing."""
+    os.environ |= SHARDED
+    make = state.AcceleratorState.__init__
+
+    def make_sharding(self, *args, fsdp_plugin=None, **kwargs):
+        make(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is not None:
+            for kind in (state.AcceleratorState, state.PartialState):
+                kind._shared_state["distributed_type"] = state.DistributedType.FSDP
+            self.fsdp_plugin = fsdp_plugin
+
+    state.AcceleratorState.__init__ = make_sharding
+
+
+def carry_out(recipe, processes, kill_at=None, shards=False):
     with socket.socket() as some:
         some.bind(("127.0.0.1", 0))
         port = some.getsockname()[1]
@@ -33,6 +56,8 @@ def carry_out(recipe, processes, kill_at=None):
             }  # fmt: skip
             code = 1
             try:
+                if shards:
+                    shard()
                 code = main(["pretrain", recipe])
             except Exception:
                 traceback.print_exc()

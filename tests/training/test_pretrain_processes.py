@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import load_config_from_file
+from safetensors.torch import load_file
 
 from longspan.records import read_record
 from longspan.training.pretrain import pretrain
@@ -29,7 +30,6 @@ def test_accelerates_configurations_are_ones(name):
     assert config.num_processes == 8
     fsdp = getattr(config, "fsdp_config", None) or {}
     if fsdp:
-        # accelerate shards on accelerators only: the step itself is tested in tests/models/test_sharding.py.
         known = {field.name for field in dataclasses.fields(FullyShardedDataParallelPlugin)}
         renamed = {
             "fsdp_transformer_layer_cls_to_wrap": "transformer_cls_names_to_wrap",
@@ -62,17 +62,21 @@ def launch():
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo backend")
 def test_two_processes_train_as_one_and_go_on_after_a_kill(tiny_pretrain, tiny_text, launch, tmp_path, caplog):
-    """Killed at the first checkpoint: the losses are those of the run that was not, to 1e-6."""
+    """Killed at the first checkpoint: the losses are those of the run that was not, to 1e-6. Sharded, too."""
     fields = FIELDS | {"eval_data": [str(tiny_text)], "save_steps": 2}
     alone = pretrain(tiny_pretrain(output_dir=str(tmp_path / "alone"), **fields))
     fields |= {"ddp_backend": "gloo", "resume_from_checkpoint": True, "report_to": "tensorboard"}
-    runs = {name: tmp_path / name for name in ("whole", "killed")}
+    runs = {name: tmp_path / name for name in ("whole", "killed", "sharded")}
     for name, root in runs.items():
         tiny_pretrain(f"{name}.yaml", output_dir=str(root), **fields)
     killed = {"recipe": str(tmp_path / "killed.yaml"), "processes": 2}
     kill_at = str(runs["killed"] / "checkpoints/checkpoint-2")
-    launch(tmp_path, {**killed, "recipe": str(tmp_path / "whole.yaml")}, {**killed, "kill_at": kill_at}, killed)
-    whole, resumed = (read_record(root / "training.json") for root in runs.values())
+    sharded = {"recipe": str(tmp_path / "sharded.yaml"), "processes": 2, "shards": True}
+    launch(
+        tmp_path, {**killed, "recipe": str(tmp_path / "whole.yaml")}, {**killed, "kill_at": kill_at}, killed,
+        {**sharded, "kill_at": str(runs["sharded"] / "checkpoints/checkpoint-2")}, sharded,
+    )  # fmt: skip
+    whole, resumed, of_shards = (read_record(root / "training.json") for root in runs.values())
 
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
     assert len(list((runs["whole"] / "logs").glob("events*"))) == 1  # the first process' alone
@@ -80,7 +84,12 @@ def test_two_processes_train_as_one_and_go_on_after_a_kill(tiny_pretrain, tiny_t
     for one, other in zip(whole.language_model, alone.language_model, strict=True):
         assert one.n_predicted == other.n_predicted
         assert one.loss == pytest.approx(other.loss, abs=1e-5)
-    for record in (whole, resumed):
+    # Sharded by accelerate's FSDP2, killed and resumed as well, the model put together again in the end.
+    assert of_shards.recipe["distributed"] == "FSDP" and whole.recipe["distributed"] == "MULTI_CPU"
+    assert losses(of_shards) == pytest.approx(losses(whole), abs=1e-5)
+    weights = [load_file(runs[name] / "model.safetensors") for name in ("whole", "sharded")]
+    torch.testing.assert_close(weights[1], weights[0], atol=1e-4, rtol=1e-3)
+    for record in (whole, resumed, of_shards):
         assert record.counts["tokens_seen"] == alone.counts["tokens_seen"]
 
     # One process goes on from what two have saved, at the same rows of a step.

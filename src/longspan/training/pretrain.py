@@ -17,7 +17,7 @@ from longspan.records import LanguageModelScore, TrainingRecord, made_now, write
 from longspan.tasks.masked_lm import MaskedLmScorer
 from longspan.training.pretrain_card import write_card
 from longspan.training.pretrain_folder import PretrainFolder
-from longspan.training.pretrain_model import KeepOldRows, has_global_tokens
+from longspan.training.pretrain_model import KeepOldRows, has_global_tokens, with_both_biases
 from longspan.training.pretrain_preparation import Ready, make_pretrain_arguments, prepare_pretraining
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.pretrain_trainer import PretrainTrainer
@@ -194,7 +194,7 @@ def _whole_model(trainer: PretrainTrainer) -> LongformerForMaskedLM:
         with torch.device("meta"):
             model = LongformerForMaskedLM(model.config)
         if trainer.is_world_process_zero():
-            model.load_state_dict(state, assign=True)
+            model.load_state_dict(with_both_biases(state), assign=True)
             model.tie_weights()
     return model
 

@@ -122,6 +122,24 @@ def as_masked_lm(source: PreTrainedModel) -> LongformerForMaskedLM:
     return model.train()
 
 
+def keep_one_bias(model: LongformerForMaskedLM) -> None:
+    """Leave the scores' bias in one module, `lm_head.decoder`, for a model that is to be sharded.
+
+    It is `lm_head.bias`, too. accelerate makes a group of the tied word embeddings and the decoder, and torch's FSDP2
+    refuses a parameter that is in two groups. `with_both_biases` undoes it for the finished model.
+    """
+    tied: Any = model
+    tied.all_tied_weights_keys = {
+        name: other for name, other in tied.all_tied_weights_keys.items() if other != "lm_head.bias"
+    }
+    del tied.lm_head.bias
+
+
+def with_both_biases(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a model after `keep_one_bias` as that of a model before it."""
+    return state | {"lm_head.bias": state["lm_head.decoder.bias"]}
+
+
 class KeepOldRows(TrainerCallback):
     """Only the rows of `weight` from `n_old` on are trained: the others get no gradient, and are put back each step.
 

@@ -13,7 +13,7 @@ from longspan.errors import InputError
 from longspan.tasks.masked_lm import HeldOutText, hold_out
 from longspan.training.pretrain_data import TrainingStream, load_corpora, make_blocks
 from longspan.training.pretrain_folder import PretrainFolder, pretrain_identity
-from longspan.training.pretrain_model import MaskedLm, build_masked_lm
+from longspan.training.pretrain_model import MaskedLm, build_masked_lm, keep_one_bias
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.processes import in_first_process
 from longspan.training.trainer_arguments import make_arguments, precision_of, rows_of_step
@@ -56,6 +56,8 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
     """
     resume_from = in_first_process(arguments, folder.check)
     built = build_masked_lm(recipe)
+    if _is_sharded(recipe):
+        keep_one_bias(built.model)
     max_length = built.max_tokens if recipe.max_length is None else recipe.max_length
     if max_length > built.max_tokens:
         raise InputError(f"max_length is {max_length}, but the model takes {built.max_tokens} tokens; lower it")
@@ -116,8 +118,7 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
     for name in ("eval_strategy", "save_strategy", "logging_strategy"):
         if recipe.training.get(name) in ("epoch", "best"):
             raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")
-    shards = recipe.training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
-    if recipe.trained == "positions" and shards:
+    if recipe.trained == "positions" and _is_sharded(recipe):
         raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
     # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
     arguments = make_arguments(
@@ -134,6 +135,12 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
             )
         arguments.gradient_accumulation_steps = recipe.rows_per_step // at_once
     return arguments
+
+
+def _is_sharded(recipe: PretrainRecipe) -> bool:
+    """Whether the recipe, or accelerate's launcher, asks for FSDP."""
+    by_accelerate = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
+    return bool(recipe.training.get("fsdp")) or by_accelerate
 
 
 def eval_lengths(recipe: PretrainRecipe, max_length: int) -> list[int]:
