@@ -44,6 +44,16 @@ def test_odd_lengths(n_tokens, causal, make_case, assert_equals_oracle):
     assert_equals_oracle(case, "blocked")
 
 
+@pytest.mark.parametrize("width", [32, 64, 80, 128])
+@pytest.mark.parametrize("backend", ["blocked", "chunked"])
+def test_head_widths(backend, width, make_case, assert_equals_oracle):
+    pattern = AttentionPattern(20, 30, dilation=(1, 2), n_global=2)
+    case = make_case(
+        seed=0, n_rows=2, n_heads=2, n_tokens=70, width=width, pattern=pattern, padding="right", dynamic="some"
+    )
+    assert_equals_oracle(case, backend)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_window_over_everything_is_full_attention(backend, make_case, assert_close):
     case = make_case(seed=0, n_rows=2, n_heads=3, n_tokens=70, width=8, pattern=AttentionPattern(69, 69))
