@@ -142,7 +142,8 @@ def test_hash_file(tmp_path):
 
 def test_every_kind_of_record_is_read_by_its_kind():
     schema = TypeAdapter(Record).json_schema()
-    assert set(schema["discriminator"]["mapping"]) == {"proof", "training", "evaluation", "benchmark", "comparison", "grid"}
+    kinds = {"proof", "training", "evaluation", "benchmark", "comparison", "grid"}
+    assert set(schema["discriminator"]["mapping"]) == kinds
 
 
 def test_a_record_without_a_version_is_an_old_one(tmp_path):
