@@ -157,9 +157,7 @@ def test_a_base_that_is_gone(saved):
     text = (saved / "adapter.json").read_text()
     fields = json.loads(text)
     (saved / "adapter.json").write_text(json.dumps(fields | {"base": "./gone/base"}))
-    with pytest.raises(
-        InputError, match=r"adapter for \./gone/base, which cannot be loaded \(\./gone/base: no such"
-    ):
+    with pytest.raises(InputError, match=r"adapter for \./gone/base, which cannot be loaded \(\./gone/base: no such"):
         load_qa_model(saved)
 
 
