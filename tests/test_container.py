@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,10 @@ def make(*words, **environment):
     if shutil.which("make") is None:
         pytest.skip("there is no make here")
     variables = [f"{name}={value}" for name, value in environment.items()]
-    run = subprocess.run(["make", "-n", *words, *variables], cwd=ROOT, capture_output=True, text=True, check=True)
+    # The tests may have been started by make, which hands its flags and variables on.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "-n", "--no-print-directory", *words, *variables]
+    run = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
     return [" ".join(line.split()) for line in run.stdout.splitlines()]
 
 
