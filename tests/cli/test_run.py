@@ -135,6 +135,8 @@ def test_stopped_and_started_again(grid, how, monkeypatch, capsys):
         warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
         process = os.fork()
     if process == 0:
+        # What starts the tests in the background may have them ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ["HANG"] = "short/42/recipe"
         code = 0
         try:
