@@ -21,6 +21,22 @@ def _quick_collections():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session")
+def stop_at() -> Callable[[int], Any]:
+    """A callback that kills the run after a step, as Ctrl-C does."""
+    from transformers import TrainerCallback
+
+    class StopAt(TrainerCallback):
+        def __init__(self, step: int) -> None:
+            self.step = step
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == self.step:
+                raise KeyboardInterrupt
+
+    return StopAt
+
+
 @pytest.fixture
 def tiny_recipe(tmp_path, tiny_squad, tiny_qa_folder) -> Callable[..., FinetuneRecipe]:
     """A recipe of a few steps on the tiny data; fields override it."""

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForQuestionAnswering, TrainerCallback
+from transformers import AutoModelForQuestionAnswering
 
 from longspan.errors import InputError
 from longspan.records import read_record
@@ -10,17 +10,6 @@ from longspan.tasks.adapters import read_adapter
 from longspan.tasks.loading import load_qa_model
 from longspan.training.finetune import finetune
 from longspan.training.model import build_model
-
-
-class StopAt(TrainerCallback):
-    """Kills the run after a step, as Ctrl-C does."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
 
 
 def losses(record):
@@ -73,7 +62,7 @@ def test_merged_it_is_the_same_model(tiny_recipe, model, tmp_path):
     assert {name.split(".")[-2] for name in adapter.whole} >= {"LayerNorm", "dense", "key", "qa_outputs"}
 
 
-def test_evaluated_and_resumed_as_if_never_stopped(tiny_recipe, tiny_squad, tmp_path):
+def test_evaluated_and_resumed_as_if_never_stopped(tiny_recipe, tiny_squad, tmp_path, stop_at):
     fields = {
         "adapter_rank": 2,
         "max_steps": 6,
@@ -85,7 +74,7 @@ def test_evaluated_and_resumed_as_if_never_stopped(tiny_recipe, tiny_squad, tmp_
     fields |= {"adapter_also": ["norms", "biases"], "adapter_dropout": 0.1}
     whole = finetune(tiny_recipe("longformer", **fields, output_dir=str(tmp_path / "whole")))
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_recipe("longformer", **fields), callbacks=(StopAt(5),))
+        finetune(tiny_recipe("longformer", **fields), callbacks=(stop_at(5),))
     resumed = finetune(tiny_recipe("longformer", **fields))
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
     assert [log.step for log in resumed.steps if "eval_f1" in log.values] == [3, 6]

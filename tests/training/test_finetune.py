@@ -13,17 +13,6 @@ from longspan.training.finetune import finetune
 from longspan.training.lock import locked
 
 
-class StopAt(TrainerCallback):
-    """Kills the run after a step, as Ctrl-C does."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
-
-
 def losses(record):
     return {log.step: log.values["loss"] for log in record.steps if "loss" in log.values}
 
@@ -60,7 +49,7 @@ def load_folder(recipe):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_a_resumed_run_equals_an_uninterrupted_one(tiny_recipe, tmp_path, grouped):
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_recipe, tmp_path, grouped, stop_at):
     fields = {
         "max_steps": 14,
         "save_steps": 5,
@@ -71,25 +60,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_recipe, tmp_path, groupe
     }
     whole = finetune(tiny_recipe(**fields, output_dir=str(tmp_path / "whole")))
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_recipe(**fields), callbacks=(StopAt(8),))
+        finetune(tiny_recipe(**fields), callbacks=(stop_at(8),))
     resumed = finetune(tiny_recipe(**fields))
     assert sorted(losses(resumed)) == list(range(1, 15))
     for step, loss in losses(whole).items():
         assert losses(resumed)[step] == pytest.approx(loss, abs=1e-6), step
 
 
-def test_a_half_written_checkpoint_is_passed_over(tiny_recipe, tmp_path, caplog):
+def test_a_half_written_checkpoint_is_passed_over(tiny_recipe, tmp_path, caplog, stop_at):
     recipe = tiny_recipe(max_steps=6, save_steps=2)
     with pytest.raises(KeyboardInterrupt):
-        finetune(recipe, callbacks=(StopAt(5),))
+        finetune(recipe, callbacks=(stop_at(5),))
     (tmp_path / "run/checkpoints/checkpoint-4/trainer_state.json").write_text('{"best')
     finetune(tiny_recipe(max_steps=6, save_steps=2, resume_from_checkpoint=True))
     assert "checkpoint-4 cannot be used: trainer_state.json has 6 bytes of" in caplog.text
 
 
-def test_a_resumed_run_with_another_recipe_warns(tiny_recipe, caplog):
+def test_a_resumed_run_with_another_recipe_warns(tiny_recipe, caplog, stop_at):
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_recipe(save_steps=1), callbacks=(StopAt(2),))
+        finetune(tiny_recipe(save_steps=1), callbacks=(stop_at(2),))
     finetune(tiny_recipe(save_steps=1, resume_from_checkpoint=True, learning_rate=1e-3))
     assert "started otherwise: learning_rate was 0.01, is 0.001; the result is neither run's" in caplog.text
 
@@ -144,18 +133,18 @@ def test_two_runs_in_one_folder_are_refused(tiny_recipe, tmp_path, monkeypatch):
         finetune(tiny_recipe())
 
 
-def test_a_killed_run_leaves_no_model(tiny_recipe, tmp_path):
+def test_a_killed_run_leaves_no_model(tiny_recipe, tmp_path, stop_at):
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_recipe(), callbacks=(StopAt(2),))
+        finetune(tiny_recipe(), callbacks=(stop_at(2),))
     with pytest.raises(InputError, match="not finished"):
         load_qa_model(tmp_path / "run")
 
 
-def test_the_old_model_stands_until_the_new_one_is_ready(tiny_recipe, tmp_path):
+def test_the_old_model_stands_until_the_new_one_is_ready(tiny_recipe, tmp_path, stop_at):
     finetune(tiny_recipe())
     before = (tmp_path / "run/model.safetensors").read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_recipe(overwrite_output_dir=True, seed=1), callbacks=(StopAt(2),))
+        finetune(tiny_recipe(overwrite_output_dir=True, seed=1), callbacks=(stop_at(2),))
     assert (tmp_path / "run/model.safetensors").read_bytes() == before
     finetune(tiny_recipe(overwrite_output_dir=True, seed=1))
     assert (tmp_path / "run/model.safetensors").read_bytes() != before

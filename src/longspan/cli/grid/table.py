@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from statistics import fmean, stdev
+from statistics import fmean
 
+from longspan.metrics.seeds import mean_and_deviation
 from longspan.records import EvaluationRecord, Score
 
 
@@ -50,5 +51,5 @@ def _without_language(score: Score) -> str:
 
 
 def _cell(seeds: Iterable[list[float]]) -> str:
-    means = [fmean(scores) for scores in seeds]
-    return f"{fmean(means):.1f}" + (f" ±{stdev(means):.1f}" if len(means) > 1 else "")
+    mean, deviation = mean_and_deviation([fmean(scores) for scores in seeds])
+    return f"{mean:.1f}" + ("" if deviation is None else f" ±{deviation:.1f}")
