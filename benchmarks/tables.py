@@ -4,9 +4,9 @@ Example:
   python benchmarks/tables.py            # fill the tables in place
   python benchmarks/tables.py --check    # exit 1 if a paper is not what the records say
 
-A table stands between `<!-- table: NAME RECORD -->` and `<!-- end -->`; NAME is a function below, RECORD a file under
-benchmarks/results, or the name of a run (runs.py), whose newest record is taken. `<!-- bars: cpu -->` stands before
-the bars of a device.
+A table stands between `<!-- table: NAME RECORD ... -->` and `<!-- end -->`; NAME is a function below, RECORD a file
+under benchmarks/results, or the name of a run, whose newest record is taken. `<!-- bars: cpu -->` stands before the
+bars of a device.
 """
 
 import re
@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from longspan.records import BenchmarkRecord, EvaluationRecord, Record, read_record
+from longspan.records import BenchmarkRecord, EvaluationRecord, LanguageModelScore, Record, TrainingRecord, read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bars import as_table as bars_table
 from runs import RESULTS, ROOT, newest
 
-PAPERS = ("README.md", "docs/benchmarks.md")
-_BLOCK = re.compile(r"(<!-- table: (\w+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAPERS = ("README.md", "docs/benchmarks.md", "benchmarks/novels.md")
+_BLOCK = re.compile(r"(<!-- table: (\w+) ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BARS = re.compile(r"(<!-- bars: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -60,13 +60,37 @@ def scores(record: Record) -> str:
     return _table(["F1", "mean", *languages], rows) + _made(record, f"{n_questions:,} questions, all counted; ")
 
 
-TABLES: dict[str, Callable[[Record], str]] = {"attention": attention, "scores": scores}
+def lengths(*records: Record) -> str:
+    """Bits per token over all sources, by the tokens seen at once, before and after each pre-training."""
+    rows, head = _language_models(records, lambda score: score.dataset == "all", lambda score: f"{score.n_tokens:,}")
+    return _table(["bits per token, all languages", "when", *(f"{length} tokens" for length in head)], rows) + _each(
+        records
+    )
+
+
+def languages(*records: Record) -> str:
+    """Bits per token by source, of the longest inputs, before and after each pre-training."""
+    longest = max(score.n_tokens for record in records for score in _trained(record).language_model)
+    rows, head = _language_models(records, lambda score: score.n_tokens == longest, lambda score: score.dataset)
+    return _table([f"bits per token at {longest:,} tokens", "when", *head], rows) + _each(records)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "attention": attention,
+    "scores": scores,
+    "lengths": lengths,
+    "languages": languages,
+}
 
 
 def filled(text: str) -> str:
     """`text` with every table written anew from its record."""
-    text = _BLOCK.sub(lambda found: found[1] + TABLES[found[2]](read_record(_record(found[3]))) + found[4], text)
+    text = _BLOCK.sub(_filled, text)
     return _BARS.sub(lambda found: found[1] + bars_table(found[2]) + found[3], text)
+
+
+def _filled(found: re.Match[str]) -> str:
+    return found[1] + TABLES[found[2]](*(read_record(_record(name)) for name in found[3].split())) + found[4]
 
 
 def _record(name: str) -> Path:
@@ -78,6 +102,38 @@ def _record(name: str) -> Path:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _language_models(
+    records: Sequence[Record],
+    is_wanted: Callable[[LanguageModelScore], bool],
+    column: Callable[[LanguageModelScore], str],
+) -> tuple[list[list[str]], list[str]]:
+    """Rows (run, when, bits ...), a row before training that equals one above left out; and the columns' names."""
+    rows: list[list[str]] = []
+    head: list[str] = []
+    for record in map(_trained, records):
+        for when, told in (("initial", "before"), ("final", "after")):
+            scores = [score for score in record.language_model if score.when == when and is_wanted(score)]
+            head = head or [column(score) for score in scores]
+            assert head == [column(score) for score in scores], record.name
+            bits = [f"{score.bits_per_token:.2f}" for score in scores]
+            if told == "after" or bits not in [row[2:] for row in rows]:
+                rows.append([record.name, told, *bits])
+    return rows, head
+
+
+def _trained(record: Record) -> TrainingRecord:
+    assert isinstance(record, TrainingRecord) and record.language_model, "no record of a pre-training"
+    return record
+
+
+def _each(records: Sequence[Record]) -> str:
+    lines = []
+    for record in map(_trained, records):
+        length = f"{record.steps[-1].step:,} steps, {record.seconds / 60:.0f} minutes"
+        lines.append(f"- {record.name}: {length}; {_made(record).strip()}\n")
+    return "\n" + "".join(lines)
 
 
 def _made(record: Record, what: str = "") -> str:
