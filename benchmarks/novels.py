@@ -3,6 +3,7 @@
 Example:
   python benchmarks/novels.py
   python benchmarks/novels.py --only copy random --threads 1
+  python benchmarks/novels.py --frequencies    # what token frequencies alone know of the held-out novels
 """
 
 import argparse
@@ -14,12 +15,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
+from longspan.data.corpora import load_corpus
 from longspan.errors import InputError
 from longspan.extend.families import find_family
 from longspan.models import LongformerForMaskedLM
+from longspan.training.pretrain_recipe import PretrainRecipe
+from longspan.training.recipe import load_recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import RESULTS, newest
@@ -45,7 +50,14 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=["short", *RUNS], help="these runs")
     parser.add_argument("--cache_dir", default="cache", help="of tokenised text")
     parser.add_argument("--threads", type=int, help="of each run")
+    parser.add_argument(
+        "--frequencies", action="store_true", help="print the bits of token frequencies, and nothing else"
+    )
     arguments = parser.parse_args()
+    if arguments.frequencies:
+        for language, bits in frequencies(arguments.cache_dir).items():
+            print(f"{language}: {bits:.2f} bits per token")
+        return 0
     failed = 0
     for name in ["short", *RUNS]:
         if arguments.only and name not in arguments.only:
@@ -78,6 +90,26 @@ def _make(name: str, arguments: argparse.Namespace) -> bool:
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     shutil.copy(Path(fields["output_dir"]) / "training.json", RESULTS / f"{date}-novels-{name}.json")
     return True
+
+
+def frequencies(cache_dir: str) -> dict[str, float]:
+    """Language -> bits per token of its held-out novel, under the frequencies of its training novels' tokens.
+
+    Every token of the vocabulary counts once more than it was seen (Laplace). A model that has learnt to use no
+    context scores no better.
+    """
+    recipe = load_recipe("novels-short", kind=PretrainRecipe)
+    tokenizer = AutoTokenizer.from_pretrained(SHORT)
+    counts = []
+    for sources in (recipe.train_data, recipe.eval_data):
+        corpora = [load_corpus([source], tokenizer, cache_dir=cache_dir, progress=False) for source in sources]
+        stores = [corpus.sources[0].store for corpus in corpora]
+        counts.append([np.bincount(s.ids(0, int(s.document_starts[-1])), minlength=len(tokenizer)) for s in stores])
+    result = {}
+    for source, seen, asked in zip(recipe.eval_data, *counts, strict=True):
+        bits = -np.log2((seen + 1) / (seen + 1).sum())
+        result[str(source["language"])] = float(asked @ bits / asked.sum())
+    return result
 
 
 def _seconds(name: str) -> float:

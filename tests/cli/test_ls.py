@@ -11,6 +11,8 @@ from longspan.cli.main import main
         ("datasets", ["squad", "xquad.<language>", "packaged/xquad", "CC BY-SA 4.0", "validation, train"]),
         ("datasets", ["mlqa.<context language>.<question language>", "squad_long.<paragraphs>", "squad_v2"]),
         ("datasets", ["xquad_long.<language>.<paragraphs>", "tydiqa.<language>", "trivia_qa", "7,993 questions"]),
+        ("datasets", ["needle"]),
+        ("grids", ["thesis", "thesis-small", "The whole grid of Sagen's thesis"]),
         ("recipes", ["squad-e5-short", "squad-e5-long", "xquad-demo"]),
         ("families", ["XLM-R", "BERT", "question answering"]),
         ("backends", ["blocked", "reference"]),

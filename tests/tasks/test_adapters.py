@@ -1,5 +1,6 @@
 import json
 import shutil
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from transformers import AutoTokenizer
 
 import longspan
+from longspan.cli.evaluate import weight_hashes
 from longspan.errors import InputError
+from longspan.records import hash_file
 from longspan.tasks.adapter_files import find_adapter, is_adapter
 from longspan.tasks.adapters import (
     extract_adapter,
@@ -204,3 +207,5 @@ def test_the_packaged_one(saved, tmp_path, monkeypatch):
         load_qa_model("packaged")
     shutil.copytree(saved, tmp_path / "packaged")
     assert load_qa_model("packaged")[0].config.model_type == "longformer"
+    hashes = weight_hashes(Namespace(model="packaged", short_model=None))
+    assert hashes == {"packaged/adapter_model.safetensors": hash_file(saved / "adapter_model.safetensors")}

@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings=_settings(arguments),
         compare=arguments.compare,
         partial=partial,
-        data=_hashes(arguments),
+        data=weight_hashes(arguments),
         run=arguments.run,
         training_seed=arguments.training_seed,
     )
@@ -156,13 +156,15 @@ def _settings(arguments: argparse.Namespace) -> dict[str, object]:
     return found
 
 
-def _hashes(arguments: argparse.Namespace) -> dict[str, str]:
-    """SHA-256 of the weights, of models that are folders here."""
+def weight_hashes(arguments: argparse.Namespace) -> dict[str, str]:
+    """SHA-256 of the weights, of models that are folders here or come with longspan."""
     from longspan.records import hash_file
+    from longspan.tasks.adapter_files import PACKAGED, find_adapter
 
     hashes = {}
     for name in filter(None, (arguments.model, arguments.short_model)):
-        if Path(name).is_dir():
-            for path in sorted(Path(name).glob("*.safetensors")):
+        folder = find_adapter(name) if name == PACKAGED else Path(name)
+        if folder.is_dir():
+            for path in sorted(folder.glob("*.safetensors")):
                 hashes[f"{name}/{path.name}"] = hash_file(path)
     return hashes

