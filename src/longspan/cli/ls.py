@@ -5,7 +5,9 @@ Example:
 """
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 HELP = "list data sets, recipes, grids, families, backends or models"
@@ -49,18 +51,23 @@ def _datasets() -> Rows:
 def _recipes() -> Rows:
     from longspan.training.recipe import shipped_recipes
 
-    return ("recipe", "what it does"), _first_lines(shipped_recipes())
+    return ("recipe", "what it does"), _first_sentences(shipped_recipes())
 
 
 def _grids() -> Rows:
     from longspan.cli.grid.reading import shipped_grids
 
-    return ("grid", "what it does"), _first_lines(shipped_grids())
+    return ("grid", "what it does"), _first_sentences(shipped_grids())
 
 
-def _first_lines(files: Mapping[str, Path]) -> list[Sequence[str]]:
-    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
-    return [(name, text.splitlines()[0].removeprefix("#").strip()) for name, text in texts.items()]
+def _first_sentences(files: Mapping[str, Path]) -> list[Sequence[str]]:
+    """Name, and the first sentence of the comment that each file begins with."""
+    rows = []
+    for name, file in files.items():
+        lines = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+        comment = " ".join(line.removeprefix("#").strip() for line in lines)
+        rows.append((name, re.split(r"(?<=[.;]) ", comment)[0].rstrip(".;")))
+    return rows
 
 
 def _families() -> Rows:
