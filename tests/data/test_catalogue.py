@@ -240,6 +240,19 @@ def test_a_folder_of_files(tmp_path):
         expand_name(tmp_path, ["el", "sv"])
 
 
+def test_a_folder_of_training_and_evaluation_files(tmp_path):
+    for name in ("train-v1.1.jsonl", "dev-v1.1.jsonl"):
+        (tmp_path / name).write_text(json.dumps({**ROW, "id": name[:5]}))
+    asked = {split: [row.id for row in load_qa_dataset(tmp_path, split=split).examples] for split in ("train", None)}
+    assert asked == {"train": ["train"], None: ["dev-v"]}
+    assert expand_name(tmp_path) == [(str(tmp_path / "dev-v1.1.jsonl"), None)]
+    with pytest.raises(InputError, match="holds files for train and for validation, none for test"):
+        load_qa_dataset(tmp_path, split="test")
+    (tmp_path / "more.jsonl").write_text(json.dumps(ROW))
+    with pytest.raises(InputError, match=r"no name tells what more\.jsonl is for"):
+        load_qa_dataset(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "languages", "expanded"),
     [

@@ -1,4 +1,4 @@
-"""Which language a file or a question is in, where its name or id tells."""
+"""Which language a file or a question is in, and which split a file is of, where its name or id tells."""
 
 import re
 from collections.abc import Iterable
@@ -11,6 +11,15 @@ _CODES = (
 _WORDS = ("da", "et", "he", "id", "is", "it", "my", "no")
 _LANGUAGES = frozenset(_CODES.split())
 _SPLITS = re.compile(r"train|dev|validation|valid|val|test|v?[0-9]+", re.IGNORECASE)
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "dev": "validation",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
 
 # TyDi QA's questions say their language in their ids: `finnish-5438951`.
 TYDIQA_LANGUAGES = {
@@ -42,6 +51,12 @@ def language_of_name(name: str) -> str | None:
     if len(parts) > 1 and parts[-1] in _LANGUAGES:
         return parts[-1]
     return next((part for part in reversed(parts) if part in _LANGUAGES.difference(_WORDS)), None)
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that a part of a file's name gives ("train", "validation", "test"), None where none does."""
+    parts = re.split(r"[._-]", name.lower())
+    return next((_SPLIT_WORDS[part] for part in parts if part in _SPLIT_WORDS), None)
 
 
 def language_of_id(identifier: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from longspan.data.examples import QaDataset, QaExample
 from longspan.data.hub import dataset_from_hub_rows
-from longspan.data.languages import language_of_id, language_of_name, languages_of_ids
+from longspan.data.languages import language_of_id, language_of_name, languages_of_ids, split_of_name
 from longspan.data.opening import COMPRESSIONS, read_json, read_text
 from longspan.data.squad import dataset_from_rows, dataset_from_squad, name_of_file, unique_id
 from longspan.data.trivia_qa import is_trivia_qa, read_trivia_qa
@@ -93,7 +93,7 @@ def _read_folder(path: Path, split: str | None, language: str | None) -> QaDatas
         return _read_saved_folder(path, split, language or language_of_name(path.name) or "en")
     if _is_trivia_qa_folder(path):
         return read_trivia_qa(_trivia_qa_file(path, split or "validation"))
-    files = list(files_of_folder(path, [language] if language else None))
+    files = files_of_folder(path, [language] if language else None, split)
     found = {code for _, code in files}
     if len(found) > 1:
         known = sorted(code for code in found if code)
@@ -108,17 +108,21 @@ def _read_folder(path: Path, split: str | None, language: str | None) -> QaDatas
     return datasets[0] if len(datasets) == 1 else _merge(datasets, path.name)
 
 
-def files_of_folder(path: Path, languages: list[str] | None = None) -> list[tuple[Path, str | None]]:
+def files_of_folder(
+    path: Path, languages: list[str] | None = None, split: str | None = None
+) -> list[tuple[Path, str | None]]:
     """The data files right in a folder, sorted, each with its language: what its name tells, else None.
 
     Args:
         path: the folder.
         languages: leave out files whose names tell another one; where it is a single one, files whose names tell
             none are in it.
+        split: which files to take where names tell several splits (`train-v1.1.json` beside `dev-v1.1.json`), so
+            that nobody trains on what is evaluated on; "validation" where None.
 
     Raises:
-        InputError: there is no data file, or none in `languages`; or several languages are wanted while a name tells
-            none.
+        InputError: there is no data file, or none in `languages` or of the split; several languages or splits are in
+            the folder while a name tells none.
     """
     files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(_DATA_ENDINGS))
     if not files:
@@ -126,6 +130,7 @@ def files_of_folder(path: Path, languages: list[str] | None = None) -> list[tupl
             f"{path} is a folder that holds no data set; pass a file, a folder of files in SQuAD's format, or one "
             "that `datasets` saved"
         )
+    files = _of_split(path, files, split or "validation")
     pairs = [(file, language_of_name(name_of_file(file))) for file in files]
     if languages is None:
         return pairs
@@ -138,6 +143,23 @@ def files_of_folder(path: Path, languages: list[str] | None = None) -> list[tupl
         told = sorted({code for _, code in pairs if code})
         raise InputError(f"{path} holds no file in {', '.join(languages)}; there are {', '.join(told)}")
     return chosen
+
+
+def _of_split(path: Path, files: list[Path], split: str) -> list[Path]:
+    """The files of one split, where names tell several; all files else."""
+    told = {file: split_of_name(name_of_file(file)) for file in files}
+    splits = sorted({one for one in told.values() if one})
+    if len(splits) < 2:
+        return files
+    untold = [file.name for file, one in told.items() if one is None]
+    if untold:
+        raise InputError(
+            f"{path} holds files for {' and for '.join(splits)}, and no name tells what {', '.join(untold[:3])} is "
+            "for; read the files one by one"
+        )
+    if split not in splits:
+        raise InputError(f"{path} holds files for {' and for '.join(splits)}, none for {split}; name the file to read")
+    return [file for file in files if told[file] == split]
 
 
 def is_folder_of_files(path: Path) -> bool:
