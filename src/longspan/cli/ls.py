@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _datasets() -> Rows:
     from longspan.data import CATALOGUE
+    from longspan.data.needle import needle_languages
 
     rows = []
     for name, entry in CATALOGUE.items():
@@ -42,7 +43,9 @@ def _datasets() -> Rows:
         languages = " ".join(entry.choices) or entry.language
         splits = ", ".join(entry.splits)
         rows.append((written, where, languages, splits, entry.licence, entry.size, entry.description))
-    rows.append(("needle", "made", "any", "", "", "", "a made-up fact in --texts of yours (`evaluate` alone)"))
+    rows.append(
+        ("needle", "made", " ".join(needle_languages()), "", "", "", "made-up facts in real text (`evaluate` alone)")
+    )
     rows.append(("FILE, FOLDER", "file", "any", "", "", "", "SQuAD's format, a question a line, TriviaQA's release"))
     rows.append(("OWNER/NAME[:CONFIGURATION]", "hub", "any", "any", "", "", "with SQuAD's columns"))
     return ("name", "where", "languages", "splits", "licence", "size", "what it is"), rows
