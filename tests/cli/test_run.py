@@ -288,7 +288,7 @@ def test_no_such_grid(capsys, tmp_path):
 
 def test_the_thesis(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert set(shipped_grids()) == {"thesis", "thesis-small"}
+    assert set(shipped_grids()) == {"thesis", "thesis-small", "answers"}
     grid = read_grid("thesis")
     trained = {line.run for line in grid.lines if line.verb == "finetune"}
     models = ("roberta", "longformer", "roberta-long", "xlmr", "xlmr-long")
@@ -327,6 +327,13 @@ def test_the_example_of_the_page_can_be_read(tmp_path, monkeypatch):
 def test_the_small_grid_lacks_nothing():
     grid = read_grid("thesis-small")
     assert len(grid.lines) == 12 and not any(line.missing for line in grid.lines)
+
+
+def test_the_answers_lack_nothing_that_is_not_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = read_grid("answers")
+    assert [line.run for line in grid.lines if line.verb == "finetune"] == ["short", "windows", "long"]
+    assert not any(line.missing for line in grid.lines)
 
 
 def test_a_table_of_several_data_sets():
