@@ -36,6 +36,7 @@ RUNS: dict[str, dict[str, str]] = {
     "copy": {},
     "random": {"positions": "random"},
     "interpolate": {"positions": "interpolate"},
+    "longer": {"learning_rate": "5.0e-5", "max_steps": "72", "warmup_steps": "6"},
     "english": {"train_data": json.dumps(ENGLISH)},
     "positions": {
         "trained": "positions", "freeze": "[]", "learning_rate": "3e-3", "max_steps": "1000",
