@@ -25,7 +25,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from longspan.records import TrainingRecord, read_record, write_record
 from longspan.training.pretrain import pretrain
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import load_recipe
+from longspan.training.recipe_files import load_recipe
 
 TOLERANCE = 1e-6
 

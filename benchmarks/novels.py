@@ -24,7 +24,7 @@ from longspan.errors import InputError
 from longspan.extend.families import find_family
 from longspan.models import LongformerForMaskedLM
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import load_recipe
+from longspan.training.recipe_files import load_recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import RESULTS, newest

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from longspan.errors import InputError
-from longspan.training.recipe import FinetuneRecipe, parse_recipe
+from longspan.training.recipe import FinetuneRecipe
+from longspan.training.recipe_files import parse_recipe
 
 # XQuAD as it was then, without Romanian; MLQA with questions in the language of the text.
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from longspan.errors import InputError
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import parse_recipe
+from longspan.training.recipe_files import parse_recipe
 
 # What the thesis's script did without a flag that says so.
 DEFAULTS = {

@@ -6,7 +6,7 @@ import pytest
 
 from longspan.cli import quickstart
 from longspan.cli.main import main
-from longspan.training.recipe import load_recipe
+from longspan.training.recipe_files import load_recipe
 
 
 def _arguments(*words: str) -> argparse.Namespace:

@@ -15,7 +15,7 @@ import transformers
 from tokenizers import models, pre_tokenizers, processors
 
 from longspan.training.finetune import finetune
-from longspan.training.recipe import load_recipe
+from longspan.training.recipe_files import load_recipe
 
 HERE = Path(__file__).parent
 PLACES = ["Lund", "Graz", "Oslo", "Pisa", "Bern", "Turku", "Delft", "Ghent"]

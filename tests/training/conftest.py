@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import FinetuneRecipe, load_recipe
+from longspan.training.recipe import FinetuneRecipe
+from longspan.training.recipe_files import load_recipe
 
 
 @pytest.fixture(scope="session", autouse=True)

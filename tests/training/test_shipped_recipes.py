@@ -8,7 +8,8 @@ from longspan.training.preparation import plan
 from longspan.training.pretrain import pretrain
 from longspan.training.pretrain_preparation import plan_pretraining
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import load_recipe, shipped_recipes, split_entry, verb_of
+from longspan.training.recipe import split_entry
+from longspan.training.recipe_files import load_recipe, shipped_recipes, verb_of
 
 OF_VERB = {verb: sorted(n for n in shipped_recipes() if verb_of(n) == verb) for verb in ("finetune", "pretrain")}
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find out which of the three it is, and check it."""
-    from longspan.training.recipe import shipped_recipes
+    from longspan.training.recipe_files import shipped_recipes
 
     target = Path(arguments.target)
     if target.suffix in (".yaml", ".yml") or arguments.target in shipped_recipes():
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_recipe(path: str, fields: list[str]) -> int:
-    from longspan.training.recipe import load_recipe, verb_of
+    from longspan.training.recipe_files import load_recipe, verb_of
 
     if verb_of(path) == "pretrain":
         from longspan.training.pretrain_preparation import plan_pretraining

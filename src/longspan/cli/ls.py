@@ -52,7 +52,7 @@ def _datasets() -> Rows:
 
 
 def _recipes() -> Rows:
-    from longspan.training.recipe import shipped_recipes
+    from longspan.training.recipe_files import shipped_recipes
 
     return ("recipe", "what it does"), _first_sentences(shipped_recipes())
 

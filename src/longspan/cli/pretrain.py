@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     import os
 
     from longspan.training.pretrain_recipe import PretrainRecipe
-    from longspan.training.recipe import load_recipe
+    from longspan.training.recipe_files import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.fields, kind=PretrainRecipe)
     from longspan.training.pretrain import pretrain

@@ -1,4 +1,4 @@
-"""A pre-training run as a flat YAML file; read and overridden as every recipe (longspan.training.recipe)."""
+"""A pre-training run as a flat YAML file; read and overridden as every recipe (longspan.training.recipe_files)."""
 
 from typing import Any, Literal
 

@@ -21,7 +21,8 @@ from longspan.errors import InputError
 from longspan.files import replace_file
 from longspan.records import EvaluationRecord, TrainingRecord, read_record
 from longspan.training.identity import FREE_ON_RESUME
-from longspan.training.recipe import Recipe, read_yaml
+from longspan.training.recipe import Recipe
+from longspan.training.recipe_files import read_yaml
 
 Verb = Literal["pretrain", "finetune", "evaluate"]
 

@@ -13,7 +13,8 @@ from longspan.cli.grid.names import missing_data, missing_model, missing_text, m
 from longspan.cli.grid.words import evaluate_words, parse_evaluate, recipe_words
 from longspan.errors import InputError
 from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import FinetuneRecipe, Recipe, load_recipe, parse_recipe, read_yaml
+from longspan.training.recipe import FinetuneRecipe, Recipe
+from longspan.training.recipe_files import load_recipe, parse_recipe, read_yaml
 
 _KINDS: dict[Verb, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 _STEPS: tuple[Verb, ...] = (*_KINDS, "evaluate")
