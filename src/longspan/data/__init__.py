@@ -7,11 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longspan.data.catalogue import CATALOGUE, expand_name, load_qa_dataset, require_data
+    from longspan.data.catalogue import CATALOGUE
     from longspan.data.collate import QaCollator
     from longspan.data.concatenation import concatenate
     from longspan.data.corpora import BlockDataset, Corpus, CorpusSource, load_corpus
     from longspan.data.examples import GoldAnswer, QaDataset, QaExample
+    from longspan.data.named import expand_name, load_qa_dataset, require_data
     from longspan.data.qa_features import QaFeature, QaFeatures, make_qa_features
     from longspan.data.squad import read_squad
     from longspan.data.text import load_text
@@ -28,13 +29,13 @@ _FILE_OF_NAME = {
     "QaFeature": "qa_features",
     "QaFeatures": "qa_features",
     "concatenate": "concatenation",
-    "expand_name": "catalogue",
+    "expand_name": "named",
     "load_corpus": "corpora",
-    "load_qa_dataset": "catalogue",
+    "load_qa_dataset": "named",
     "load_text": "text",
     "make_qa_features": "qa_features",
     "read_squad": "squad",
-    "require_data": "catalogue",
+    "require_data": "named",
 }
 
 __all__ = [
