@@ -1,11 +1,14 @@
 """Tokens of pieces are those of the whole document, and every character is counted once."""
 
+import copy
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from longspan.data.corpora.cutting import Cutter
 from longspan.data.corpora.encoder import Encoder, find_frame
@@ -32,6 +35,11 @@ SPACES = [" ", " ", " ", " ", "\n", "  ", "\n\n", "\t", "\u00a0", "\u3000", " \n
 PARTS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(SPACES)), max_size=150)
 
 
+class Piece(NamedTuple):
+    text: str
+    n_skipped: int = 0
+
+
 def pieces_of(encoder, text, **sizes):
     cutter = Cutter(encoder.ids, **sizes)
     return cutter, list(cutter.pieces([Fragment(text, True)]))
@@ -56,6 +64,35 @@ def test_cut_documents_have_the_tokens_of_the_whole(tokenizers, kind, parts):
     assert encoded.ids.tolist() == whole
     assert encoded.ids.dtype == np.int32
     assert encoded.n_characters.sum() == len(text.strip())
+
+
+def by_places(tokenizer):
+    """An encoder that asks for every token's place in the text."""
+    encoder = Encoder(tokenizer)
+    encoder.__dict__["_begun"] = None
+    return encoder
+
+
+def test_a_vocabulary_of_bytes_tells_how_many_characters_begin(tokenizers):
+    quick, slow = Encoder(tokenizers["byte-level"]), by_places(tokenizers["byte-level"])
+    assert quick._begun is not None and Encoder(tokenizers["unigram"])._begun is None
+    for text in ("Anna lives in Oslo.\n\n  She  is 12.", "a", "", "  "):
+        assert encode(quick, [Piece(text)]).n_characters.tolist() == encode(slow, [Piece(text)]).n_characters.tolist()
+    # A character of several tokens is the first's; places give it to the last.
+    found, asked = (encode(encoder, [Piece("½ﬁ€")]) for encoder in (quick, slow))
+    assert found.n_characters.sum() == asked.n_characters.sum() == 3
+    assert found.n_characters[0] == 1 and asked.n_characters[-1] == 1
+    # So are the characters of what is left out the first's that stays.
+    assert encode(quick, [Piece("Oslo, Norway", 2)]).n_characters.sum() == len("Oslo, Norway")
+
+
+def test_an_added_token_that_takes_blanks_is_asked_for_its_place(tokenizers):
+    tokenizer = copy.deepcopy(tokenizers["byte-level"])
+    tokenizer.add_tokens([AddedToken("<mask>", lstrip=True)])
+    text = "Anna   <mask> lives"
+    encoded = encode(Encoder(tokenizer), [Piece(text)])
+    assert encoded.n_characters.tolist() == encode(by_places(tokenizer), [Piece(text)]).n_characters.tolist()
+    assert encoded.n_characters.sum() == len(text)
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram", "byte-level"])
@@ -122,8 +159,8 @@ def test_an_encoder_in_another_process_gives_the_same(tokenizer):
     encoder = Encoder(tokenizer)
     texts = ["Anna lives in Oslo", "", "one two"]
     there = pickle.loads(pickle.dumps(encoder)).encode(texts, [0, 0, 1])
-    for here, copy in zip(encoder.encode(texts, [0, 0, 1]), there, strict=True):
-        np.testing.assert_array_equal(here, copy)
+    for here, again in zip(encoder.encode(texts, [0, 0, 1]), there, strict=True):
+        np.testing.assert_array_equal(here, again)
     assert there.n_tokens.tolist() == [len(encoder.ids(texts)[0]), 0, len(encoder.ids(texts)[2]) - 1]
     assert there.n_characters.sum() == len("".join(texts))
 

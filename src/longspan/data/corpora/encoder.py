@@ -7,6 +7,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,7 +50,8 @@ class Encoder:
     """A tokenizer without truncation, padding and special tokens. Can be sent to other processes.
 
     A fast tokenizer tells where in the text its tokens stand. A slow one does not: the characters of a text are then
-    spread evenly over its tokens, which keeps their sum.
+    spread evenly over its tokens, which keeps their sum. A vocabulary of bytes tells by itself how many characters
+    begin in each token, which is quicker than asking for places: there a character of several tokens is the first's.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -63,7 +65,7 @@ class Encoder:
         self.fingerprint = _fingerprint(tokenizer, self._fast)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_loaded": None}
+        return {key: value for key, value in self.__dict__.items() if key != "_begun"} | {"_loaded": None}
 
     @property
     def is_fast(self) -> bool:
@@ -82,6 +84,29 @@ class Encoder:
                 self._loaded = pickle.loads(self._slow)
         return self._loaded
 
+    @cached_property
+    def _begun(self) -> NDArray[np.int64] | None:
+        """int64 [vocabulary]: characters that begin in each token, where tokens are bytes of the text; else None."""
+        if self._fast is None or not _is_byte_level(json.loads(self._fast)):
+            return None
+        from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+        # In UTF-8 every byte of a character but the first is one of these.
+        inner = {letter for byte, letter in bytes_to_unicode().items() if 0x80 <= byte < 0xC0}
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        begun = np.zeros(max(vocabulary.values()) + 1, np.int64)
+        for token, i in vocabulary.items():
+            begun[i] = sum(letter not in inner for letter in token)
+        return begun
+
+    def _starts(self, ids: list[int], encoding: Any, n_characters: int) -> NDArray[np.int64]:
+        if self._begun is not None:
+            ends = np.cumsum(self._begun[np.array(ids, np.int64)])
+            # Else a token that was added stands for other characters than it is written with.
+            if len(ends) and ends[-1] == n_characters:
+                return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+        return _starts(encoding.offsets)
+
     def ids(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text."""
         if self._fast is None:
@@ -99,12 +124,23 @@ class Encoder:
         else:
             found = self._tokenizer.encode_batch(texts, add_special_tokens=False)
             lists = [encoding.ids for encoding in found]
-            starts = [_starts(encoding.offsets) for encoding in found]
+            starts = [
+                self._starts(ids, encoding, len(text)) for ids, encoding, text in zip(lists, found, texts, strict=True)
+            ]
         n_characters = [_tile(some, n, len(text)) for some, n, text in zip(starts, skipped, texts, strict=True)]
         n_tokens = np.array([len(some) for some in n_characters], np.int64)
         kept = chain.from_iterable(ids[n:] if n else ids for ids, n in zip(lists, skipped, strict=True))
         ids = np.fromiter(kept, np.int32, int(n_tokens.sum()))
         return Encoded(ids, np.concatenate([np.zeros(0, np.uint16), *n_characters]), n_tokens)
+
+
+def _is_byte_level(description: dict[str, Any]) -> bool:
+    """Whether a tokenizer, by its JSON, cuts a text's own bytes into tokens."""
+    first = description["pre_tokenizer"] or {}
+    steps = first.get("pretokenizers", [first])
+    is_bytes = any(step.get("type") == "ByteLevel" for step in steps)
+    adds = any(step.get("add_prefix_space") or step.get("prepend_scheme", "never") != "never" for step in steps)
+    return is_bytes and not adds and description["normalizer"] is None and description["model"]["type"] == "BPE"
 
 
 def _without_truncation(backend: Any) -> Any:
