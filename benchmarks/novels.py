@@ -39,7 +39,7 @@ RUNS: dict[str, dict[str, str]] = {
     "longer": {"learning_rate": "5.0e-5", "max_steps": "72", "warmup_steps": "6"},
     "english": {"train_data": json.dumps(ENGLISH)},
     "positions": {
-        "trained": "positions", "freeze": "[]", "learning_rate": "3e-3", "max_steps": "1000",
+        "trained": "positions", "freeze": "[]", "learning_rate": "3.0e-4", "max_steps": "1000",
         "lr_scheduler_type": "constant_with_warmup",
     },
 }  # fmt: skip
