@@ -39,9 +39,7 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
     with args.corpus.open(encoding="utf-8") as file:
         text = file.read(args.characters)
     texts = [text[i : i + 2_000] for i in range(0, len(text), 2_000)]
-    pieces = list(Cutter(encoder.ids).pieces([Fragment(text, True)]))
     n_shards = 8
-    parts = [pieces[i::n_shards] for i in range(n_shards)]
 
     def own(with_ids: bool) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
@@ -52,7 +50,8 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
 
     def shards(max_threads: int) -> None:
         pool.MAX_THREADS = max_threads
-        jobs = [pool.Job(folder / f"{i}.arrow", part, 0) for i, part in enumerate(parts)]
+        pieces = list(Cutter(encoder.ids).pieces([Fragment(text, True)]))
+        jobs = [pool.Job(folder / f"{i}.arrow", pieces[i::n_shards], 0) for i in range(n_shards)]
         for _ in pool.write_shards(jobs, encoder, args.n_processes):
             pass
 

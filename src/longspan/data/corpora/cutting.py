@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from longspan.data.corpora.fragments import Fragment
 
-MAX_PIECE = 1 << 15  # characters; a token's characters are kept in 16 bits, so never more than 65,535
+# Characters. Longer texts take longer a character; shorter ones have more cuts to check (docs/experiments.md). The
+# characters of a token are kept in 16 bits, so never more than 65,535.
+MAX_PIECE = 1 << 13
 _CONTEXT = 200  # characters on each side that a cut is checked with
 _N_TRIES = 12
 
