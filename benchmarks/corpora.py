@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +30,7 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
     """Seconds to tokenise the first `--characters` of a file, ways in turn."""
     os.environ["RAYON_NUM_THREADS"] = str(args.n_processes)
     from longspan.data.corpora import pool
-    from longspan.data.corpora.cutting import Cutter
+    from longspan.data.corpora.cutting import Cutter, Piece
     from longspan.data.corpora.encoder import Encoder
     from longspan.data.corpora.fragments import Fragment
 
@@ -50,10 +50,20 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
 
     def shards(max_threads: int) -> None:
         pool.MAX_THREADS = max_threads
-        pieces = list(Cutter(encoder.ids).pieces([Fragment(text, True)]))
-        jobs = [pool.Job(folder / f"{i}.arrow", pieces[i::n_shards], 0) for i in range(n_shards)]
-        for _ in pool.write_shards(jobs, encoder, args.n_processes):
+        for _ in pool.write_shards(jobs(), encoder, args.n_processes):
             pass
+
+    def jobs() -> Iterator[pool.Job]:
+        """Cut while shards are written, as `load_corpus` does."""
+        some: list[Piece] = []
+        n_jobs = 0
+        for piece in Cutter(encoder.ids).pieces([Fragment(text, True)]):
+            some.append(piece)
+            if sum(len(piece.text) for piece in some) >= len(text) / n_shards:
+                yield pool.Job(folder / f"{n_jobs}.arrow", some, 0)
+                some, n_jobs = [], n_jobs + 1
+        if some:
+            yield pool.Job(folder / f"{n_jobs}.arrow", some, 0)
 
     ways: dict[str, Callable[[], None]] = {
         OWN: lambda: own(False),

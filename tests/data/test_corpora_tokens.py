@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
+from longspan.data.corpora import encoder as encoder_module
 from longspan.data.corpora.cutting import Cutter
 from longspan.data.corpora.encoder import Encoder, find_frame
 from longspan.data.corpora.fragments import Fragment
+from longspan.data.corpora.parts import n_added, split
 from longspan.errors import InputError
 
 WORDS = [
@@ -84,6 +86,28 @@ def test_a_vocabulary_of_bytes_tells_how_many_characters_begin(tokenizers):
     assert found.n_characters[0] == 1 and asked.n_characters[-1] == 1
     # So are the characters of what is left out the first's that stays.
     assert encode(quick, [Piece("Oslo, Norway", 2)]).n_characters.sum() == len("Oslo, Norway")
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram", "byte-level"])
+def test_long_texts_are_tokenised_in_parts(tokenizers, kind, monkeypatch):
+    text = "Anna lives in Oslo, Norway;\n\n it  is a document ½ of Αθήνα. " * 200
+    asked = []
+    monkeypatch.setattr(encoder_module, "split", lambda text: asked.append(split(text)) or asked[-1])
+    in_parts = encode(Encoder(tokenizers[kind]), [Piece(text)])
+    ((parts, windows),) = asked
+    assert len(parts) == len(windows) + 1 > 4 and "".join(parts) == text
+    monkeypatch.setattr(encoder_module, "split", lambda text: ([text], []))
+    for found, whole in zip(in_parts, encode(Encoder(tokenizers[kind]), [Piece(text)]), strict=True):
+        np.testing.assert_array_equal(found, whole)
+
+
+def test_parts_whose_tokens_differ_are_given_up():
+    assert n_added([1, 2, 3], [4, 5, 6], [2, 3, 4, 5]) == 0
+    assert n_added([1, 2, 3], [9, 4, 5, 6], [2, 3, 4, 5]) == 1  # a lone "▁" that only a text's start has
+    assert n_added([1, 2, 3], [4, 5, 6], [2, 34, 5]) is None
+    assert n_added([], [4], [4]) is None
+    unbroken = "a" * 9000
+    assert split(unbroken) == ([unbroken], [])
 
 
 def test_an_added_token_that_takes_blanks_is_asked_for_its_place(tokenizers):

@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 from longspan.data.corpora.fragments import Fragment
 
-# Characters. Longer texts take longer a character; shorter ones have more cuts to check (docs/experiments.md). The
-# characters of a token are kept in 16 bits, so never more than 65,535.
-MAX_PIECE = 1 << 13
+MAX_PIECE = 1 << 15  # characters; a token's characters are kept in 16 bits, so never more than 65,535
 _CONTEXT = 200  # characters on each side that a cut is checked with
 _N_TRIES = 12
 
-_SPACE = re.compile(r"(?<=\S)(?=\s)")
+SPACE = re.compile(r"(?<=\S)(?=\s)")
 # For texts without white space (Chinese, Japanese, Thai, ...): after the end of a sentence or a clause, else anywhere.
 _SENTENCE_END = re.compile(r"(?<=[。．！？…；，、」』।॥።؟.!?;,])(?=[^\s。．！？…」』.!?])")
 
@@ -89,7 +87,7 @@ class Cutter:
         """Where to end the piece that begins at `start`, and how many tokens to leave out of the next one."""
         self.n_cuts += 1
         last = start + self.max_piece
-        for places in (_SPACE, _SENTENCE_END):
+        for places in (SPACE, _SENTENCE_END):
             for width in (self.max_piece // 16, self.max_piece // 2):
                 ends = [found.start() for found in places.finditer(text, max(last - width, start + 1), last)]
                 for end in ends[: -_N_TRIES - 1 : -1]:
@@ -105,8 +103,8 @@ class Cutter:
 
     def _check(self, text: str, start: int, end: int) -> int | None:
         """How many tokens to leave out of what begins at `end` so that nothing differs; None where it would."""
-        left = _from_first_word(text[max(start, end - self.context) : end])
-        right = _to_last_word(text[end : end + self.context])
+        left = from_first_word(text[max(start, end - self.context) : end])
+        right = to_last_word(text[end : end + self.context])
         both, before, after = self.encode([left + right, left, right])
         for n_skipped in (0, 1):
             if both == before + after[n_skipped:]:
@@ -114,14 +112,14 @@ class Cutter:
         return None
 
 
-def _from_first_word(text: str) -> str:
+def from_first_word(text: str) -> str:
     """Without the word that the start of the text may cut, where there is another."""
-    found = _SPACE.search(text)
+    found = SPACE.search(text)
     return text[found.start() :] if found and found.start() < len(text) - 1 else text
 
 
-def _to_last_word(text: str) -> str:
+def to_last_word(text: str) -> str:
     """Without the word that the end of the text may cut, where there is another."""
     words = text.rstrip()
-    ends = [found.start() for found in _SPACE.finditer(words)]
+    ends = [found.start() for found in SPACE.finditer(words)]
     return words[: ends[-1]] if ends and ends[-1] > 0 else words

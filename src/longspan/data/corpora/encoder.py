@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from longspan.data.corpora.parts import n_added, split
 from longspan.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,14 +101,6 @@ class Encoder:
             begun[i] = sum(letter not in inner for letter in token)
         return begun
 
-    def _starts(self, ids: list[int], encoding: Any, n_characters: int) -> NDArray[np.int64]:
-        if self._begun is not None:
-            ends = np.cumsum(self._begun[np.array(ids, np.int64)])
-            # Else a token that was added stands for other characters than it is written with.
-            if len(ends) and ends[-1] == n_characters:
-                return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-        return _starts(encoding.offsets)
-
     def ids(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text."""
         if self._fast is None:
@@ -122,16 +116,59 @@ class Encoder:
                 for text, ids in zip(texts, lists, strict=True)
             ]
         else:
-            found = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-            lists = [encoding.ids for encoding in found]
-            starts = [
-                self._starts(ids, encoding, len(text)) for ids, encoding, text in zip(lists, found, texts, strict=True)
-            ]
+            found = self._in_parts(texts)
+            lists, starts = [some.ids for some in found], [some.starts for some in found]
         n_characters = [_tile(some, n, len(text)) for some, n, text in zip(starts, skipped, texts, strict=True)]
         n_tokens = np.array([len(some) for some in n_characters], np.int64)
         kept = chain.from_iterable(ids[n:] if n else ids for ids, n in zip(lists, skipped, strict=True))
         ids = np.fromiter(kept, np.int32, int(n_tokens.sum()))
         return Encoded(ids, np.concatenate([np.zeros(0, np.uint16), *n_characters]), n_tokens)
+
+    def _in_parts(self, texts: list[str]) -> list["_Tokens"]:
+        """The tokens of each text, of a fast tokenizer: in parts, or whole where these would differ."""
+        cut = [split(text) for text in texts]
+        asked = [text for parts, windows in cut for text in (*parts, *windows)]
+        found = iter(self._tokenizer.encode_batch(asked, add_special_tokens=False))
+        result = []
+        for text, (parts, windows) in zip(texts, cut, strict=True):
+            tokens = [self._tokens(part, next(found)) for part in parts]
+            joined = _join(parts, tokens, [next(found).ids for _ in windows])
+            if joined is None:
+                joined = self._tokens(text, self._tokenizer.encode_batch([text], add_special_tokens=False)[0])
+            result.append(joined)
+        return result
+
+    def _tokens(self, text: str, encoding: Any) -> "_Tokens":
+        ids = encoding.ids
+        if self._begun is not None:
+            ends = np.cumsum(self._begun[np.array(ids, np.int64)])
+            # Else a token that was added stands for other characters than it is written with.
+            if len(ends) and ends[-1] == len(text):
+                return _Tokens(ids, np.concatenate([np.zeros(1, np.int64), ends[:-1]]))
+        return _Tokens(ids, _starts(encoding.offsets))
+
+
+class _Tokens(NamedTuple):
+    """A text's tokens, and the characters they start at."""
+
+    ids: list[int]
+    starts: NDArray[np.int64]
+
+
+def _join(parts: list[str], tokens: list[_Tokens], windows: list[list[int]]) -> _Tokens | None:
+    """Tokens of parts as those of the whole; None where they would not be."""
+    if len(parts) == 1:
+        return tokens[0]
+    ids, starts = list(tokens[0].ids), [tokens[0].starts]
+    end = len(parts[0])
+    for part, (before, _), (after, places), window in zip(parts[1:], tokens, tokens[1:], windows, strict=False):
+        skipped = n_added(before, after, window)
+        if skipped is None:
+            return None
+        ids += after[skipped:]
+        starts.append(places[skipped:] + end)
+        end += len(part)
+    return _Tokens(ids, np.concatenate(starts))
 
 
 def _is_byte_level(description: dict[str, Any]) -> bool:
@@ -156,8 +193,8 @@ def _without_truncation(backend: Any) -> Any:
 
 
 def _starts(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:
-    flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
-    return np.maximum.accumulate(flat[::2]) if len(flat) else flat
+    starts = np.fromiter(map(itemgetter(0), offsets), np.int64, len(offsets))
+    return np.maximum.accumulate(starts) if len(starts) else starts
 
 
 def _tile(starts: NDArray[np.int64], n_skipped: int, n_characters: int) -> NDArray[np.uint16]:
