@@ -3,7 +3,7 @@
 Example:
   python benchmarks/novels.py
   python benchmarks/novels.py --only copy random --threads 1
-  python benchmarks/novels.py --frequencies    # what token frequencies alone know of the held-out novels
+  python benchmarks/novels.py --frequencies    # record what token frequencies alone know
 """
 
 import argparse
@@ -23,6 +23,7 @@ from longspan.data.corpora import load_corpus
 from longspan.errors import InputError
 from longspan.extend.families import find_family
 from longspan.models import LongformerForMaskedLM
+from longspan.records import BenchmarkRecord, made_now, write_record
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.recipe_files import load_recipe
 
@@ -51,13 +52,14 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=["short", *RUNS], help="these runs")
     parser.add_argument("--cache_dir", default="cache", help="of tokenised text")
     parser.add_argument("--threads", type=int, help="of each run")
-    parser.add_argument(
-        "--frequencies", action="store_true", help="print the bits of token frequencies, and nothing else"
-    )
+    parser.add_argument("--frequencies", action="store_true", help="record the bits of token frequencies, no run")
     arguments = parser.parse_args()
     if arguments.frequencies:
-        for language, bits in frequencies(arguments.cache_dir).items():
-            print(f"{language}: {bits:.2f} bits per token")
+        bits = frequencies(arguments.cache_dir)
+        print(", ".join(f"{language} {value:.2f}" for language, value in bits.items()), "bits per token")
+        settings = {"bits_per_token": bits}
+        record = BenchmarkRecord(made=made_now(), name="novels-frequencies", settings=settings, timings=[])
+        write_record(record, _result("frequencies"))
         return 0
     failed = 0
     for name in ["short", *RUNS]:
@@ -88,9 +90,12 @@ def _make(name: str, arguments: argparse.Namespace) -> bool:
     if code:
         print(f"ended with {code}", file=sys.stderr)
         return False
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    shutil.copy(Path(fields["output_dir"]) / "training.json", RESULTS / f"{date}-novels-{name}.json")
+    shutil.copy(Path(fields["output_dir"]) / "training.json", _result(name))
     return True
+
+
+def _result(name: str) -> Path:
+    return RESULTS / f"{datetime.datetime.now(datetime.UTC).date().isoformat()}-novels-{name}.json"
 
 
 def frequencies(cache_dir: str) -> dict[str, float]:

@@ -63,9 +63,7 @@ def scores(record: Record) -> str:
 def lengths(*records: Record) -> str:
     """Bits per token over all sources, by the tokens seen at once, before and after each pre-training."""
     rows, head = _language_models(records, lambda score: score.dataset == "all", lambda score: f"{score.n_tokens:,}")
-    return _table(["bits per token, all languages", "when", *(f"{length} tokens" for length in head)], rows) + _each(
-        records
-    )
+    return _table(["bits per token, all languages", "when", *(f"{length} tokens" for length in head)], rows)
 
 
 def languages(*records: Record) -> str:
@@ -75,8 +73,16 @@ def languages(*records: Record) -> str:
     return _table([f"bits per token at {longest:,} tokens", "when", *head], rows) + _each(records)
 
 
+def frequencies(record: Record) -> str:
+    """Bits per token of each held-out novel under the frequencies of its language's tokens."""
+    assert isinstance(record, BenchmarkRecord)
+    bits = record.settings["bits_per_token"]
+    return _table(["token frequencies alone", *bits], [["bits per token", *map("{:.2f}".format, bits.values())]])
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "attention": attention,
+    "frequencies": frequencies,
     "scores": scores,
     "lengths": lengths,
     "languages": languages,

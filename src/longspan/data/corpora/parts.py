@@ -1,7 +1,7 @@
 """A long text tokenised in parts, which is quicker; where they meet, a window over both tells whether that is the same.
 
-A tokenizer takes longer a character for a text of 30,000 than for one of 2,000 (docs/experiments.md). Parts end before
-white space. Where they meet, the tokens of the words around, tokenised together, have to be the last of one part and
+A tokenizer takes longer a character for long texts than for short ones (docs/experiments.md). Parts end before white
+space. Where they meet, the tokens of the words around, tokenised together, have to be the last of one part and
 the first of the next.
 """
 
