@@ -58,7 +58,12 @@ def main() -> int:
         bits = frequencies(arguments.cache_dir)
         print(", ".join(f"{language} {value:.2f}" for language, value in bits.items()), "bits per token")
         settings = {"bits_per_token": bits}
-        record = BenchmarkRecord(made=made_now(), name="novels-frequencies", settings=settings, timings=[])
+        record = BenchmarkRecord(
+            made=made_now(command="python benchmarks/novels.py --frequencies"),
+            name="novels-frequencies",
+            settings=settings,
+            timings=[],
+        )
         write_record(record, _result("frequencies"))
         return 0
     failed = 0

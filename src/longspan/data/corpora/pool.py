@@ -1,8 +1,8 @@
 """Shards written several at a time: by threads, or beyond a few by processes with a tokenizer each.
 
 A fast tokenizer works without holding Python's lock, so threads share one: measured at 2 cores they are faster than
-processes, and they need no second copy of a large vocabulary's 270 MB (docs/experiments.md). Only turning the results
-into arrays holds the lock, a tenth of the time for XLM-R's vocabulary; more than a few threads would wait for it.
+processes, and they need no second copy of a large vocabulary (docs/experiments.md). Only turning the results into
+arrays holds the lock; more than a few threads would wait for it.
 Processes are started anew (spawn), not forked: threads of the tokenizer or of torch don't survive a fork.
 """
 
