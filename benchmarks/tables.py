@@ -1,10 +1,10 @@
-"""Write the tables of README.md and docs/benchmarks.md from the committed records.
+"""Write the tables of the papers named below from the committed records.
 
 Example:
   python benchmarks/tables.py            # fill the tables in place
   python benchmarks/tables.py --check    # exit 1 if a paper is not what the records say
 
-A table stands between `<!-- table: NAME RECORD ... -->` and `<!-- end -->`; NAME is a function below, RECORD a file
+A table stands between `<!-- table: NAME RECORD ... -->` and `<!-- end -->`; NAME is one of TABLES, RECORD a file
 under benchmarks/results, or the name of a run, whose newest record is taken. `<!-- bars: cpu -->` stands before the
 bars of a device.
 """
@@ -13,15 +13,16 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 
-from longspan.records import BenchmarkRecord, EvaluationRecord, LanguageModelScore, Record, TrainingRecord, read_record
+from longspan.records import BenchmarkRecord, LanguageModelScore, Record, TrainingRecord, read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bars import as_table as bars_table
+from evaluation_tables import TABLES as EVALUATION_TABLES
 from runs import RESULTS, ROOT, newest
+from table_text import made, table
 
-PAPERS = ("README.md", "docs/benchmarks.md", "benchmarks/novels.md")
+PAPERS = ("README.md", "docs/benchmarks.md", "benchmarks/novels.md", "benchmarks/answers.md")
 _BLOCK = re.compile(r"(<!-- table: (\w+) ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BARS = re.compile(r"(<!-- bars: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -45,47 +46,35 @@ def attention(record: Record) -> str:
         f"{settings['heads']} x {settings['width']}, window {settings['window']}, {dtype}",
         *(f"{length:,} tokens" for length in lengths),
     ]
-    return _table(head, rows) + _made(record)
-
-
-def scores(record: Record) -> str:
-    """F1 (each language's own rules) of each system in each language."""
-    assert isinstance(record, EvaluationRecord)
-    languages = list(dict.fromkeys(score.language for score in record.scores))
-    rows = []
-    for system in dict.fromkeys(score.system for score in record.scores):
-        f1 = {score.language: score.metrics["f1"] for score in record.scores if score.system == system}
-        rows.append([system, f"{fmean(f1.values()):.1f}", *(f"{f1[language]:.1f}" for language in languages)])
-    n_questions = sum(score.n_questions for score in record.scores if score.system == rows[0][0])
-    return _table(["F1", "mean", *languages], rows) + _made(record, f"{n_questions:,} questions, all counted; ")
+    return table(head, rows) + made(record)
 
 
 def lengths(*records: Record) -> str:
     """Bits per token over all sources, by the tokens seen at once, before and after each pre-training."""
     rows, head = _language_models(records, lambda score: score.dataset == "all", lambda score: f"{score.n_tokens:,}")
-    return _table(["bits per token, all languages", "when", *(f"{length} tokens" for length in head)], rows)
+    return table(["bits per token, all languages", "when", *(f"{length} tokens" for length in head)], rows)
 
 
 def languages(*records: Record) -> str:
     """Bits per token by source, of the longest inputs, before and after each pre-training."""
     longest = max(score.n_tokens for record in records for score in _trained(record).language_model)
     rows, head = _language_models(records, lambda score: score.n_tokens == longest, lambda score: score.dataset)
-    return _table([f"bits per token at {longest:,} tokens", "when", *head], rows) + _each(records)
+    return table([f"bits per token at {longest:,} tokens", "when", *head], rows) + _each(records)
 
 
 def frequencies(record: Record) -> str:
     """Bits per token of each held-out novel under the frequencies of its language's tokens."""
     assert isinstance(record, BenchmarkRecord)
     bits = record.settings["bits_per_token"]
-    return _table(["token frequencies alone", *bits], [["bits per token", *map("{:.2f}".format, bits.values())]])
+    return table(["token frequencies alone", *bits], [["bits per token", *map("{:.2f}".format, bits.values())]])
 
 
 TABLES: dict[str, Callable[..., str]] = {
     "attention": attention,
     "frequencies": frequencies,
-    "scores": scores,
     "lengths": lengths,
     "languages": languages,
+    **EVALUATION_TABLES,
 }
 
 
@@ -103,11 +92,6 @@ def _record(name: str) -> Path:
     """A record by its file's name or its run's."""
     path = newest(name)
     return RESULTS / name if path is None else path
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _language_models(
@@ -138,14 +122,8 @@ def _each(records: Sequence[Record]) -> str:
     lines = []
     for record in map(_trained, records):
         length = f"{record.steps[-1].step:,} steps, {record.seconds / 60:.0f} minutes"
-        lines.append(f"- {record.name}: {length}; {_made(record).strip()}\n")
+        lines.append(f"- {record.name}: {length}; {made(record).strip()}\n")
     return "\n" + "".join(lines)
-
-
-def _made(record: Record, what: str = "") -> str:
-    machine, command = record.made.machine, record.made.command
-    versions = f"torch {machine.versions['torch']}, transformers {machine.versions['transformers']}"
-    return f"\n{what}`{command}`, {record.made.date[:10]}, {machine.processor}, {machine.cores} cores, {versions}.\n"
 
 
 def _ratio(value: float | None) -> str:

@@ -288,7 +288,7 @@ def test_no_such_grid(capsys, tmp_path):
 
 def test_the_thesis(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert set(shipped_grids()) == {"thesis", "thesis-small", "answers"}
+    assert set(shipped_grids()) == {"thesis", "thesis-small", "answers", "mlm"}
     grid = read_grid("thesis")
     trained = {line.run for line in grid.lines if line.verb == "finetune"}
     models = ("roberta", "longformer", "roberta-long", "xlmr", "xlmr-long")
@@ -334,6 +334,15 @@ def test_the_answers_lack_nothing_that_is_not_on_the_hub(tmp_path, monkeypatch):
     grid = read_grid("answers")
     assert [line.run for line in grid.lines if line.verb == "finetune"] == ["short", "windows", "long"]
     assert not any(line.missing for line in grid.lines)
+
+
+def test_with_and_without_masked_language_modelling_differ_in_that_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainings = {line.run: line.recipe for line in read_grid("mlm").lines if line.verb == "finetune"}
+    without, with_it = trainings["without"], trainings["with"]
+    assert (without.model, with_it.model) == ("runs/novels-short/bert", "runs/novels-longer")
+    extension = {"model": "", "output_dir": "", "name": "", "max_tokens": None, "attention_window": 512}
+    assert without.model_copy(update=extension) == with_it.model_copy(update=extension)
 
 
 def test_a_table_of_several_data_sets():

@@ -1,0 +1,70 @@
+"""The records of the grid `answers` -> benchmarks/results, one file each, without the single answers.
+
+    longspan run answers
+    python benchmarks/answers.py runs/answers
+
+The page that they are for is benchmarks/answers.md. What is not done yet is left for the next time; what was recorded
+before is written anew where the run was made again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from longspan.errors import InputError
+from longspan.records import EvaluationRecord, GridRecord, TrainingRecord, read_record, write_record
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import RESULTS, newest
+
+
+def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
+    """Write a record for every line of the grid that is done; returns the paths.
+
+    Single answers stay behind: they make most of a record's size, and its scores, places and differences hold
+    what the tables say.
+
+    Raises:
+        InputError: the folder is no grid's, or a record names a path of one machine alone.
+    """
+    record = read_record(grid / "grid.json")
+    if not isinstance(record, GridRecord):
+        raise InputError(f"{grid / 'grid.json'} is no record of a grid; give the folder that `longspan run` wrote")
+    written = []
+    for line in record.runs:
+        if line.status != "done" or line.record is None:
+            continue
+        found = read_record(grid / line.record)
+        if isinstance(found, EvaluationRecord):
+            found = found.model_copy(update={"answers": []})
+        assert isinstance(found, EvaluationRecord | TrainingRecord)
+        if " /" in found.made.command:
+            raise InputError(f"{line.name}: made with a path of one machine alone ({found.made.command})")
+        kind = "-training" if isinstance(found, TrainingRecord) else ""
+        name = f"answers-{line.name}{kind}" + ("" if line.seed in (None, 42) else f"-{line.seed}")
+        earlier = newest(name) if results == RESULTS else None
+        path = results / f"{found.made.date[:10]}-{name}.json"
+        if earlier is not None and earlier != path:
+            earlier.unlink()
+        written.append(write_record(found, path))
+    return written
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Collect, and say what was written; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", type=Path, nargs="?", default=Path("runs/answers"), help="the grid's folder")
+    arguments = parser.parse_args(words)
+    try:
+        written = collect(arguments.grid)
+    except InputError as error:
+        print(f"answers.py: {error}", file=sys.stderr)
+        return 2
+    for path in written:
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Tables of evaluations and of the fine-tunings before them, each from records: TABLES, which tables.py fills in."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+
+from table_text import all_counted, made, table
+
+from longspan.records import Difference, EvaluationRecord, Place, Record, Score, TrainingRecord
+
+
+def scores(record: Record) -> str:
+    """F1 (each language's own rules) of each system in each language."""
+    record = _evaluated(record)
+    languages = list(dict.fromkeys(score.language for score in record.scores))
+    rows = []
+    for system in _systems(record):
+        f1 = {score.language: score.metrics["f1"] for score in record.scores if score.system == system}
+        rows.append([system, f"{fmean(f1.values()):.1f}", *(f"{f1[language]:.1f}" for language in languages)])
+    return table(["F1", "mean", *languages], rows) + made(record, all_counted(record))
+
+
+def systems(record: Record) -> str:
+    """F1, EM, time of each system over all questions, and how far the slots of the answer lie apart."""
+    record = _evaluated(record)
+    rows = []
+    for system in _systems(record):
+        cells = [score for score in record.scores if score.system == system]
+        by_slot = _by(record, system, lambda place: place.slot)
+        rows.append(
+            [
+                system,
+                f"{_pooled(cells, 'f1'):.1f}",
+                f"{_pooled(cells, 'em'):.1f}",
+                f"{_seconds(cells):.2f}",
+                f"{min(by_slot.values()):.1f} to {max(by_slot.values()):.1f}" if len(by_slot) > 1 else "",
+            ]
+        )
+    head = ["system", "F1", "EM", "seconds per question", "F1 by slot of the answer"]
+    return table(head, rows) + made(record, all_counted(record))
+
+
+def slots(record: Record) -> str:
+    """F1 by the paragraph that holds the answer."""
+    return _grouped(_evaluated(record), "F1, the answer in paragraph", lambda place: place.slot, lambda slot: slot + 1)
+
+
+def paragraphs(record: Record) -> str:
+    """F1 by how many paragraphs, or tokens, the document has."""
+    record = _evaluated(record)
+    units = {place.unit for place in record.places}
+    assert len(units) == 1, "lengths in paragraphs and in tokens"
+    return _grouped(record, f"F1, documents of ({units.pop()})", lambda place: place.length, lambda length: length)
+
+
+def differences(*records: Record) -> str:
+    """Each system less its baseline on the same questions, paired bootstrap."""
+    rows = []
+    for record in map(_evaluated, records):
+        found = record.differences
+        # Over everything where the record has it, else cell by cell.
+        for difference in [one for one in found if (one.dataset, one.language) == ("all", "all")] or found:
+            if difference.metric == "f1":
+                rows.append([record.name, *_difference(difference)])
+    head = ["questions of", "system", "less", "F1", "95 % interval", "questions"]
+    return table(head, rows)
+
+
+def trainings(*records: Record) -> str:
+    """What each fine-tuning saw, how long it took, and its loss at the beginning and the end."""
+    rows = []
+    for record in records:
+        assert isinstance(record, TrainingRecord)
+        loss = [step.values["loss"] for step in record.steps if "loss" in step.values]
+        batch = record.recipe["per_device_train_batch_size"] * record.recipe.get("gradient_accumulation_steps", 1)
+        steps = record.steps[-1].step
+        rows.append(
+            [
+                record.name,
+                f"{steps:,} x {batch}",
+                f"{record.seconds / 60:.0f}",
+                f"{record.peak_memory_gib:.1f}",
+                f"{loss[0]:.2f}",
+                f"{fmean(loss[-5:]):.2f}",
+            ]
+        )
+    head = ["run", "steps x windows", "minutes", "peak memory, GiB", "loss at first", "loss, last fifty steps"]
+    return table(head, rows)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "scores": scores,
+    "systems": systems,
+    "slots": slots,
+    "paragraphs": paragraphs,
+    "differences": differences,
+    "trainings": trainings,
+}
+
+
+def _evaluated(record: Record) -> EvaluationRecord:
+    assert isinstance(record, EvaluationRecord), "no record of an evaluation"
+    return record
+
+
+def _systems(record: EvaluationRecord) -> list[str]:
+    return list(dict.fromkeys(score.system for score in record.scores))
+
+
+def _pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
+    """Mean over all questions of the cells."""
+    return sum(cell.metrics[metric] * cell.n_questions for cell in cells) / sum(cell.n_questions for cell in cells)
+
+
+def _seconds(cells: Iterable[Score]) -> float:
+    timed = [(cell.seconds_per_question, cell.n_questions) for cell in cells if cell.seconds_per_question is not None]
+    return sum(seconds * n for seconds, n in timed) / sum(n for _, n in timed)
+
+
+def _by(record: EvaluationRecord, system: str, key: Callable[[Place], int | None]) -> dict[int, float]:
+    groups: dict[int, list[Place]] = {}
+    for place in record.places:
+        where = key(place)
+        if place.system == system and where is not None:
+            groups.setdefault(where, []).append(place)
+    return {where: _pooled(groups[where], "f1") for where in sorted(groups)}
+
+
+def _grouped(
+    record: EvaluationRecord, title: str, key: Callable[[Place], int | None], named: Callable[[int], int]
+) -> str:
+    found = {system: _by(record, system, key) for system in _systems(record)}
+    columns = sorted({where for f1 in found.values() for where in f1})
+    rows = [[system, *(f"{f1[where]:.1f}" for where in columns)] for system, f1 in found.items()]
+    return table([title, *(f"{named(where):,}" for where in columns)], rows) + made(record, all_counted(record))
+
+
+def _difference(difference: Difference) -> list[str]:
+    return [
+        difference.system,
+        difference.baseline,
+        f"{difference.mean:+.1f}",
+        f"{difference.low:+.1f} to {difference.high:+.1f}",
+        f"{difference.n_questions:,}",
+    ]

@@ -1,0 +1,127 @@
+"""What becomes of the records of a grid: files without single answers, and tables out of them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from longspan.errors import InputError
+from longspan.records import (
+    Answer,
+    EvaluationRecord,
+    GridRecord,
+    GridRun,
+    Place,
+    Score,
+    StepLog,
+    TrainingRecord,
+    made_now,
+    read_record,
+    write_record,
+)
+
+LONG, SHORT = "window + global question", "windows of 512"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import answers
+    import evaluation_tables
+
+    yield answers, evaluation_tables
+    for name in ("answers", "evaluation_tables"):
+        sys.modules.pop(name)
+
+
+def _evaluation() -> EvaluationRecord:
+    cells, places, given = [], [], []
+    for system, f1 in ((LONG, (80.0, 60.0)), (SHORT, (50.0, 10.0))):
+        for slot, value in enumerate(f1):
+            n_questions = 3 - slot
+            place = {"length": 2, "unit": "paragraphs", "depth": 0.25 + 0.5 * slot, "slot": slot}
+            common = {"system": system, "dataset": "squad x2", "language": "en", "n_questions": n_questions}
+            places.append(Place(**common, **place, metrics={"f1": value}))
+        f1_of_all = (3 * f1[0] + 2 * f1[1]) / 5
+        metrics = {"f1": f1_of_all, "em": f1_of_all - 5}
+        cells.append(
+            Score(
+                system=system,
+                dataset="squad x2",
+                language="en",
+                n_questions=5,
+                metrics=metrics,
+                seconds_per_question=0.25,
+            )
+        )
+        answer = {"system": system, "dataset": "squad x2", "language": "en", "question": "Who?", "gold": ["Ann"]}
+        given.append(Answer(id="1", prediction="Ann", metrics={"f1": 100.0}, **answer))
+    made = made_now(command="longspan evaluate runs/answers/long/42/model")
+    return EvaluationRecord(made=made, name="SQ-2", model="m", protocol="p", scores=cells, places=places, answers=given)
+
+
+def _training() -> TrainingRecord:
+    steps = [StepLog(step=10 * i, values={"loss": 5.0 - 0.5 * i}) for i in range(1, 7)]
+    recipe = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}
+    return TrainingRecord(
+        made=made_now(command="longspan finetune recipe.yaml"),
+        name="long/42",
+        recipe=recipe,
+        attention_backend="blocked",
+        n_examples=240,
+        n_features=250,
+        steps=steps,
+        seconds=600.0,
+        peak_memory_gib=2.0,
+    )
+
+
+def _grid(folder: Path, evaluation: EvaluationRecord) -> Path:
+    lines = []
+    for name, verb, record in (("long", "finetune", _training()), ("sq2", "evaluate", evaluation)):
+        write_record(record, folder / name / "record.json")
+        path = f"{name}/record.json"
+        lines.append(GridRun(name=name, seed=42, verb=verb, command="longspan ...", status="done", record=path))
+    lines.append(GridRun(name="later", seed=42, verb="evaluate", command="longspan ...", status="waiting"))
+    write_record(GridRecord(made=made_now(), name="answers", runs=lines), folder / "grid.json")
+    return folder
+
+
+def test_what_is_done_is_collected_without_its_single_answers(benchmarks, tmp_path):
+    answers, _ = benchmarks
+    for name in ("long", "sq2", "results"):
+        (tmp_path / name).mkdir()
+    written = answers.collect(_grid(tmp_path, _evaluation()), tmp_path / "results")
+    assert [path.name[11:] for path in written] == ["answers-long-training.json", "answers-sq2.json"]
+    kept = read_record(written[1])
+    assert kept == _evaluation().model_copy(update={"answers": [], "made": kept.made})
+    assert kept.scores and not kept.answers
+
+
+def test_a_record_with_a_path_of_one_machine_is_refused(benchmarks, tmp_path):
+    answers, _ = benchmarks
+    for name in ("long", "sq2", "results"):
+        (tmp_path / name).mkdir()
+    made = made_now(command="longspan evaluate /home/ann/model")
+    grid = _grid(tmp_path, _evaluation().model_copy(update={"made": made}))
+    with pytest.raises(InputError, match="sq2: made with a path of one machine alone"):
+        answers.collect(grid, tmp_path / "results")
+
+
+def test_tables_count_every_question_once(benchmarks):
+    _, tables = benchmarks
+    systems = tables.systems(_evaluation()).splitlines()
+    assert systems[2] == f"| {LONG} | 72.0 | 67.0 | 0.25 | 60.0 to 80.0 |"
+    assert systems[3] == f"| {SHORT} | 34.0 | 29.0 | 0.25 | 10.0 to 50.0 |"
+    assert systems[-1].startswith("5 questions, all counted; `longspan evaluate")
+    assert tables.slots(_evaluation()).splitlines()[:3] == [
+        "| F1, the answer in paragraph | 1 | 2 |",
+        "| --- | ---: | ---: |",
+        f"| {LONG} | 80.0 | 60.0 |",
+    ]
+    assert f"| {SHORT} | 34.0 |" in tables.paragraphs(_evaluation())
+
+
+def test_a_training_is_told_in_steps_minutes_and_loss(benchmarks):
+    _, tables = benchmarks
+    assert tables.trainings(_training()).splitlines()[2] == "| long/42 | 60 x 4 | 10 | 2.0 | 4.50 | 3.00 |"
