@@ -1,4 +1,4 @@
-"""The bars that speed and memory are held to, each with what the newest record of its run says: met, or missed.
+"""The bars of speed, memory and answers, each with what the newest record of its run says: met, or missed.
 
 Example:
   python benchmarks/bars.py          # every bar
@@ -9,12 +9,13 @@ Example:
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from longspan.records import BenchmarkRecord, Timing, read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
+from answer_bars import ANSWER_BARS
+from bar import Bar, NotMeasuredError
 from runs import newest
 
 FORWARD, BOTH = "attention forward", "attention forward + backward"
@@ -24,55 +25,6 @@ FULL_MODEL = "XLM-R, SDPA full attention"
 FLOOR = "useful operations at the matmul rate"
 _GROWTH = 16  # 65,536 tokens over 4,096
 _ALMOST_NOTHING = 0.05
-
-
-class NotMeasuredError(Exception):
-    """There is no figure; says why."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One thing that is promised.
-
-    Attributes:
-        what: in words.
-        run: whose record tells (a name in runs.py).
-        bar: the value that is allowed at most, or asked for at least.
-        measure: the value, from the record.
-        at_least: the value must not be below the bar, rather than not above.
-        is_ratio: told as 1/7 where below 1.
-    """
-
-    what: str
-    run: str
-    bar: float
-    measure: Callable[[BenchmarkRecord], float]
-    at_least: bool = False
-    is_ratio: bool = True
-
-    def row(self) -> list[str]:
-        """What, bar, measured, met or missed, and the record."""
-        sign = ">=" if self.at_least else "<="
-        bar = f"{sign} {_told(self.bar, self.is_ratio)}"
-        path = newest(self.run)
-        if path is None:
-            return [self.what, bar, "not measured yet", "", ""]
-        record = read_record(path)
-        assert isinstance(record, BenchmarkRecord), f"{path} is no benchmark"
-        try:
-            value = self.measure(record)
-        except NotMeasuredError as error:
-            return [self.what, bar, f"not measured: {error}", "", path.stem]
-        is_met = value >= self.bar if self.at_least else value <= self.bar
-        return [self.what, bar, _told(value, self.is_ratio), "met" if is_met else "**missed**", path.stem]
-
-
-def _told(value: float, is_ratio: bool) -> str:
-    if not is_ratio:
-        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    if 0 < value < 0.75:
-        return f"1/{1 / value:.3g}"
-    return f"{value:.3g}"
 
 
 def _cells(record: BenchmarkRecord, what: str, n_tokens: int, dtype: str) -> list[Timing]:
@@ -293,14 +245,14 @@ GPU_BARS = [
     ),
 ]  # fmt: skip
 
-BARS = {"cpu": CPU_BARS, "gpu": GPU_BARS}
+BARS = {"cpu": CPU_BARS, "gpu": GPU_BARS, "answers": ANSWER_BARS}
 
 
 def as_table(name: str) -> str:
-    """The bars of a device as a Markdown table, and where and when their records were made."""
+    """Some bars as a Markdown table, and where and when their records were made."""
     rows = [bar.row() for bar in BARS[name]]
     lines = [["what", "bar", "measured", "", "record"], ["---", "---:", "---:", "---", "---"], *rows]
-    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     made = {}
     for bar in BARS[name]:
         path = newest(bar.run)
@@ -308,9 +260,10 @@ def as_table(name: str) -> str:
             record = read_record(path)
             machine = record.made.machine
             device = machine.gpu or f"{machine.processor}, {machine.cores} cores"
-            told = f"{device}, {getattr(record, 'settings', {}).get('threads', '?')} threads"
+            threads = getattr(record, "settings", {}).get("threads")
+            told = device if threads is None else f"{device}, {threads} threads"
             made[f"{told}, torch {machine.versions['torch']}, transformers {machine.versions['transformers']}"] = None
-    return table + (f"\n{'; '.join(made)}.\n" if made else "")
+    return text + (f"\n{'; '.join(made)}.\n" if made else "")
 
 
 if __name__ == "__main__":

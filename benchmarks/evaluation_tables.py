@@ -25,12 +25,12 @@ def systems(record: Record) -> str:
     rows = []
     for system in _systems(record):
         cells = [score for score in record.scores if score.system == system]
-        by_slot = _by(record, system, lambda place: place.slot)
+        by_slot = f1_by_slot(record, system)
         rows.append(
             [
                 system,
-                f"{_pooled(cells, 'f1'):.1f}",
-                f"{_pooled(cells, 'em'):.1f}",
+                f"{pooled(cells, 'f1'):.1f}",
+                f"{pooled(cells, 'em'):.1f}",
                 f"{_seconds(cells):.2f}",
                 f"{min(by_slot.values()):.1f} to {max(by_slot.values()):.1f}" if len(by_slot) > 1 else "",
             ]
@@ -65,6 +65,11 @@ def differences(*records: Record) -> str:
     return table(head, rows)
 
 
+def f1_by_slot(record: EvaluationRecord, system: str) -> dict[int, float]:
+    """Slot of the answer, from 0 -> F1 over its questions."""
+    return _by(record, system, lambda place: place.slot)
+
+
 def trainings(*records: Record) -> str:
     """What each fine-tuning saw, how long it took, and its loss at the beginning and the end."""
     rows = []
@@ -83,7 +88,7 @@ def trainings(*records: Record) -> str:
                 f"{fmean(loss[-5:]):.2f}",
             ]
         )
-    head = ["run", "steps x windows", "minutes", "peak memory, GiB", "loss at first", "loss, last fifty steps"]
+    head = ["run", "steps x windows", "minutes", "peak memory, GiB", "loss at first", "loss, last five entries"]
     return table(head, rows)
 
 
@@ -106,7 +111,7 @@ def _systems(record: EvaluationRecord) -> list[str]:
     return list(dict.fromkeys(score.system for score in record.scores))
 
 
-def _pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
+def pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
     """Mean over all questions of the cells."""
     return sum(cell.metrics[metric] * cell.n_questions for cell in cells) / sum(cell.n_questions for cell in cells)
 
@@ -122,7 +127,7 @@ def _by(record: EvaluationRecord, system: str, key: Callable[[Place], int | None
         where = key(place)
         if place.system == system and where is not None:
             groups.setdefault(where, []).append(place)
-    return {where: _pooled(groups[where], "f1") for where in sorted(groups)}
+    return {where: pooled(groups[where], "f1") for where in sorted(groups)}
 
 
 def _grouped(

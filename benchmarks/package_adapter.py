@@ -105,10 +105,14 @@ def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], sy
         record = read_record(run / "training.json")
         assert isinstance(record, TrainingRecord), run
         last = record.steps[-1].step if record.steps else 0
+        recipe = record.recipe
+        batch = recipe.get("per_device_train_batch_size", 8) * recipe.get("gradient_accumulation_steps", 1)
         device = record.made.machine.gpu or record.made.machine.processor
+        hours = record.seconds / 3600
         yield (
-            f"- `{record.name}`: {last:,} steps over {record.n_examples:,} questions ({record.n_features:,} windows), "
-            f"{record.seconds / 3600:.1f} hours on {device}; {_commit(record)}, {record.made.date[:10]}"
+            f"- `{record.name}`: {last:,} steps of {batch} windows, of {record.n_features:,} from "
+            f"{record.n_examples:,} questions; {hours:.1f} hours on {device}; "
+            f"{_commit(record)}, {record.made.date[:10]}"
         )
     yield ""
     rows = [(record, score) for record in records for score in record.scores if score.system == system]

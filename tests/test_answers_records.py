@@ -30,8 +30,8 @@ def benchmarks(monkeypatch):
     import evaluation_tables
 
     yield answers, evaluation_tables
-    for name in ("answers", "evaluation_tables"):
-        sys.modules.pop(name)
+    for name in ("answers", "answer_bars", "evaluation_tables"):
+        sys.modules.pop(name, None)
 
 
 def _evaluation() -> EvaluationRecord:
@@ -120,6 +120,22 @@ def test_tables_count_every_question_once(benchmarks):
         f"| {LONG} | 80.0 | 60.0 |",
     ]
     assert f"| {SHORT} | 34.0 |" in tables.paragraphs(_evaluation())
+
+
+def test_bars_want_every_question_and_compare_on_the_same(benchmarks):
+    import answer_bars
+    from bar import NotMeasuredError
+
+    record = _evaluation()
+    assert answer_bars.f1(record, LONG, 5) == 72.0
+    assert answer_bars.mean_f1(5)(record) == 72.0
+    with pytest.raises(NotMeasuredError, match="was asked 5 questions of 2,067"):
+        answer_bars.spread(record)
+    whole = record.model_copy(
+        update={"scores": [score.model_copy(update={"n_questions": 2067}) for score in record.scores]}
+    )
+    assert answer_bars.spread(whole) == 20.0
+    assert answer_bars.above(SHORT)(whole) == pytest.approx(38.0)
 
 
 def test_a_training_is_told_in_steps_minutes_and_loss(benchmarks):

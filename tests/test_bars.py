@@ -51,7 +51,7 @@ def test_bars_are_met_missed_or_not_measured(bars, tmp_path):
     assert third == ["<= 1/6", "1/2", "**missed**", path.stem]
     assert list(rows.values())[5][1:3] == ["1.8", "met"]
     assert list(rows.values())[-1][1] == "not measured yet"
-    assert bars.as_table("cpu").endswith("\na processor, 2 cores, ? threads, torch 2, transformers 5.\n")
+    assert bars.as_table("cpu").endswith("\na processor, 2 cores, torch 2, transformers 5.\n")
 
 
 def test_left_out_is_told_with_the_reason(bars):
