@@ -7,28 +7,27 @@ from statistics import fmean
 from bar import Bar, NotMeasuredError
 from evaluation_tables import f1_by_slot, pooled
 
-from longspan.records import EvaluationRecord
+from longspan.records import EvaluationRecord, Score
 
 LONG = "window + global question"
 TRUNCATED, WINDOWS = "truncate 512", "windows of 512"
 _ALL_OF_SQ10 = 2067
 
 
-def f1(record: EvaluationRecord, system: str, n_questions: int) -> float:
-    """F1 over all questions of a system; every language has as many."""
+def asked(record: EvaluationRecord, system: str, n_questions: int) -> list[Score]:
+    """A system's cells, which hold that many questions, or there is no figure."""
     cells = [score for score in record.scores if score.system == system]
     counted = sum(score.n_questions for score in cells)
     if counted != n_questions:
         raise NotMeasuredError(f"{system} was asked {counted:,} questions of {n_questions:,}")
-    return pooled(cells, "f1")
+    return cells
 
 
 def mean_f1(n_questions: int) -> Callable[[EvaluationRecord], float]:
     """Mean over languages of F1 of the long model."""
 
     def measure(record: EvaluationRecord) -> float:
-        f1(record, LONG, n_questions)
-        return fmean(score.metrics["f1"] for score in record.scores if score.system == LONG)
+        return fmean(score.metrics["f1"] for score in asked(record, LONG, n_questions))
 
     return measure
 
@@ -37,14 +36,15 @@ def above(system: str) -> Callable[[EvaluationRecord], float]:
     """F1 of the long model on SQ-10 less that of another system."""
 
     def measure(record: EvaluationRecord) -> float:
-        return f1(record, LONG, _ALL_OF_SQ10) - f1(record, system, _ALL_OF_SQ10)
+        ours, theirs = (pooled(asked(record, name, _ALL_OF_SQ10), "f1") for name in (LONG, system))
+        return ours - theirs
 
     return measure
 
 
 def spread(record: EvaluationRecord) -> float:
     """F1 of the long model with the answer in its best slot, less its worst."""
-    f1(record, LONG, _ALL_OF_SQ10)
+    asked(record, LONG, _ALL_OF_SQ10)
     slots = f1_by_slot(record, LONG).values()
     return max(slots) - min(slots)
 

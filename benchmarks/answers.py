@@ -8,6 +8,7 @@ before is written anew where the run was made again.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from longspan.errors import InputError
 from longspan.records import EvaluationRecord, GridRecord, TrainingRecord, read_record, write_record
 
 sys.path.insert(0, str(Path(__file__).parent))
-from runs import RESULTS, newest
+from runs import RESULTS
 
 
 def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
@@ -39,15 +40,15 @@ def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
         if isinstance(found, EvaluationRecord):
             found = found.model_copy(update={"answers": []})
         assert isinstance(found, EvaluationRecord | TrainingRecord)
-        if " /" in found.made.command:
+        if any(Path(word).is_absolute() for word in shlex.split(found.made.command)):
             raise InputError(f"{line.name}: made with a path of one machine alone ({found.made.command})")
         kind = "-training" if isinstance(found, TrainingRecord) else ""
         name = f"answers-{line.name}{kind}" + ("" if line.seed in (None, 42) else f"-{line.seed}")
-        earlier = newest(name) if results == RESULTS else None
-        path = results / f"{found.made.date[:10]}-{name}.json"
-        if earlier is not None and earlier != path:
-            earlier.unlink()
-        written.append(write_record(found, path))
+        path = write_record(found, results / f"{found.made.date[:10]}-{name}.json")
+        for other in results.glob(f"????-??-??-{name}.json"):
+            if other != path:
+                other.unlink()
+        written.append(path)
     return written
 
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from answer_bars import ANSWER_BARS
 from bar import Bar, NotMeasuredError
 from runs import newest
+from table_text import table
 
 FORWARD, BOTH = "attention forward", "attention forward + backward"
 ENCODER, STEP = "encoder forward", "masked LM step"
@@ -251,8 +252,7 @@ BARS = {"cpu": CPU_BARS, "gpu": GPU_BARS, "answers": ANSWER_BARS}
 def as_table(name: str) -> str:
     """Some bars as a Markdown table, and where and when their records were made."""
     rows = [bar.row() for bar in BARS[name]]
-    lines = [["what", "bar", "measured", "", "record"], ["---", "---:", "---:", "---", "---"], *rows]
-    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    text = table(["what", "bar", "measured", "", "record"], rows, words=(0, 3, 4))
     made = {}
     for bar in BARS[name]:
         path = newest(bar.run)

@@ -70,18 +70,23 @@ def f1_by_slot(record: EvaluationRecord, system: str) -> dict[int, float]:
     return _by(record, system, lambda place: place.slot)
 
 
+def windows_per_step(record: TrainingRecord) -> int:
+    """On one device."""
+    recipe = record.recipe  # transformers' default is 8 rows
+    return recipe.get("per_device_train_batch_size", 8) * recipe.get("gradient_accumulation_steps", 1)
+
+
 def trainings(*records: Record) -> str:
     """What each fine-tuning saw, how long it took, and its loss at the beginning and the end."""
     rows = []
     for record in records:
         assert isinstance(record, TrainingRecord)
         loss = [step.values["loss"] for step in record.steps if "loss" in step.values]
-        batch = record.recipe["per_device_train_batch_size"] * record.recipe.get("gradient_accumulation_steps", 1)
         steps = record.steps[-1].step
         rows.append(
             [
                 record.name,
-                f"{steps:,} x {batch}",
+                f"{steps:,} x {windows_per_step(record)}",
                 f"{record.seconds / 60:.0f}",
                 f"{record.peak_memory_gib:.1f}",
                 f"{loss[0]:.2f}",

@@ -17,6 +17,9 @@ from longspan.errors import InputError
 from longspan.files import replace_directory
 from longspan.records import EvaluationRecord, TrainingRecord, read_record
 
+sys.path.insert(0, str(Path(__file__).parent))
+from evaluation_tables import windows_per_step
+
 ROOT = Path(__file__).parents[1]
 DESTINATION = ROOT / "src" / "longspan" / "tasks" / "packaged"
 MOST_BYTES = 5_000_000
@@ -105,12 +108,10 @@ def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], sy
         record = read_record(run / "training.json")
         assert isinstance(record, TrainingRecord), run
         last = record.steps[-1].step if record.steps else 0
-        recipe = record.recipe
-        batch = recipe.get("per_device_train_batch_size", 8) * recipe.get("gradient_accumulation_steps", 1)
         device = record.made.machine.gpu or record.made.machine.processor
         hours = record.seconds / 3600
         yield (
-            f"- `{record.name}`: {last:,} steps of {batch} windows, of {record.n_features:,} from "
+            f"- `{record.name}`: {last:,} steps of {windows_per_step(record)} windows, of {record.n_features:,} from "
             f"{record.n_examples:,} questions; {hours:.1f} hours on {device}; "
             f"{_commit(record)}, {record.made.date[:10]}"
         )

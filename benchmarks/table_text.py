@@ -1,13 +1,13 @@
 """Markdown of tables, and the line below one that says how its record was made."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from longspan.records import EvaluationRecord, Record
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, its first column to the left and all others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> str:
+    """A table, its columns of words (the first, if not said) to the left and all others to the right."""
+    lines = [head, ["---" if i in words else "---:" for i in range(len(head))], *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 

@@ -8,6 +8,7 @@ import pytest
 from longspan.errors import InputError
 from longspan.records import (
     Answer,
+    Difference,
     EvaluationRecord,
     GridRecord,
     GridRun,
@@ -127,7 +128,6 @@ def test_bars_want_every_question_and_compare_on_the_same(benchmarks):
     from bar import NotMeasuredError
 
     record = _evaluation()
-    assert answer_bars.f1(record, LONG, 5) == 72.0
     assert answer_bars.mean_f1(5)(record) == 72.0
     with pytest.raises(NotMeasuredError, match="was asked 5 questions of 2,067"):
         answer_bars.spread(record)
@@ -136,6 +136,17 @@ def test_bars_want_every_question_and_compare_on_the_same(benchmarks):
     )
     assert answer_bars.spread(whole) == 20.0
     assert answer_bars.above(SHORT)(whole) == pytest.approx(38.0)
+
+
+def test_differences_are_told_over_everything_where_that_is_there(benchmarks):
+    _, tables = benchmarks
+    common = {"system": LONG, "baseline": SHORT, "metric": "f1", "p_value": 0.01, "n_resamples": 1000}
+    one = Difference(dataset="squad x2", language="en", n_questions=5, mean=38.0, low=30.25, high=45.0, **common)
+    both = one.model_copy(update={"dataset": "all", "language": "all", "n_questions": 9})
+    record = _evaluation().model_copy(update={"differences": [one]})
+    assert tables.differences(record).splitlines()[2] == (f"| SQ-2 | {LONG} | {SHORT} | +38.0 | +30.2 to +45.0 | 5 |")
+    record = _evaluation().model_copy(update={"differences": [one, both]})
+    assert len(tables.differences(record).splitlines()) == 3 and tables.differences(record).endswith("| 9 |\n")
 
 
 def test_a_training_is_told_in_steps_minutes_and_loss(benchmarks):

@@ -80,6 +80,7 @@ def test_the_interval_of_a_mean_counts_a_question_once_in_all_languages(evaluati
         ("xquad_long.el.10", "el", "xquad_long.10", "xquad_long"),
         ("packaged/xquad.el x5 slot 2", "el", "packaged/xquad x5 slot 2", "packaged/xquad"),
         ("squad_long.3", "en", "squad_long.3", "squad_long"),
+        ("squad_long.10 slot 2", "en", "squad_long.10 slot 2", "squad_long"),
         ("squad_v2", "en", "squad_v2", "squad_v2"),
         ("dev-v1.1", "en", "dev-v1.1", "dev-v1.1"),
         ("dev-v1.1 x10", "en", "dev-v1.1 x10", "dev-v1.1"),

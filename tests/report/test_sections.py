@@ -12,6 +12,8 @@ from longspan.report.examples import examples_of
 from longspan.report.grid import grid_section
 from longspan.report.heat_map import edges, shade
 from longspan.report.language_model import language_model_section
+from longspan.report.markdown import to_markdown
+from longspan.report.page import make_sections
 from longspan.report.protocols import protocols_section
 from longspan.report.training import training_section
 from longspan.report.where import where_section
@@ -38,6 +40,13 @@ def test_both_protocols_side_by_side(make):
     assert texts(by_language)[0] == ["Greek (el)", "window", "52.0 ± 1.4", "60.0 ± 1.4", "+8.0", "80 of 100 (80 %)"]
     (comparison,) = comparisons([make.run("long", 1, 50.0)])
     assert protocols_section(comparison) is None
+
+
+@pytest.mark.parametrize(("seconds", "is_said"), [((240.0, 1900.0), True), ((1900.0, 5300.0), False)])
+def test_minutes_are_said_where_the_longest_training_took_no_more(evaluation, training, seconds, is_said):
+    records = [evaluation(), *(training(each) for each in seconds)]
+    page = to_markdown("page", make_sections(records, [None] * len(records)))
+    assert ("The training took minutes, not the hours" in page) == is_said
 
 
 def test_honest_f1_of_the_survivors_alone_and_languages_without_any(evaluation):

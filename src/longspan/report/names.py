@@ -77,7 +77,7 @@ def family_name(dataset: str, language: str) -> str:
 
 def without_length(family: str) -> str:
     """A family's name without how many paragraphs are joined, and at which of them the answer is."""
-    return re.sub(r"(?:(?<=_long)\.\d+|(?: x?\d+| slot \d+)+)$", "", family) or family
+    return re.sub(r"(?:(?<=_long)\.\d+)?(?: x?\d+| slot \d+)*$", "", family) or family
 
 
 def some(n: int, one: str, many: str | None = None) -> str:
