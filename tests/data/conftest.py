@@ -1,4 +1,11 @@
-"""Tiny tokenizers of the kinds people use: WordPiece framed as BERT, Unigram as XLM-R, byte-level BPE as RoBERTa."""
+"""Tiny tokenizers of the kinds people use: WordPiece framed as BERT, Unigram as XLM-R, byte-level BPE as RoBERTa.
+
+The pieces of WordPiece and Unigram are counted here: the trainers of `tokenizers` break ties by the order of a hash
+map, and so learn other pieces in every process.
+"""
+
+import math
+from collections import Counter
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -11,13 +18,29 @@ TEXTS = [
 ]
 
 
+def _pieces(backend, continues=""):
+    """Counts of the characters and words of `TEXTS` and of 40 frequent parts of words, in a fixed order."""
+    counts, words = Counter(), set()
+    for text in TEXTS:
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)):
+            words.add(word)
+            for start in range(len(word)):
+                for end in range(start + 1, len(word) + 1):
+                    counts[(continues if start else "") + word[start:end]] += 1
+    characters = {start + character for word in words for character in word for start in ("", continues)}
+    whole = sorted(words | characters)
+    parts = sorted(counts.keys() - set(whole), key=lambda piece: (-counts[piece], piece))
+    return {piece: max(counts[piece], 1) for piece in [*whole, *parts[:40]]}
+
+
 def _wordpiece():
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, show_progress=False)
-    backend.train_from_iterator(TEXTS, trainer)
+    pieces = [*special, *_pieces(backend, continues="##")]
+    backend.model = models.WordPiece(vocab={piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
+    backend.add_special_tokens(special)
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -37,8 +60,10 @@ def _unigram():
     backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     backend.decoder = decoders.Metaspace()
     special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>", show_progress=False)
-    backend.train_from_iterator(TEXTS, trainer)
+    counts = _pieces(backend)
+    scores = [(piece, math.log(count / sum(counts.values()))) for piece, count in counts.items()]
+    backend.model = models.Unigram([*((piece, 0.0) for piece in special), *scores], unk_id=3)
+    backend.add_special_tokens(special)
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
