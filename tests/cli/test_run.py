@@ -361,7 +361,7 @@ def test_a_table_of_several_data_sets():
             record("b", 1, "xquad.en x3", "en", 60.0),
         ]
     )
-    assert table[0].split("  ")[-3:] == ["squad", "mlqa.validation across languages", "xquad x3 (2)"]
+    assert table[0].split("  ")[-3:] == ["squad", "mlqa.validation, question in another language", "xquad x3 (2)"]
     assert "81.0 ±1.4" in table[1] and "40.0" in table[1] and table[1].endswith("-")
     assert table[2].endswith("55.0")
     assert score_table([]) == []

@@ -86,8 +86,12 @@ def test_the_interval_of_a_mean_counts_a_question_once_in_all_languages(evaluati
         ("dev-v1.1 x10", "en", "dev-v1.1 x10", "dev-v1.1"),
         ("mlqa.en.en", "en", "mlqa", "mlqa"),
         ("mlqa.en.de", "en", "mlqa, question in another language", "mlqa, question in another language"),
+        ("dev-context-de-question-de", "de", "mlqa.dev", "mlqa.dev"),
+        ("dev-context-de-question-de x3", "de", "mlqa.dev x3", "mlqa.dev"),
+        ("test-context-de-question-en", "de", "mlqa.test, question in another language",
+         "mlqa.test, question in another language"),
     ],
-)
+)  # fmt: skip
 def test_families(dataset, language, family, stem):
     assert family_name(dataset, language) == family and without_length(family) == stem
 

@@ -1,10 +1,10 @@
 """What `longspan evaluate` prints of its record; `longspan report` shows all of it."""
 
-import re
 from collections.abc import Sequence
 from statistics import fmean
 
 from longspan.records import EvaluationRecord, Score
+from longspan.report.names import family_name
 
 
 def evaluation_table(record: EvaluationRecord) -> list[str]:
@@ -27,7 +27,7 @@ def evaluation_table(record: EvaluationRecord) -> list[str]:
         )
         if several:
             rows[-1] += [_mean([score for score in own if score.language == code], "f1") for code in languages]
-    kinds = list(dict.fromkeys(map(_without_language, record.scores)))
+    kinds = list(dict.fromkeys(map(_family, record.scores)))
     mean = f"mean over {'languages' if len(kinds) == 1 else 'data sets'}, " if len(record.scores) > len(systems) else ""
     lines = _aligned(rows)
     lines.append(f"F1 and EM in per cent, {mean}by each language's own rules; {record.protocol}.")
@@ -35,7 +35,7 @@ def evaluation_table(record: EvaluationRecord) -> list[str]:
         rows = [["F1", *kinds]]
         for system in systems:
             own = [score for score in record.scores if score.system == system]
-            rows.append([system, *(_mean([s for s in own if _without_language(s) == kind], "f1") for kind in kinds)])
+            rows.append([system, *(_mean([s for s in own if _family(s) == kind], "f1") for kind in kinds)])
         lines += ["", *_aligned(rows)]
     return [*lines, *_thesis_lines(record.scores, systems)]
 
@@ -58,8 +58,8 @@ def _mean(scores: Sequence[Score], metric: str) -> str:
     return f"{fmean(values):.1f}" if values else "-"
 
 
-def _without_language(score: Score) -> str:
-    return re.sub(rf"\.{re.escape(score.language)}(?=[ .]|$)", "", score.dataset)
+def _family(score: Score) -> str:
+    return family_name(score.dataset, score.language)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -70,7 +70,7 @@ def family_name(dataset: str, language: str) -> str:
     """A data set's name without its language; pairs of two languages are a family of their own."""
     pair = language_pair(dataset)
     if pair is not None:
-        family = dataset.replace(".".join(("", *pair)), "", 1)
+        family = _named(dataset).replace(".".join(("", *pair)), "", 1)
         return family if pair[0] == pair[1] else f"{family}, question in another language"
     return re.sub(rf"[._-]{re.escape(language)}(?=[._\s-]|$)", "", dataset) or dataset
 
@@ -86,6 +86,11 @@ def some(n: int, one: str, many: str | None = None) -> str:
 
 
 def language_pair(dataset: str) -> tuple[str, str] | None:
-    """Languages of the contexts and of the questions, where a data set's name tells both, as `mlqa.en.de` does."""
-    found = re.search(r"(?:^|/)mlqa\.([a-z]{2})\.([a-z]{2})(?![a-z])", dataset)
+    """Languages of the contexts and of the questions, where a name tells both: `mlqa.en.de`, MLQA's files."""
+    found = re.search(r"(?:^|/)mlqa\.([a-z]{2})\.([a-z]{2})(?![a-z])", _named(dataset))
     return (found[1], found[2]) if found else None
+
+
+def _named(dataset: str) -> str:
+    """`dev-context-en-question-de`, as MLQA calls its files, is `mlqa.en.de.dev`."""
+    return re.sub(r"(?:^|(?<=/))(dev|test)-context-([a-z]{2})-question-([a-z]{2})(?![a-z])", r"mlqa.\2.\3.\1", dataset)

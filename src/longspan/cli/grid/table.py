@@ -1,11 +1,11 @@
 """The table at the end of a grid: runs downwards, data sets across, mean and standard deviation over seeds."""
 
-import re
 from collections.abc import Iterable
 from statistics import fmean
 
 from longspan.metrics.seeds import mean_and_deviation
-from longspan.records import EvaluationRecord, Score
+from longspan.records import EvaluationRecord
+from longspan.report.names import family_name
 
 
 def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
@@ -21,7 +21,7 @@ def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
         for score in record.scores:
             if "f1" not in score.metrics:
                 continue
-            dataset = _without_language(score)
+            dataset = family_name(score.dataset, score.language)
             row = found.setdefault((record.run or record.name, score.system), {})
             row.setdefault(dataset, {}).setdefault(record.training_seed, []).append(score.metrics["f1"])
             languages.setdefault(dataset, set()).add(score.language)
@@ -41,13 +41,6 @@ def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
         for row in rows
     ]
     return [*text, "F1 in per cent, every question counted; (n): mean over n languages; ±: over training seeds."]
-
-
-def _without_language(score: Score) -> str:
-    """`xquad.el x3` is of the data set `xquad x3`; questions in another language than the text stand by themselves."""
-    codes = re.findall(r"\.([a-z]{2})(?=[. ]|$)", score.dataset)
-    name = re.sub(r"\.[a-z]{2}(?=[. ]|$)", "", score.dataset)
-    return f"{name} across languages" if len(set(codes)) > 1 else name
 
 
 def _cell(seeds: Iterable[list[float]]) -> str:
