@@ -112,6 +112,20 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path):
         load_text(path)
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", r"letter is a PDF, not text; convert it to a text file first"),
+        (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xdd\xfc", r"letter is an archive \(as .docx"),
+    ],
+)
+def test_documents_that_are_no_text_are_called_what_they_are(tmp_path, data, message):
+    path = tmp_path / "letter"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_text(path)
+
+
 def test_load_text_reads_plain_and_compressed(tmp_path):
     for ending, compress in {"": bytes, **COMPRESS}.items():
         path = tmp_path / f"a.txt{ending}"

@@ -13,6 +13,12 @@ from typing import Any
 from longspan.errors import InputError
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zip", ".zst")
+# How files begin that people take for documents.
+_NOT_TEXT = {
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "an archive (as .docx, .odt and .epub files are)",
+    b"\xd0\xcf\x11\xe0": "an old Office file",
+}
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -79,6 +85,9 @@ def _decode(path: str | Path, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        for signature, kind in _NOT_TEXT.items():
+            if data.startswith(signature):
+                raise InputError(f"{path} is {kind}, not text; convert it to a text file first") from error
         raise InputError(
             f"{path} is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
             "save the file as UTF-8"
