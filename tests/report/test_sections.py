@@ -87,6 +87,40 @@ def test_places_are_heat_maps_and_every_question_is_there_once(make, n_seeds):
     assert texts(languages)[0] == ["Greek (el)", "window", "89.0", "77.0", "65.0", "36"]
 
 
+def test_figures_of_few_questions_are_marked(make):
+    """Eight questions at one paragraph, 24 at three, 40 at five; a hundred times as many are enough everywhere."""
+    (record,) = make.places()
+    (comparison,) = comparisons([record])
+    section = where_section(comparison)
+    line, heat_map, _ = plots(section.blocks)
+    assert ">(89)<" in heat_map.drawing and ">(87)<" in heat_map.drawing
+    assert tables(section.blocks)[0].caption.endswith("Hollow above: fewer than 20 questions.")
+    assert "In brackets: fewer than 20 questions." in [
+        block.text for block in section.blocks if isinstance(block, Text)
+    ]
+    many = [place.model_copy(update={"n_questions": 100 * place.n_questions}) for place in record.places]
+    (comparison,) = comparisons([record.model_copy(update={"places": many})])
+    section = where_section(comparison)
+    other_line, heat_map, _ = plots(section.blocks)
+    assert ">89<" in heat_map.drawing and "(8" not in heat_map.drawing
+    assert "Hollow" not in tables(section.blocks)[0].caption and line.drawing != other_line.drawing
+
+
+def test_lengths_in_tokens_are_told_once(evaluation, make):
+    found = evaluation()
+    assert "By the length of the document" in to_markdown("page", make_sections([found], [None]))
+    places = [place.model_copy(update={"unit": "tokens"}) for place in make.places()[0].places]
+    page = to_markdown("page", make_sections([found.model_copy(update={"places": places})], [None]))
+    assert "By the length of the document" not in page
+
+
+def test_one_system_is_not_ranked(make):
+    page = to_markdown("page", make_sections([make.run("long", 1, 50.0)], [None]))
+    assert "Mean F1: window 49.5." in page
+    page = to_markdown("page", make_sections([make.run("long", 1, 50.0, systems=("window", "truncate"))], [None]))
+    assert "Mean F1, best first: window 49.5; truncate 49.5." in page
+
+
 def test_questions_without_a_place_are_counted_and_not_drawn(make):
     (record,) = make.places()
     places = [*record.places, record.places[0].model_copy(update={"depth": None, "slot": None, "length": 3})]

@@ -13,12 +13,13 @@ _LEAST_WIDTH_WITH_NUMBER = 22
 
 
 class Field(NamedTuple):
-    """One field: its ends from 0 to 1, its value, and what to say of it."""
+    """One field: its ends from 0 to 1, its value, what to say of it, and whether its number stands in brackets."""
 
     left: float
     right: float
     value: float
     words: str
+    in_brackets: bool = False
 
 
 class Row(NamedTuple):
@@ -56,7 +57,8 @@ def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> 
             if width >= _LEAST_WIDTH_WITH_NUMBER:
                 middle = x + (width - _GAP) / 2
                 ink = _ink_on(red, green, blue)
-                parts.append(_text(middle, y + _ROW / 2 + 4, f"{field.value:.0f}", "middle", fill=ink))
+                value = f"({field.value:.0f})" if field.in_brackets else f"{field.value:.0f}"
+                parts.append(_text(middle, y + _ROW / 2 + 4, value, "middle", fill=ink))
     y = _TOP + len(rows) * _ROW + 12
     for place, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         parts.append(_text(_LEFT + inner * place, y, f"{100 * place:.0f} %", anchor))

@@ -47,6 +47,8 @@ def depth_section(comparison: Comparison) -> Section | None:
 
 def lengths_section(comparison: Comparison) -> Section | None:
     """By the length of question and document together."""
+    if any(place.unit == "tokens" for record in comparison.records for place in record.places):
+        return None  # `where` shows it
 
     def bin_of(answer: Answer) -> int | None:
         # Bins (2^(k-1), 2^k]; everything up to 128 tokens is one bin.
@@ -94,8 +96,6 @@ def _grouped(
         for system in systems
     }
     ticks = list(enumerate(map(label, groups)))
-    if len(ticks) > 6 and max(len(text) for _, text in ticks) > 4:
-        ticks = ticks[:: math.ceil(len(ticks) / 5)]
     drawn = [
         Plot(
             plots.lines(part, x_label=x_label, y_label=f"{name}, per cent", x_ticks=ticks, y_range=(0, 1.05 * top)),

@@ -1,6 +1,6 @@
 """The page's plots of scores and losses: bars, lines, intervals, quality against cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -10,6 +10,8 @@ from longspan.report.canvas import INK, RULE, colour, columns, drawn, legend, ma
 
 # Inches. Read at a phone's width, letters of a wider figure would be too small.
 _SMALL = (4.1, 2.9)
+# Of the names of ticks under such a figure.
+_LETTERS_SIDE_BY_SIDE = 45
 
 
 class Bar(NamedTuple):
@@ -51,6 +53,8 @@ class Line(NamedTuple):
 
     points: Sequence[tuple[float, float]]
     is_dashed: bool = False
+    hollow: Collection[float] = ()
+    """Places on the x axis whose points stand for too little to be trusted."""
 
 
 def lines(
@@ -83,19 +87,27 @@ def lines(
         for name, own in series.items():
             index = names.index(name)
             for place, line in enumerate(own):
+                has_markers = with_markers or len(line.points) < 3
+                filled = [number for number, (x, _) in enumerate(line.points) if x not in line.hollow]
                 axes.plot(
                     *columns(line.points),
-                    marker=marker(index) if with_markers or len(line.points) < 3 else "",
+                    marker=marker(index) if has_markers else "",
+                    markevery=filled,
                     markersize=4,
                     linewidth=1.6 if len(own) < 3 else 1.1,
                     linestyle="--" if line.is_dashed else "-",
                     label="_" if place else name,
                     color=colour(index),
                 )
+                hollow = columns([point for point in line.points if point[0] in line.hollow])
+                axes.plot(*hollow, marker(index), markersize=6, markerfacecolor="none", color=colour(index))
         if is_log:
             _doubling(axes, sorted({x for own in series.values() for line in own for x, _ in line.points}))
         elif x_ticks is not None:
-            axes.set_xticks([place for place, _ in x_ticks], [label for _, label in x_ticks])
+            labels = [label for _, label in x_ticks]
+            axes.set_xticks([place for place, _ in x_ticks], labels)
+            if sum(map(len, labels)) > _LETTERS_SIDE_BY_SIDE:
+                axes.tick_params(axis="x", rotation=30)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))

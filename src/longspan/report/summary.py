@@ -90,7 +90,7 @@ def _outcome(comparison: Comparison) -> list[Text]:
     means = {name: comparison.seed_means(metric, name) for name in comparison.systems}
     ranked = sorted((name for name, values in means.items() if values), key=lambda name: -fmean(means[name]))
     told = [f"{name} {mean_and_deviation(means[name])}" for name in ranked[:_MOST_TOLD]]
-    text = f"Mean {metric_name(metric)}, best first: {'; '.join(told)}"
+    text = f"Mean {metric_name(metric)}{', best first' if len(told) > 1 else ''}: {'; '.join(told)}"
     text += f"; and {len(ranked) - _MOST_TOLD} more." if len(ranked) > _MOST_TOLD else "."
     if len(means[best]) > 1:
         text += " ±: standard deviation over seeds."
@@ -98,7 +98,8 @@ def _outcome(comparison: Comparison) -> list[Text]:
     if margin:
         own = comparison.seed_means(metric, best)[0]
         text += (
-            f" Questions like these would put the first of them between {max(own - margin, 0):.1f} and "
+            f" Questions like these would put {'the first of them' if len(told) > 1 else 'it'} between "
+            f"{max(own - margin, 0):.1f} and "
             f"{min(own + margin, 100):.1f} (95 % interval over {some(comparison.n_questions(best), 'question')})."
         )
     texts = [Text(text)]

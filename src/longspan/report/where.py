@@ -13,6 +13,8 @@ from longspan.report.comparison import Comparison
 from longspan.report.heat_map import Field, Row, edges, heat_map, scale
 from longspan.report.names import family_name, language_name, metric_name, some, without_length
 
+# Fewer questions give a mean that may be ten points off and more; such a figure is marked.
+_FEW = 20
 _PER_CENT = {"f1", "em", "f1_squad", "em_squad", "f1_thesis", "em_thesis"}
 
 
@@ -70,10 +72,7 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
     by_length = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length))
     lines = list(dict.fromkeys(own.line for own in topic.owns))
     if len(lengths) > 1:
-        series = {
-            line: [plots.Line([(n, by_length[line, n].value) for n in lengths if (line, n) in by_length])]
-            for line in lines
-        }
+        series = {line: [_line({n: by_length[line, n] for n in lengths if (line, n) in by_length})] for line in lines}
         top = _top(metric, (mean.value for mean in by_length.values()))
         drawn = [
             Plot(
@@ -96,6 +95,8 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
     asked = [max(mean.n_questions for (_, n), mean in by_length.items() if n == length) for length in lengths]
     rows.append([Cell("questions"), *(count(n) for n in asked)])
     caption = f"{name} by the length of the document in {topic.unit}, mean over questions."
+    has_few = any(mean.n_questions < _FEW for mean in by_length.values())
+    caption += f" Hollow above: fewer than {_FEW} questions." if has_few and len(lengths) > 1 else ""
     blocks.append(Table(["System", *(f"{n:,}" for n in lengths)], rows, caption))
     spreads = _spreads(comparison, topic, metric, lines, lengths)
     if spreads is not None:
@@ -105,7 +106,16 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
         top = _top(metric, (own.place.metrics[metric] for own in topic.owns))
         words = f"Colours of the heat maps: {name} from 0, dark, to {top:g}, bright"
         blocks.append(Figures([*maps, Plot(scale(top, name), words)]))
+        at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
+        if any(mean.n_questions < _FEW for mean in at.values()):
+            blocks.append(Text(f"In brackets: fewer than {_FEW} questions."))
     return blocks
+
+
+def _line(means: Mapping[int, _Mean]) -> plots.Line:
+    """Means by length."""
+    few = {n for n, mean in means.items() if mean.n_questions < _FEW}
+    return plots.Line([(n, mean.value) for n, mean in means.items()], hollow=few)
 
 
 def _intro(comparison: Comparison, topic: _Topic, metric: str) -> str:
@@ -156,7 +166,7 @@ def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, 
                     f"{some(length, unit[:-1])}, {_place_name(where)}: {mean.value:.1f}, "
                     f"{some(mean.n_questions, 'question')}"
                 )
-                fields.append(Field(left, right, mean.value, told))
+                fields.append(Field(left, right, mean.value, told, in_brackets=mean.n_questions < _FEW))
             if fields:
                 rows.append(Row(f"{length:,}", fields))
         if sum(len(row.fields) for row in rows) < 2:
