@@ -121,6 +121,17 @@ def test_one_system_is_not_ranked(make):
     assert "Mean F1, best first: window 49.5; truncate 49.5." in page
 
 
+def test_questions_a_second_beside_the_others(make):
+    record = make.run("long", 1, 50.0, systems=("window", "full attention"))
+    scores = [
+        score.model_copy(update={"seconds_per_question": seconds, "n_questions": n})
+        for score, seconds, n in zip(record.scores, (0.2, 0.7, 0.4, 1.4), (300, 300, 100, 100), strict=True)
+    ]
+    page = to_markdown("page", make_sections([record.model_copy(update={"scores": scores})], [None]))
+    assert "window answers 4 questions a second: 3.5 times as many as full attention." in page
+    assert re.search(r"\| window \|.* \| 250 ms \|", page) and re.search(r"\| full attention \|.* \| 875 ms \|", page)
+
+
 def test_questions_without_a_place_are_counted_and_not_drawn(make):
     (record,) = make.places()
     places = [*record.places, record.places[0].model_copy(update={"depth": None, "slot": None, "length": 3})]

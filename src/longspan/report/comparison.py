@@ -149,6 +149,13 @@ class Comparison:
                 means.append(fmean(fmean(values) for values in of_family.values()))
         return means
 
+    def seconds(self, system: str) -> float | None:
+        """Seconds a question, mean over all questions and seeds; None where no time was taken."""
+        scores = [score for entry in self.lines[system] for score in entry.scores]
+        timed = [(s.seconds_per_question, s.n_questions) for s in scores if s.seconds_per_question is not None]
+        n_questions = sum(n for _, n in timed)
+        return sum(seconds * n for seconds, n in timed) / n_questions if n_questions else None
+
     def best_system(self) -> str | None:
         """The line with the highest mean of the first metric."""
         if not self.metrics:

@@ -80,8 +80,7 @@ def _whole(comparison: Comparison) -> Table:
             for name, cell in _column(found).items():
                 cells[name].append(cell)
     _add_seeds(columns, cells, comparison)
-    of_line = {name: [score for entry in comparison.lines[name] for score in entry.scores] for name in systems}
-    _add_costs(columns, cells, of_line)
+    _add_costs(columns, cells, comparison)
     _add_counts(columns, cells, {name: comparison.lines[name][0] for name in systems})
     return Table(columns, list(cells.values()), _caption(comparison))
 
@@ -134,21 +133,18 @@ def _add_seeds(columns: list[str], cells: Mapping[str, list[Cell]], comparison: 
             row.append(count(comparison.n_seeds(name)))
 
 
-def _add_costs(columns: list[str], cells: Mapping[str, list[Cell]], scores: Mapping[str, Sequence[Score]]) -> None:
-    seconds = {name: _known([s.seconds_per_question for s in found]) for name, found in scores.items()}
+def _add_costs(columns: list[str], cells: Mapping[str, list[Cell]], comparison: Comparison) -> None:
+    seconds = {name: comparison.seconds(name) for name in cells}
     if any(seconds.values()):
         columns.append("Time a question")
         for name, row in cells.items():
-            row.append(Cell(duration(fmean(seconds[name])) if seconds[name] else "–", is_number=True))
-    peaks = {name: _known([s.peak_memory_gib for s in found]) for name, found in scores.items()}
+            row.append(Cell(duration(taken) if (taken := seconds[name]) else "–", is_number=True))
+    of_line = {name: [score for entry in comparison.lines[name] for score in entry.scores] for name in cells}
+    peaks = {name: [s.peak_memory_gib for s in found if s.peak_memory_gib] for name, found in of_line.items()}
     if any(peaks.values()):
         columns.append("Peak memory")
         for name, row in cells.items():
             row.append(Cell(f"{max(peaks[name]):.2f} GiB" if peaks[name] else "–", is_number=True))
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
 
 
 def _add_counts(columns: list[str], cells: Mapping[str, list[Cell]], entries: Mapping[str, Entry]) -> None:
@@ -166,11 +162,10 @@ def _costs(comparison: Comparison) -> list[Plot]:
     """Quality against time, where there are several lines to weigh against each other."""
     metric = comparison.metrics[0]
     points = {}
-    for name, entries in comparison.lines.items():
-        seconds = _known([score.seconds_per_question for entry in entries for score in entry.scores])
-        mean = comparison.mean(metric, name)
-        if seconds and fmean(seconds) > 0 and mean is not None:
-            points[name] = (fmean(seconds), mean)
+    for name in comparison.systems:
+        seconds, mean = comparison.seconds(name), comparison.mean(metric, name)
+        if seconds and mean is not None:
+            points[name] = (seconds, mean)
     if len(points) < 2:
         return []
     title = f"{metric_name(metric)} against seconds a question"

@@ -109,7 +109,17 @@ def _outcome(comparison: Comparison) -> list[Text]:
         pairs = [told for row in whole or rows if row.metric == metric and (told := _seen_from(row, best))]
         if pairs and (whole or len(rows) <= _MOST_TOLD):
             texts.append(Text(f"{best}: {'; '.join(pairs[:_MOST_TOLD])}."))
-    return texts
+    return [*texts, *_speed(comparison, best, ranked[1:_MOST_TOLD])]
+
+
+def _speed(comparison: Comparison, system: str, others: Sequence[str]) -> list[Text]:
+    """Questions a second, and as multiples of what others manage."""
+    own = comparison.seconds(system)
+    timed = [(name, seconds) for name in others if (seconds := comparison.seconds(name))]
+    if not own or not timed:
+        return []
+    told = "; ".join(f"{seconds / own:.3g} times as many as {name}" for name, seconds in timed)
+    return [Text(f"{system} answers {1 / own:.3g} questions a second: {told}.")]
 
 
 def _seen_from(row: Difference, best: str) -> str | None:
