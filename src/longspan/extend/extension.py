@@ -74,6 +74,7 @@ def extend(
     """
     require_positions(positions)
     require_effort(proof)
+    is_callers = tokenizer is not None
     if isinstance(model_or_name, str | Path):
         source, found = load_source(model_or_name, allow_pickle=allow_pickle)
         tokenizer = found if tokenizer is None else tokenizer
@@ -122,7 +123,11 @@ def extend(
         seed=seed,
         notes=notes,
     )
-    return Extended(model, _lengthen_tokenizer(tokenizer, max_tokens), record)
+    if tokenizer is not None:
+        # The caller's stays as it is. A copy of a vocabulary of 250,000 takes more than a second: none of our own.
+        tokenizer = copy.deepcopy(tokenizer) if is_callers else tokenizer
+        _lengthen_tokenizer(tokenizer, max_tokens)
+    return Extended(model, tokenizer, record)
 
 
 def copy_global_projections(model: PreTrainedModel) -> None:
@@ -161,11 +166,8 @@ def _find_kind(model: PreTrainedModel, family: Family) -> Kind:
     )
 
 
-def _lengthen_tokenizer(tokenizer: PreTrainedTokenizerBase | None, max_tokens: int) -> PreTrainedTokenizerBase | None:
-    """A copy of `tokenizer` for inputs of `max_tokens`."""
-    if tokenizer is None:
-        return None
-    tokenizer = copy.deepcopy(tokenizer)
+def _lengthen_tokenizer(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+    """Make it one for inputs of `max_tokens`."""
     tokenizer.model_max_length = max_tokens
     tokenizer.init_kwargs["model_max_length"] = max_tokens
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -173,4 +175,3 @@ def _lengthen_tokenizer(tokenizer: PreTrainedTokenizerBase | None, max_tokens: i
         # Some tokenizer.json files cut at the old maximum by themselves.
         backend.no_truncation()
         backend.no_padding()
-    return tokenizer
