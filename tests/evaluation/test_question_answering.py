@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from longspan.data import GoldAnswer, QaDataset, QaExample, concatenate, read_squad
 from longspan.errors import InputError
-from longspan.evaluation import evaluate_question_answering, systems_for
+from longspan.evaluation import answering, evaluate_question_answering, systems_for
 from longspan.evaluation.cells import Cells
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import read_record, write_record
@@ -158,6 +158,41 @@ def test_a_stopped_run_goes_on_where_it_was(people_twice, scripted, tmp_path):
     for path in cells.iterdir():
         path.write_text(path.read_text()[:40])
     evaluate_question_answering({"some": again}, people_twice, partial=cells, **ABOUT)
+    Cells(cells).remove()
+    assert not cells.exists()
+
+
+def test_a_cell_that_was_stopped_goes_on_inside(people, scripted, tmp_path, monkeypatch):
+    """24 questions in lots of five; stopped in the fourth lot, they end as if nothing had been."""
+    monkeypatch.setattr(answering, "_CHUNK", 5)
+
+    class Scripted(type(scripted())):
+        settings = "the same"
+        n_asked, n_allowed = 0, 99
+
+        def predict(self, examples, *, progress=True):
+            if self.n_asked >= self.n_allowed:
+                raise KeyboardInterrupt
+            self.n_asked += len(examples)
+            return super().predict(examples, progress=progress)
+
+    cells, wrong, missing = tmp_path / "cells", ["0-1", "7-0"], ["2-0"]
+    whole = evaluate_question_answering({"some": Scripted(wrong=wrong, missing=missing)}, [people], **ABOUT)
+    stopped = Scripted(wrong=wrong, missing=missing)
+    stopped.n_allowed = 15
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_question_answering({"some": stopped}, [people], partial=cells, **ABOUT)
+    assert sorted(path.name.split(".", 1)[1] for path in cells.iterdir()) == ["0.lot.json", "10.lot.json", "5.lot.json"]
+    # A damaged lot and those behind it are asked again.
+    (damaged,) = cells.glob("*.10.lot.json")
+    damaged.write_text(damaged.read_text()[:-9])
+    again = Scripted(wrong=wrong, missing=missing)
+    record = evaluate_question_answering({"some": again}, [people], partial=cells, **ABOUT)
+    assert again.n_asked == 14 and record.answers == whole.answers
+    assert record.scores[0].metrics == whole.scores[0].metrics and record.scores[0].n_questions == 24
+    assert [path.name.split(".", 1)[1] for path in cells.iterdir()] == ["cell.json"]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_question_answering({"other": stopped}, [people], partial=cells, **ABOUT)
     Cells(cells).remove()
     assert not cells.exists()
 

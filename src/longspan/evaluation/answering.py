@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from longspan.data import QaDataset, QaExample
 from longspan.evaluation.cells import Cell
+from longspan.evaluation.lots import Lots
 from longspan.evaluation.memory import PeakMemory
 from longspan.evaluation.readings import Reading, has_lost_its_gold, is_read, readings_of
 from longspan.evaluation.thesis import thesis_counts, thesis_means, thesis_metrics
@@ -32,6 +33,7 @@ def evaluate_cell(
     dataset: QaDataset,
     readings: dict[Any, list[Reading]],
     tell: Callable[[int], object],
+    lots: Lots | None = None,
 ) -> Cell:
     """Ask `predictor` every question of `dataset`.
 
@@ -41,11 +43,10 @@ def evaluate_cell(
         dataset: the questions.
         readings: what is known already of systems that read `dataset` alike; added to.
         tell: called with how many more questions are done.
+        lots: keeps predictions as they come, and has those of an earlier start; None: nothing is kept.
     """
     device = predictor.model.device if isinstance(predictor, QaPredictor) else None
-    memory = PeakMemory(device)
-    predictions = _predict(predictor, dataset.examples, tell)
-    peak = memory.gib()
+    predictions, peak = _predict(predictor, dataset.examples, tell, lots or Lots(None), PeakMemory(device))
     read = readings_of(predictor, dataset, readings)
     allows_none = any(example.is_impossible for example in dataset.examples)
     answers = []
@@ -72,11 +73,12 @@ def evaluate_cell(
 
 
 def _predict(
-    predictor: Predictor, examples: Sequence[QaExample], tell: Callable[[int], object]
-) -> list[QaPrediction | None]:
-    """One entry for each question, None where the predictor has nothing to say or there is nothing to read."""
-    found: list[QaPrediction | None] = []
-    for first in range(0, len(examples), _CHUNK):
+    predictor: Predictor, examples: Sequence[QaExample], tell: Callable[[int], object], lots: Lots, memory: PeakMemory
+) -> tuple[list[QaPrediction | None], float | None]:
+    """One entry for each question, None where the predictor says nothing or there is nothing to read; peak in GiB."""
+    found, peak = lots.read(len(examples))
+    tell(len(found))
+    for first in range(len(found), len(examples), _CHUNK):
         chunk = examples[first : first + _CHUNK]
         askable = [example for example in chunk if example.question.strip() and example.context.strip()]
         given = list(predictor.predict(askable, progress=False)) if askable else []
@@ -91,8 +93,11 @@ def _predict(
             if strange:
                 raise ValueError(f"the predictor answered {sorted(strange)[0]!r}, which was not asked")
             found += [by_id.get(example.id) for example in chunk]
+        peak = max((known for known in (peak, memory.gib()) if known is not None), default=None)
+        if len(found) < len(examples):  # else the cell is kept next
+            lots.keep(first, found[first:], peak)
         tell(len(chunk))
-    return found
+    return found, peak
 
 
 def _final_text(prediction: QaPrediction, *, allows_none: bool) -> str:

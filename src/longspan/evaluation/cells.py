@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import longspan
 from longspan.data import QaDataset
+from longspan.evaluation.lots import Lots
 from longspan.files import replace_file
 from longspan.records import Answer, Score
 from longspan.tasks.question_answering import QaPredictor
@@ -43,7 +44,7 @@ class Cells:
         """The cell an earlier start finished, None where there is none or its file is damaged."""
         if self._folder is None:
             return None
-        path = self._path(name, predictor, dataset)
+        path = _cell_of(self._stem(name, predictor, dataset))
         try:
             return Cell.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
@@ -52,18 +53,27 @@ class Cells:
     def keep(self, name: str, predictor: Any, dataset: QaDataset, cell: Cell) -> None:
         """Write a finished cell, whole or not at all."""
         if self._folder is not None:
-            with replace_file(self._path(name, predictor, dataset)) as temporary:
+            stem = self._stem(name, predictor, dataset)
+            with replace_file(_cell_of(stem)) as temporary:
                 temporary.write_text(cell.model_dump_json(), encoding="utf-8")
+            Lots(stem).remove()
+
+    def lots(self, name: str, predictor: Any, dataset: QaDataset) -> Lots:
+        """Where predictions of a cell are kept that is not finished."""
+        return Lots(
+            None if self._folder is None else self._stem(name, predictor, dataset).with_suffix("").with_suffix("")
+        )
 
     def remove(self) -> None:
-        """Remove the cells and, where nothing else is in it, their folder."""
+        """Remove the cells, finished or not, and, where nothing else is in it, their folder."""
         if self._folder is not None and self._folder.is_dir():
-            for path in self._folder.glob("*.cell.json"):
+            for path in (*self._folder.glob("*.cell.json"), *self._folder.glob("*.lot.json")):
                 path.unlink()
             if not any(self._folder.iterdir()):
                 self._folder.rmdir()
 
-    def _path(self, name: str, predictor: Any, dataset: QaDataset) -> Path:
+    def _stem(self, name: str, predictor: Any, dataset: QaDataset) -> Path:
+        """What the names of its files begin with."""
         assert self._folder is not None, "callers ask for a folder first"
         questions = hashlib.sha256()
         for example in dataset.examples:
@@ -73,7 +83,7 @@ class Cells:
         told = [longspan.__version__, name, self._describe(predictor), dataset.name, dataset.language]
         told.append(questions.hexdigest())
         key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
-        return self._folder / f"{key[:32]}.cell.json"
+        return self._folder / key[:32]
 
     def _describe(self, predictor: Any) -> Any:
         """Everything of a predictor that decides its answers."""
@@ -98,6 +108,10 @@ class Cells:
                 digest.update(data.view(-1).view(torch.uint8).numpy().data)
             self._hash_of_weights[first] = digest.hexdigest()
         return self._hash_of_weights[first]
+
+
+def _cell_of(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.cell.json")
 
 
 def describe(predictor: Any) -> dict[str, Any]:

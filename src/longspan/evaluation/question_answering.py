@@ -57,7 +57,8 @@ def evaluate_question_answering(
         protocol: how the questions were made, in words.
         settings: further settings to keep in the record.
         compare: the system whose differences from all others are tested; the last one where None.
-        partial: folder for finished (system, data set) cells: found there, they are not computed again. The caller
+        partial: folder for finished (system, data set) cells, and predictions of one that is not: found there, they
+            are not computed again. The caller
             removes it when the record is written (`Cells(partial).remove()`).
         command: what to type to do this again; the process's own command line where None.
         seed: of the training, where the systems come from several.
@@ -85,7 +86,8 @@ def evaluate_question_answering(
                 bar.set_description(f"{dataset.name}, {system}")
                 cell = cells.find(system, predictor, dataset)
                 if cell is None:
-                    cell = evaluate_cell(system, predictor, dataset, readings, bar.update)
+                    lots = cells.lots(system, predictor, dataset)
+                    cell = evaluate_cell(system, predictor, dataset, readings, bar.update, lots)
                     cells.keep(system, predictor, dataset, cell)
                 else:
                     bar.update(len(dataset.examples))
