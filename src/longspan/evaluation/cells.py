@@ -60,9 +60,7 @@ class Cells:
 
     def lots(self, name: str, predictor: Any, dataset: QaDataset) -> Lots:
         """Where predictions of a cell are kept that is not finished."""
-        return Lots(
-            None if self._folder is None else self._stem(name, predictor, dataset).with_suffix("").with_suffix("")
-        )
+        return Lots(None if self._folder is None else self._stem(name, predictor, dataset))
 
     def remove(self) -> None:
         """Remove the cells, finished or not, and, where nothing else is in it, their folder."""

@@ -58,8 +58,7 @@ def evaluate_question_answering(
         settings: further settings to keep in the record.
         compare: the system whose differences from all others are tested; the last one where None.
         partial: folder for finished (system, data set) cells, and predictions of one that is not: found there, they
-            are not computed again. The caller
-            removes it when the record is written (`Cells(partial).remove()`).
+            are not computed again. The caller removes it when the record is written (`Cells(partial).remove()`).
         command: what to type to do this again; the process's own command line where None.
         seed: of the training, where the systems come from several.
         data: name -> SHA-256 of further files that decide the figures, such as the weights.
