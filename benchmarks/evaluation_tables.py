@@ -1,11 +1,12 @@
 """Tables of evaluations and of the fine-tunings before them, each from records: TABLES, which tables.py fills in."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from table_text import all_counted, made, table
 
 from longspan.records import Difference, EvaluationRecord, Place, Record, Score, TrainingRecord
+from longspan.report.comparison import mean_seconds
 
 
 def scores(record: Record) -> str:
@@ -31,7 +32,7 @@ def systems(record: Record) -> str:
                 system,
                 f"{pooled(cells, 'f1'):.1f}",
                 f"{pooled(cells, 'em'):.1f}",
-                f"{_seconds(cells):.2f}",
+                f"{mean_seconds(cells):.2f}",
                 f"{min(by_slot.values()):.1f} to {max(by_slot.values()):.1f}" if len(by_slot) > 1 else "",
             ]
         )
@@ -119,11 +120,6 @@ def _systems(record: EvaluationRecord) -> list[str]:
 def pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
     """Mean over all questions of the cells."""
     return sum(cell.metrics[metric] * cell.n_questions for cell in cells) / sum(cell.n_questions for cell in cells)
-
-
-def _seconds(cells: Iterable[Score]) -> float:
-    timed = [(cell.seconds_per_question, cell.n_questions) for cell in cells if cell.seconds_per_question is not None]
-    return sum(seconds * n for seconds, n in timed) / sum(n for _, n in timed)
 
 
 def _by(record: EvaluationRecord, system: str, key: Callable[[Place], int | None]) -> dict[int, float]:

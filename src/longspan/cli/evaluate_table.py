@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from longspan.records import EvaluationRecord, Score
+from longspan.report.comparison import mean_seconds
 from longspan.report.names import family_name
 
 
@@ -15,13 +16,13 @@ def evaluation_table(record: EvaluationRecord) -> list[str]:
     rows = [["system", "F1", "EM", "s/question", "questions", *(languages if several else [])]]
     for system in systems:
         own = [score for score in record.scores if score.system == system]
-        seconds = [score.seconds_per_question for score in own if score.seconds_per_question is not None]
+        seconds = mean_seconds(own)
         rows.append(
             [
                 system,
                 _mean(own, "f1"),
                 _mean(own, "em"),
-                f"{fmean(seconds):.2f}" if seconds else "-",
+                "-" if seconds is None else f"{seconds:.2f}",
                 str(sum(score.n_questions for score in own)),
             ]
         )

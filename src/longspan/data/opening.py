@@ -85,13 +85,19 @@ def _decode(path: str | Path, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        for signature, kind in _NOT_TEXT.items():
-            if data.startswith(signature):
-                raise InputError(f"{path} is {kind}, not text; convert it to a text file first") from error
-        raise InputError(
-            f"{path} is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
-            "save the file as UTF-8"
-        ) from error
+        raise not_utf8(path, 0, error) from error
+
+
+def not_utf8(path: str | Path, offset: int, error: UnicodeDecodeError) -> InputError:
+    """What to say of bytes, starting at `offset` in the file, that did not decode."""
+    data = error.object
+    for signature, kind in _NOT_TEXT.items():
+        if offset == 0 and data.startswith(signature):
+            return InputError(f"{path} is {kind}, not text; convert it to a text file first")
+    return InputError(
+        f"{path} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
+        "save the file as UTF-8"
+    )
 
 
 def _ends_inside_a_character(data: bytes) -> bool:

@@ -29,6 +29,33 @@ class Cell(BaseModel):
     answers: list[Answer]
 
 
+class KeptCell:
+    """One cell's files; without a stem nothing is kept.
+
+    Args:
+        stem: what their names begin with.
+    """
+
+    def __init__(self, stem: Path | None) -> None:
+        self._path = None if stem is None else stem.with_name(f"{stem.name}.cell.json")
+        self.lots = Lots(stem)
+        """Predictions of a cell that is not finished."""
+
+    def find(self) -> Cell | None:
+        """The cell an earlier start finished, None where there is none or its file is damaged."""
+        try:
+            return None if self._path is None else Cell.model_validate_json(self._path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def keep(self, cell: Cell) -> None:
+        """Write a finished cell, whole or not at all; its lots are not needed any more."""
+        if self._path is not None:
+            with replace_file(self._path) as temporary:
+                temporary.write_text(cell.model_dump_json(), encoding="utf-8")
+            self.lots.remove()
+
+
 class Cells:
     """The folder of finished cells; without a folder nothing is kept.
 
@@ -40,27 +67,9 @@ class Cells:
         self._folder = folder
         self._hash_of_weights: dict[int, str] = {}
 
-    def find(self, name: str, predictor: Any, dataset: QaDataset) -> Cell | None:
-        """The cell an earlier start finished, None where there is none or its file is damaged."""
-        if self._folder is None:
-            return None
-        path = _cell_of(self._stem(name, predictor, dataset))
-        try:
-            return Cell.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
-
-    def keep(self, name: str, predictor: Any, dataset: QaDataset, cell: Cell) -> None:
-        """Write a finished cell, whole or not at all."""
-        if self._folder is not None:
-            stem = self._stem(name, predictor, dataset)
-            with replace_file(_cell_of(stem)) as temporary:
-                temporary.write_text(cell.model_dump_json(), encoding="utf-8")
-            Lots(stem).remove()
-
-    def lots(self, name: str, predictor: Any, dataset: QaDataset) -> Lots:
-        """Where predictions of a cell are kept that is not finished."""
-        return Lots(None if self._folder is None else self._stem(name, predictor, dataset))
+    def at(self, name: str, predictor: Any, dataset: QaDataset) -> "KeptCell":
+        """Where one system's answers to one data set are kept."""
+        return KeptCell(None if self._folder is None else self._stem(name, predictor, dataset))
 
     def remove(self) -> None:
         """Remove the cells, finished or not, and, where nothing else is in it, their folder."""
@@ -106,10 +115,6 @@ class Cells:
                 digest.update(data.view(-1).view(torch.uint8).numpy().data)
             self._hash_of_weights[first] = digest.hexdigest()
         return self._hash_of_weights[first]
-
-
-def _cell_of(stem: Path) -> Path:
-    return stem.with_name(f"{stem.name}.cell.json")
 
 
 def describe(predictor: Any) -> dict[str, Any]:

@@ -83,11 +83,11 @@ def evaluate_question_answering(
             readings: dict[Any, list[Reading]] = {}
             for system, predictor in systems.items():
                 bar.set_description(f"{dataset.name}, {system}")
-                cell = cells.find(system, predictor, dataset)
+                kept = cells.at(system, predictor, dataset)
+                cell = kept.find()
                 if cell is None:
-                    lots = cells.lots(system, predictor, dataset)
-                    cell = evaluate_cell(system, predictor, dataset, readings, bar.update, lots)
-                    cells.keep(system, predictor, dataset, cell)
+                    cell = evaluate_cell(system, predictor, dataset, readings, bar.update, kept.lots)
+                    kept.keep(cell)
                 else:
                     bar.update(len(dataset.examples))
                 scores.append(cell.score)

@@ -124,7 +124,7 @@ def extend(
         notes=notes,
     )
     if tokenizer is not None:
-        # The caller's stays as it is. A copy of a vocabulary of 250,000 takes more than a second: none of our own.
+        # The caller's stays as it is. Copying a large vocabulary is slow: our own is not copied.
         tokenizer = copy.deepcopy(tokenizer) if is_callers else tokenizer
         _lengthen_tokenizer(tokenizer, max_tokens)
     return Extended(model, tokenizer, record)

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -151,10 +151,7 @@ class Comparison:
 
     def seconds(self, system: str) -> float | None:
         """Seconds a question, mean over all questions and seeds; None where no time was taken."""
-        scores = [score for entry in self.lines[system] for score in entry.scores]
-        timed = [(s.seconds_per_question, s.n_questions) for s in scores if s.seconds_per_question is not None]
-        n_questions = sum(n for _, n in timed)
-        return sum(seconds * n for seconds, n in timed) / n_questions if n_questions else None
+        return mean_seconds(score for entry in self.lines[system] for score in entry.scores)
 
     def best_system(self) -> str | None:
         """The line with the highest mean of the first metric."""
@@ -194,6 +191,13 @@ class Comparison:
             for entry in entries:
                 for answer in entry.answers:
                     yield name, answer
+
+
+def mean_seconds(scores: Iterable[Score]) -> float | None:
+    """Seconds a question, mean over the questions of all cells; None where no time was taken."""
+    timed = [(s.seconds_per_question, s.n_questions) for s in scores if s.seconds_per_question is not None]
+    n_questions = sum(n for _, n in timed)
+    return sum(seconds * n for seconds, n in timed) / n_questions if n_questions else None
 
 
 def family(of: Score | Answer) -> str:

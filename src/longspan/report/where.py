@@ -13,7 +13,7 @@ from longspan.report.comparison import Comparison
 from longspan.report.heat_map import Field, Row, edges, heat_map, scale
 from longspan.report.names import family_name, language_name, metric_name, some, without_length
 
-# Fewer questions give a mean that may be ten points off and more; such a figure is marked.
+# Figures of fewer questions are marked: their standard error may be 50 / sqrt(20) = 11 points and more.
 _FEW = 20
 _PER_CENT = {"f1", "em", "f1_squad", "em_squad", "f1_thesis", "em_thesis"}
 

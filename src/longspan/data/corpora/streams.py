@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from longspan.data.opening import COMPRESSIONS
+from longspan.data.opening import COMPRESSIONS, not_utf8
 from longspan.errors import InputError
 
 STREAMED = tuple(ending for ending in COMPRESSIONS if ending != ".zip")
@@ -66,14 +66,6 @@ def text_chunks(path: Path, meter: Meter) -> Iterator[str]:
             yield newlines.decode(text, final=not data)
             if not data:
                 return
-
-
-def not_utf8(path: Path, offset: int, error: UnicodeDecodeError) -> InputError:
-    """What to say of bytes, starting at `offset` in the file, that did not decode."""
-    return InputError(
-        f"{path} is not UTF-8: byte {offset + error.start:,} is 0x{error.object[error.start]:02x} ({error.reason}); "
-        "save the file as UTF-8"
-    )
 
 
 class _Decompressed(io.RawIOBase):

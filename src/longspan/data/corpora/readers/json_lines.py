@@ -6,7 +6,8 @@ from pathlib import Path
 
 from longspan.data.corpora.fragments import Fragment, Reading
 from longspan.data.corpora.readers.records import documents_of_records
-from longspan.data.corpora.streams import Meter, not_utf8, open_stream
+from longspan.data.corpora.streams import Meter, open_stream
+from longspan.data.opening import not_utf8
 from longspan.errors import InputError
 
 
