@@ -21,22 +21,18 @@ def scores(record: Record) -> str:
 
 
 def systems(record: Record) -> str:
-    """F1, EM, time of each system over all questions, and how far the slots of the answer lie apart."""
+    """F1, EM, time of each system over all questions; of joined paragraphs, how far the answer's slots lie apart."""
     record = _evaluated(record)
-    rows = []
+    head = ["system", "F1", "EM", "seconds per question"]
+    rows, spreads = [], []
     for system in _systems(record):
         cells = [score for score in record.scores if score.system == system]
-        by_slot = f1_by_slot(record, system)
-        rows.append(
-            [
-                system,
-                f"{pooled(cells, 'f1'):.1f}",
-                f"{pooled(cells, 'em'):.1f}",
-                f"{mean_seconds(cells):.2f}",
-                f"{min(by_slot.values()):.1f} to {max(by_slot.values()):.1f}" if len(by_slot) > 1 else "",
-            ]
-        )
-    head = ["system", "F1", "EM", "seconds per question", "F1 by slot of the answer"]
+        rows.append([system, f"{pooled(cells, 'f1'):.1f}", f"{pooled(cells, 'em'):.1f}", f"{mean_seconds(cells):.2f}"])
+        by_slot = f1_by_slot(record, system).values()
+        spreads += [f"{min(by_slot):.1f} to {max(by_slot):.1f}"] if len(by_slot) > 1 else []
+    if spreads:
+        head.append("F1 by slot of the answer")
+        rows = [[*row, spread] for row, spread in zip(rows, spreads, strict=True)]
     return table(head, rows) + made(record, all_counted(record))
 
 
@@ -63,6 +59,20 @@ def differences(*records: Record) -> str:
             if difference.metric == "f1":
                 rows.append([record.name, *_difference(difference)])
     head = ["questions of", "system", "less", "F1", "95 % interval", "questions"]
+    return table(head, rows)
+
+
+def protocols(record: Record) -> str:
+    """F1 of every question beside F1 by the thesis' protocol, and how many questions that one keeps."""
+    record = _evaluated(record)
+    rows = []
+    for system in _systems(record):
+        cells = [score for score in record.scores if score.system == system]
+        kept = sum(score.counts["thesis_survivors"] for score in cells)
+        asked = sum(score.n_questions for score in cells)
+        honest, thesis = (fmean(score.metrics[name] for score in cells) for name in ("f1", "f1_thesis"))
+        rows.append([system, f"{honest:.1f}", f"{thesis:.1f}", f"{thesis - honest:+.1f}", f"{kept:,} of {asked:,}"])
+    head = ["system", "F1, every question", "F1 as the thesis scored", "difference", "questions it keeps"]
     return table(head, rows)
 
 
@@ -102,6 +112,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "scores": scores,
     "systems": systems,
     "slots": slots,
+    "protocols": protocols,
     "paragraphs": paragraphs,
     "differences": differences,
     "trainings": trainings,

@@ -134,6 +134,17 @@ def test_load_text_reads_plain_and_compressed(tmp_path):
     assert read_text(tmp_path / "a.txt").startswith("One\r\n")
 
 
+def test_load_text_leaves_the_markup_of_tei_out(tmp_path):
+    path = tmp_path / "novel.xml.gz"
+    tei = "<TEI><teiHeader>1895</teiHeader><text><p>The <hi>first</hi> line.</p><p>The second.</p></text></TEI>"
+    path.write_bytes(gzip.compress(tei.encode()))
+    assert load_text(path).split("\n") == ["", "The first line.", "The second.", "", ""]
+    path = tmp_path / "feed.xml"
+    path.write_text("<rss><p>News</p></rss>")
+    with pytest.raises(InputError, match=r"feed\.xml holds no <text>: it is XML, but not TEI"):
+        load_text(path)
+
+
 def test_an_empty_document_is_refused(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text(" \n")

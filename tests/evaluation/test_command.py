@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 from longspan.cli.main import main
 from longspan.records import read_record
@@ -48,13 +49,15 @@ def test_several_lengths_with_the_answer_at_every_place(tiny_qa_folder, tiny_squ
 
 
 def test_needles_in_given_and_packaged_text(tiny_qa_folder, tmp_path, capsys):
-    for language in ("en", "sv"):
+    # The file's name tells its language, or its folder's does.
+    texts = [str(tmp_path / "novel.en.txt"), str(tmp_path / "sv" / "novel.txt")]
+    (tmp_path / "sv").mkdir()
+    for path in texts:
         text = " ".join(f"Sentence {i} says that Anna was born in Lund." for i in range(60))
-        (tmp_path / f"novel.{language}.txt").write_text(text, encoding="utf-8")
+        Path(path).write_text(text, encoding="utf-8")
     argv = ["evaluate", str(tiny_qa_folder("longformer")), "--data", "needle", "--languages", "en", "sv"]
     argv += ["--device", "cpu", "--needle_tokens", "150", "300", "--needle_depths", "0", "1", "--needles", "1"]
     argv += ["--systems", "window only", "--batch_size", "1"]
-    texts = [str(tmp_path / "novel.en.txt"), str(tmp_path / "novel.sv.txt")]
     assert main([*argv, "--texts", *texts, "--output", str(tmp_path / "out")]) == 0
     assert "documents of 150 and 300 tokens, 1 at each of 2 depths" in capsys.readouterr().out
     record = read_record(tmp_path / "out" / "evaluation.json")
@@ -70,7 +73,7 @@ def test_needles_in_given_and_packaged_text(tiny_qa_folder, tmp_path, capsys):
     assert main([*argv[:-2], "--limit", "1", "--output", str(tmp_path / "packaged")]) == 0
     for more, message in (
         (["--texts", texts[0]], "--texts has none in el"),
-        (["--texts", str(tmp_path / "novel.sv.txt")], "does not tell which of en, el"),
+        (["--texts", texts[1]], "novel.txt: its name does not tell which of en, el"),
         (["--needle_tokens", "60000"], "(--repeat_texts)"),
     ):
         assert main([*argv, *more, "--output", str(tmp_path / "refused")]) == 2

@@ -102,17 +102,22 @@ def read_needle_texts(arguments: argparse.Namespace) -> dict[str, list[str]]:
         return {language: [_packaged_text(language)] for language in languages}
     texts: dict[str, list[str]] = {language: [] for language in languages}
     for path in arguments.texts:
-        told = set(re.split(r"[._-]", path.name)) & set(languages) if len(texts) > 1 else set(languages)
+        told = _languages_told(path) & set(languages) if len(texts) > 1 else set(languages)
         if len(told) != 1:
             raise InputError(
                 f"{path}: its name does not tell which of {', '.join(languages)} it is in; call it like "
-                f"novel.{languages[0]}.txt"
+                f"novel.{languages[0]}.txt, or put it in a folder {languages[0]}"
             )
         texts[told.pop()].append(load_text(path))
     lacking = [language for language, found in texts.items() if not found]
     if lacking:
         raise InputError(f"--texts has none in {', '.join(lacking)}; add some, or leave these languages out")
     return texts
+
+
+def _languages_told(path: Path) -> set[str]:
+    """What could be a language's code in a file's name, or is the name of its folder."""
+    return {*re.split(r"[._-]", path.name), path.absolute().parent.name}
 
 
 def make_needle_datasets(
