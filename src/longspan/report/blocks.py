@@ -27,10 +27,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `is_note` for what qualifies the figures beside it."""
+    """A paragraph; `is_note` for what qualifies the figures beside it, `lead` stands before it in bold."""
 
     text: str
     is_note: bool = False
+    lead: str = ""
 
 
 class Plot(NamedTuple):

@@ -231,6 +231,18 @@ def comparisons(records: Sequence[EvaluationRecord]) -> list[Comparison]:
     return [_compare(group, notes[key]) for key, group in groups.items() if group]
 
 
+def names_apart(found: Sequence[Comparison]) -> list[str]:
+    """A short name for each; those of one name are told apart by their runs, else by their place."""
+    names = [comparison.short_name for comparison in found]
+    behind = [" and ".join(comparison.runs) for comparison in found]
+    apart = []
+    for index, name in enumerate(names):
+        same = [behind[other] for other in range(len(found)) if names[other] == name]
+        told = behind[index] if "" not in same and len(set(same)) == len(same) else names[: index + 1].count(name)
+        apart.append(f"{name} ({told})" if len(same) > 1 else name)
+    return apart
+
+
 def seed_of(record: EvaluationRecord) -> int | None:
     """Of the training, where that is known."""
     return record.made.seed if record.training_seed is None else record.training_seed

@@ -27,7 +27,8 @@ def _blocks(blocks: Iterable[Block]) -> list[str]:
     parts = []
     for block in blocks:
         if isinstance(block, Text):
-            parts.append(f"*{_plain(block.text)}*" if block.is_note else _plain(block.text))
+            text = f"*{_plain(block.text)}*" if block.is_note else _plain(block.text)
+            parts.append(f"**{_plain(block.lead)}** {text}" if block.lead else text)
         elif isinstance(block, Table):
             parts.append(_table(block))
         elif isinstance(block, Examples):

@@ -22,7 +22,7 @@ from longspan.records import (
     TrainingRecord,
 )
 from longspan.report.blocks import Section
-from longspan.report.comparison import comparisons
+from longspan.report.comparison import comparisons, names_apart
 from longspan.report.differences import comparison_section
 from longspan.report.grid import grid_section
 from longspan.report.language_model import language_model_section
@@ -104,15 +104,14 @@ def make_sections(records: Sequence[Record], links: Sequence[str | None], notes:
     evaluations = comparisons([record for record in records if isinstance(record, EvaluationRecord)])
     trainings = [record for record in records if isinstance(record, TrainingRecord)]
     told = [*notes, *(note for comparison in evaluations for note in comparison.notes)]
-    sections: list[Section | None] = [summary_section(records, evaluations, told), results_section(evaluations)]
-    names = [comparison.short_name for comparison in evaluations]
-    for index, comparison in enumerate(evaluations):
-        several = len(evaluations) > 1
-        # Evaluations of one name are told apart by their place on the page.
-        behind = f" ({names[: index + 1].count(names[index])})" if names.count(names[index]) > 1 else ""
-        sections += score_sections(
-            comparison, f"e{index + 1}-" if several else "", names[index] + behind if several else ""
-        )
+    names = names_apart(evaluations)
+    sections: list[Section | None] = [
+        summary_section(records, dict(zip(names, evaluations, strict=True)), told),
+        results_section(evaluations),
+    ]
+    several = len(evaluations) > 1
+    for index, (name, comparison) in enumerate(zip(names, evaluations, strict=True), start=1):
+        sections += score_sections(comparison, f"e{index}-" if several else "", name if several else "")
     sections += [
         comparison_section([record for record in records if isinstance(record, ComparisonRecord)]),
         grid_section([record for record in records if isinstance(record, GridRecord)]),

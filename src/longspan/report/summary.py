@@ -1,6 +1,6 @@
 """The opening of a report: what was compared on what, what came out, and what that cannot say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from longspan.records import (
@@ -21,15 +21,18 @@ from longspan.report.names import language_name, metric_name, some, without_leng
 # Published models of this kind train for hours on one GPU; below this a run shows that the path works, no more.
 _SHORT_TRAINING_SECONDS = 3600
 _LOW_SCORE = 50.0
+_FEW_QUESTIONS = 500
 # Of a list in a sentence, and of sentences of one kind.
 _MOST_TOLD = 6
 
 
-def summary_section(records: Sequence[Record], found: Sequence[Comparison], notes: Sequence[str] = ()) -> Section:
-    """Plain sentences, every number from the records; `notes` say what was left out."""
+def summary_section(records: Sequence[Record], found: Mapping[str, Comparison], notes: Sequence[str] = ()) -> Section:
+    """Plain sentences, every number from the records; `found` by their names, `notes` say what was left out."""
     blocks: list[Block] = []
-    for comparison in found:
-        blocks += [Text(_compared(comparison)), *_outcome(comparison)]
+    for name, comparison in found.items():
+        sentences = [_compared(comparison), *_outcome(comparison)]
+        # Of one comparison each sentence has its line, of several each has a paragraph.
+        blocks += [Text(" ".join(sentences), lead=f"{name}:")] if len(found) > 1 else map(Text, sentences)
     for record in records:
         if isinstance(record, ComparisonRecord):
             blocks += _against(record)
@@ -82,7 +85,7 @@ def _compared(comparison: Comparison) -> str:
     return text
 
 
-def _outcome(comparison: Comparison) -> list[Text]:
+def _outcome(comparison: Comparison) -> list[str]:
     best = comparison.best_system()
     if best is None:
         return []
@@ -102,24 +105,24 @@ def _outcome(comparison: Comparison) -> list[Text]:
             f"{max(own - margin, 0):.1f} and "
             f"{min(own + margin, 100):.1f} (95 % interval over {some(comparison.n_questions(best), 'question')})."
         )
-    texts = [Text(text)]
+    texts = [text]
     if len(comparison.records) == 1:
         rows = comparison.records[0].differences
         whole = [row for row in rows if (row.dataset, row.language) == ("all", "all")]
         pairs = [told for row in whole or rows if row.metric == metric and (told := _seen_from(row, best))]
         if pairs and (whole or len(rows) <= _MOST_TOLD):
-            texts.append(Text(f"{best}: {'; '.join(pairs[:_MOST_TOLD])}."))
+            texts.append(f"{best}: {'; '.join(pairs[:_MOST_TOLD])}.")
     return [*texts, *_speed(comparison, best, ranked[1:_MOST_TOLD])]
 
 
-def _speed(comparison: Comparison, system: str, others: Sequence[str]) -> list[Text]:
+def _speed(comparison: Comparison, system: str, others: Sequence[str]) -> list[str]:
     """Questions a second, and as multiples of what others manage."""
     own = comparison.seconds(system)
     timed = [(name, seconds) for name in others if (seconds := comparison.seconds(name))]
     if not own or not timed:
         return []
     told = "; ".join(f"{seconds / own:.3g} times as many as {name}" for name, seconds in timed)
-    return [Text(f"{system} answers {1 / own:.3g} questions a second: {told}.")]
+    return [f"{system} answers {1 / own:.3g} questions a second: {told}."]
 
 
 def _seen_from(row: Difference, best: str) -> str | None:
@@ -169,12 +172,12 @@ def _longest(scores: Sequence[LanguageModelScore], when: str) -> LanguageModelSc
     return max(together, key=lambda score: score.n_tokens, default=None)
 
 
-def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[Comparison]) -> list[str]:
+def _caveats(trainings: Sequence[TrainingRecord], found: Mapping[str, Comparison]) -> list[str]:
     # The longest tells: one model may have been trained in stages, a short one of which says nothing.
     longest = max((record.seconds for record in trainings), default=None)
     means = [
         comparison.mean(comparison.metrics[0], comparison.best_system() or "")
-        for comparison in found
+        for comparison in found.values()
         if comparison.best_system() is not None
     ]
     low = [mean for mean in means if mean is not None and mean < _LOW_SCORE]
@@ -187,7 +190,8 @@ def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[Comparison]) -
         )
     elif low:
         texts.append("The scores are low: differences between systems say more here than the scores themselves.")
-    few = [comparison for comparison in found if 0 < comparison.n_questions() < 500]
+    few = [name for name, comparison in found.items() if 0 < comparison.n_questions() < _FEW_QUESTIONS]
     if few:
-        texts.append("Few questions were asked; differences of a few points may be chance.")
+        of = f" of {'; '.join(few)}" if len(few) < len(found) else ""
+        texts.append(f"Few questions were asked{of}: differences of a few points may be chance.")
     return texts
