@@ -5,7 +5,7 @@ from statistics import stdev
 import pytest
 
 from longspan.report.blocks import Table
-from longspan.report.comparison import comparisons
+from longspan.report.comparison import comparisons, names_apart
 from longspan.report.names import family_name, without_length
 from longspan.report.scores import results_section, score_sections
 
@@ -46,6 +46,14 @@ def test_a_name_that_is_too_long_for_headings_gives_way_to_the_data(make):
     (comparison,) = comparisons([record])
     assert comparison.short_name == "xquad_long"
     assert comparisons([make.run("long", 1, 60.0)])[0].short_name == "xquad"
+
+
+def test_evaluations_of_one_name_are_told_apart(make):
+    found = comparisons([make.run("short", 1, 60.0), make.run("long", 1, 60.0, languages=("el",))])
+    assert names_apart(found) == ["xquad (short)", "xquad (long)"] and names_apart(found[:1]) == ["xquad"]
+    # The same run of both, or none that is known: by their place.
+    found = comparisons([make.run("long", 1, 60.0), make.run("long", 1, 60.0, languages=("el",))])
+    assert names_apart(found) == ["xquad (1)", "xquad (2)"]
 
 
 def test_one_table_of_runs_and_data_sets(make):

@@ -121,6 +121,19 @@ def test_one_system_is_not_ranked(make):
     assert "Mean F1, best first: window 49.5; truncate 49.5." in page
 
 
+def test_each_of_several_data_sets_has_its_paragraph(make):
+    records = [make.run("long", 1, 50.0), make.run("long", 1, 80.0, dataset="squad", languages=("en",))]
+    records.append(make.run("short", 1, 40.0, languages=("el",)))
+    page = to_markdown("page", make_sections(records, [None] * 3))
+    for lead in ("**xquad (long):** 1 system answered 200", "**squad:** 1 system", "**xquad (short):** 1 system"):
+        assert lead in page
+    assert "## xquad (short): How the systems compare" in page and "*Few questions were asked: " in page
+    few = records[1].model_copy(update={"scores": [records[1].scores[0].model_copy(update={"n_questions": 900})]})
+    page = to_markdown("page", make_sections([records[0], few], [None] * 2))
+    assert "*Few questions were asked of xquad: " in page
+    assert "\n1 system answered 200" in to_markdown("page", make_sections(records[:1], [None]))
+
+
 def test_questions_a_second_beside_the_others(make):
     record = make.run("long", 1, 50.0, systems=("window", "full attention"))
     scores = [
