@@ -6,7 +6,9 @@ from statistics import fmean
 from table_text import all_counted, made, table
 
 from longspan.records import Difference, EvaluationRecord, Place, Record, Score, TrainingRecord
-from longspan.report.comparison import mean_seconds
+from longspan.report.blocks import Table
+from longspan.report.comparison import comparisons, mean_seconds
+from longspan.report.scores import results_section
 
 
 def scores(record: Record) -> str:
@@ -76,6 +78,16 @@ def protocols(record: Record) -> str:
     return table(head, rows)
 
 
+def runs(*records: Record) -> str:
+    """F1 of every run and system of a grid, mean and standard deviation over seeds."""
+    section = results_section(comparisons([_evaluated(record) for record in records]))
+    assert section is not None, "one evaluation alone is no grid"
+    (found,) = section.blocks
+    assert isinstance(found, Table)
+    rows = [[f"**{cell.text}**" if cell.is_best else cell.text for cell in row] for row in found.rows]
+    return table(found.columns, rows, words=(0, 1)) + f"\n{found.caption}\n"
+
+
 def f1_by_slot(record: EvaluationRecord, system: str) -> dict[int, float]:
     """Slot of the answer, from 0 -> F1 over its questions."""
     return _by(record, system, lambda place: place.slot)
@@ -113,6 +125,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "systems": systems,
     "slots": slots,
     "protocols": protocols,
+    "runs": runs,
     "paragraphs": paragraphs,
     "differences": differences,
     "trainings": trainings,

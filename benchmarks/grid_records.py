@@ -1,10 +1,10 @@
-"""The records of the grid `answers` -> benchmarks/results, one file each, without the single answers.
+"""The records of a grid -> benchmarks/results, one file each, without the single answers.
 
     longspan run answers
-    python benchmarks/answers.py runs/answers
+    python benchmarks/grid_records.py runs/answers
 
-The page that they are for is benchmarks/answers.md. What is not done yet is left for the next time; what was recorded
-before is written anew where the run was made again.
+Each is named after the grid, its line, and its seed where that is not 42. What is not done yet is left for the next
+time; what was recorded before is written anew where the run was made again.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
         if any(Path(word).is_absolute() for word in shlex.split(found.made.command)):
             raise InputError(f"{line.name}: made with a path of one machine alone ({found.made.command})")
         kind = "-training" if isinstance(found, TrainingRecord) else ""
-        name = f"answers-{line.name}{kind}" + ("" if line.seed in (None, 42) else f"-{line.seed}")
+        name = f"{record.name}-{line.name}{kind}" + ("" if line.seed in (None, 42) else f"-{line.seed}")
         path = write_record(found, results / f"{found.made.date[:10]}-{name}.json")
         for other in results.glob(f"????-??-??-{name}.json"):
             if other != path:
@@ -55,12 +55,12 @@ def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
 def main(words: Sequence[str] | None = None) -> int:
     """Collect, and say what was written; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("grid", type=Path, nargs="?", default=Path("runs/answers"), help="the grid's folder")
+    parser.add_argument("grid", type=Path, help="the grid's folder")
     arguments = parser.parse_args(words)
     try:
         written = collect(arguments.grid)
     except InputError as error:
-        print(f"answers.py: {error}", file=sys.stderr)
+        print(f"grid_records.py: {error}", file=sys.stderr)
         return 2
     for path in written:
         print(f"{path}: {path.stat().st_size:,} bytes")

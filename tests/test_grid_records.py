@@ -27,11 +27,11 @@ LONG, SHORT = "window + global question", "windows of 512"
 @pytest.fixture
 def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    import answers
     import evaluation_tables
+    import grid_records
 
-    yield answers, evaluation_tables
-    for name in ("answers", "answer_bars", "evaluation_tables"):
+    yield grid_records, evaluation_tables
+    for name in ("grid_records", "answer_bars", "evaluation_tables"):
         sys.modules.pop(name, None)
 
 
@@ -89,10 +89,10 @@ def _grid(folder: Path, evaluation: EvaluationRecord) -> Path:
 
 
 def test_what_is_done_is_collected_without_its_single_answers(benchmarks, tmp_path):
-    answers, _ = benchmarks
+    grid_records, _ = benchmarks
     for name in ("long", "sq2", "results"):
         (tmp_path / name).mkdir()
-    written = answers.collect(_grid(tmp_path, _evaluation()), tmp_path / "results")
+    written = grid_records.collect(_grid(tmp_path, _evaluation()), tmp_path / "results")
     assert [path.name[11:] for path in written] == ["answers-long-training.json", "answers-sq2.json"]
     kept = read_record(written[1])
     assert kept == _evaluation().model_copy(update={"answers": [], "made": kept.made})
@@ -100,13 +100,13 @@ def test_what_is_done_is_collected_without_its_single_answers(benchmarks, tmp_pa
 
 
 def test_a_record_with_a_path_of_one_machine_is_refused(benchmarks, tmp_path):
-    answers, _ = benchmarks
+    grid_records, _ = benchmarks
     for name in ("long", "sq2", "results"):
         (tmp_path / name).mkdir()
     made = made_now(command="longspan evaluate /home/ann/model")
     grid = _grid(tmp_path, _evaluation().model_copy(update={"made": made}))
     with pytest.raises(InputError, match="sq2: made with a path of one machine alone"):
-        answers.collect(grid, tmp_path / "results")
+        grid_records.collect(grid, tmp_path / "results")
 
 
 def test_tables_count_every_question_once(benchmarks):
@@ -121,6 +121,41 @@ def test_tables_count_every_question_once(benchmarks):
         f"| {LONG} | 80.0 | 60.0 |",
     ]
     assert f"| {SHORT} | 34.0 |" in tables.paragraphs(_evaluation())
+
+
+def test_documents_as_they_are_have_no_slots(benchmarks):
+    _, tables = benchmarks
+    places = [place.model_copy(update={"slot": None}) for place in _evaluation().places]
+    record = _evaluation().model_copy(update={"places": places})
+    assert tables.systems(record).splitlines()[2] == f"| {LONG} | 72.0 | 67.0 | 0.25 |"
+
+
+def test_both_protocols_and_what_the_thesis_keeps(benchmarks):
+    _, tables = benchmarks
+    scores = [
+        score.model_copy(
+            update={"metrics": {**score.metrics, "f1_thesis": 75.0}, "counts": {"thesis_survivors": kept}},
+        )
+        for score, kept in zip(_evaluation().scores, (5, 2), strict=True)
+    ]
+    rows = tables.protocols(_evaluation().model_copy(update={"scores": scores})).splitlines()
+    assert rows[2:4] == [f"| {LONG} | 72.0 | 75.0 | +3.0 | 5 of 5 |", f"| {SHORT} | 34.0 | 75.0 | +41.0 | 2 of 5 |"]
+
+
+def test_a_grid_over_seeds(benchmarks):
+    _, tables = benchmarks
+    records = []
+    for seed, shift in ((42, 0.0), (1337, 4.0)):
+        scores = [
+            score.model_copy(update={"metrics": {name: value + shift for name, value in score.metrics.items()}})
+            for score in _evaluation().scores
+        ]
+        records.append(
+            _evaluation().model_copy(update={"scores": scores, "run": "long-sq2", "training_seed": seed, "answers": []})
+        )
+    rows = tables.runs(*records).splitlines()
+    assert rows[0] == "| Run | System | squad x2 (5) |"
+    assert rows[2] == f"| long-sq2 | {LONG} | **74.0 ± 2.8** |"
 
 
 def test_bars_want_every_question_and_compare_on_the_same(benchmarks):
