@@ -104,13 +104,10 @@ def make_sections(records: Sequence[Record], links: Sequence[str | None], notes:
     evaluations = comparisons([record for record in records if isinstance(record, EvaluationRecord)])
     trainings = [record for record in records if isinstance(record, TrainingRecord)]
     told = [*notes, *(note for comparison in evaluations for note in comparison.notes)]
-    names = names_apart(evaluations)
-    sections: list[Section | None] = [
-        summary_section(records, dict(zip(names, evaluations, strict=True)), told),
-        results_section(evaluations),
-    ]
-    several = len(evaluations) > 1
-    for index, (name, comparison) in enumerate(zip(names, evaluations, strict=True), start=1):
+    named = list(zip(names_apart(evaluations), evaluations, strict=True))
+    sections: list[Section | None] = [summary_section(records, named, told), results_section(evaluations)]
+    several = len(named) > 1
+    for index, (name, comparison) in enumerate(named, start=1):
         sections += score_sections(comparison, f"e{index}-" if several else "", name if several else "")
     sections += [
         comparison_section([record for record in records if isinstance(record, ComparisonRecord)]),

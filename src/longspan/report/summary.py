@@ -1,6 +1,6 @@
 """The opening of a report: what was compared on what, what came out, and what that cannot say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from longspan.records import (
@@ -26,10 +26,12 @@ _FEW_QUESTIONS = 500
 _MOST_TOLD = 6
 
 
-def summary_section(records: Sequence[Record], found: Mapping[str, Comparison], notes: Sequence[str] = ()) -> Section:
-    """Plain sentences, every number from the records; `found` by their names, `notes` say what was left out."""
+def summary_section(
+    records: Sequence[Record], found: Sequence[tuple[str, Comparison]], notes: Sequence[str] = ()
+) -> Section:
+    """Plain sentences, every number from the records; `found` with their names, `notes` say what was left out."""
     blocks: list[Block] = []
-    for name, comparison in found.items():
+    for name, comparison in found:
         sentences = [_compared(comparison), *_outcome(comparison)]
         # Of one comparison each sentence has its line, of several each has a paragraph.
         blocks += [Text(" ".join(sentences), lead=f"{name}:")] if len(found) > 1 else map(Text, sentences)
@@ -172,12 +174,12 @@ def _longest(scores: Sequence[LanguageModelScore], when: str) -> LanguageModelSc
     return max(together, key=lambda score: score.n_tokens, default=None)
 
 
-def _caveats(trainings: Sequence[TrainingRecord], found: Mapping[str, Comparison]) -> list[str]:
+def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[tuple[str, Comparison]]) -> list[str]:
     # The longest tells: one model may have been trained in stages, a short one of which says nothing.
     longest = max((record.seconds for record in trainings), default=None)
     means = [
         comparison.mean(comparison.metrics[0], comparison.best_system() or "")
-        for comparison in found.values()
+        for _, comparison in found
         if comparison.best_system() is not None
     ]
     low = [mean for mean in means if mean is not None and mean < _LOW_SCORE]
@@ -190,7 +192,7 @@ def _caveats(trainings: Sequence[TrainingRecord], found: Mapping[str, Comparison
         )
     elif low:
         texts.append("The scores are low: differences between systems say more here than the scores themselves.")
-    few = [name for name, comparison in found.items() if 0 < comparison.n_questions() < _FEW_QUESTIONS]
+    few = [name for name, comparison in found if 0 < comparison.n_questions() < _FEW_QUESTIONS]
     if few:
         of = f" of {'; '.join(few)}" if len(few) < len(found) else ""
         texts.append(f"Few questions were asked{of}: differences of a few points may be chance.")
