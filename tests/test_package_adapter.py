@@ -55,7 +55,7 @@ def test_an_adapter_with_its_card_and_scores(base, tuned, scores, tmp_path):
     card = (destination / "README.md").read_text()
     assert "| xquad.el | el | 1,190 | 41.3 | 60.1 |" in card
     assert "7.0" not in card
-    assert "CC BY-SA 4.0" in card
+    assert "CC BY-SA 4.0" in card and "## Limits" in card
     assert read_adapter(destination).factors.keys() == adapter.factors.keys()
 
 
