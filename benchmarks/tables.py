@@ -22,7 +22,7 @@ from evaluation_tables import TABLES as EVALUATION_TABLES
 from runs import RESULTS, ROOT, newest
 from table_text import made, table
 
-PAPERS = ("README.md", "docs/benchmarks.md", "benchmarks/novels.md", "benchmarks/answers.md")
+PAPERS = ("README.md", "docs/benchmarks.md", "benchmarks/novels.md", "benchmarks/answers.md", "docs/grid.md")
 _BLOCK = re.compile(r"(<!-- table: (\w+) ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BARS = re.compile(r"(<!-- bars: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
