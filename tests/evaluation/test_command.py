@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 from longspan.cli.main import main
+from longspan.data import read_squad
 from longspan.records import read_record
 
 
@@ -48,6 +49,22 @@ def test_several_lengths_with_the_answer_at_every_place(tiny_qa_folder, tiny_squ
     assert {row.n_questions for row in record.differences if row.dataset.endswith("x3")} == {2}
 
 
+def test_a_sample_has_the_same_questions_at_every_length(tiny_qa_folder, tiny_squad, tmp_path, capsys):
+    argv = ["evaluate", str(tiny_qa_folder("longformer")), "--data", str(tiny_squad), "--device", "cpu"]
+    argv += ["--systems", "window only", "--n_concat", "1", "3", "--gold_slot", "all", "--distractors", "same"]
+    assert main([*argv, "--sample", "4", "--output", str(tmp_path / "out")]) == 0
+    record = read_record(tmp_path / "out" / "evaluation.json")
+    assert record.kind == "evaluation" and record.settings["sample"] == 4
+    assert "only 4 questions of each data set, drawn at random" in record.protocol
+    assert [score.n_questions for score in record.scores] == [4, 12]
+    asked = [[a.question for a in record.answers if a.dataset.endswith(end)] for end in ("x1", "x3")]
+    assert asked[1] == [question for question in asked[0] for _ in range(3)]
+    everything = [example.question for example in read_squad(tiny_squad).examples]
+    assert asked[0] != everything[:4] and len(set(asked[0])) == 4
+    assert main([*argv, "--sample", "4", "--limit", "4", "--output", str(tmp_path / "other")]) == 2
+    assert "--limit and --sample both say which questions" in capsys.readouterr().err
+
+
 def test_needles_in_given_and_packaged_text(tiny_qa_folder, tmp_path, capsys):
     # The file's name tells its language, or its folder's does.
     texts = [str(tmp_path / "novel.en.txt"), str(tmp_path / "sv" / "novel.txt")]
@@ -85,6 +102,7 @@ def test_a_users_mistakes_have_exit_code_2(tiny_qa_folder, tiny_squad, tmp_path,
     for argv, message in (
         ([model, "--data", "nosuch.json"], "nosuch.json"),
         ([model, "--data", str(tiny_squad), "--limit", "0"], "--limit"),
+        ([model, "--data", str(tiny_squad), "--sample", "0"], "--sample is 0"),
         ([model, "--data", str(tiny_squad), "--systems", "magic"], "magic"),
         ([model, "--data", str(tiny_squad), "--gold_slot", "0"], "--gold_slot is of no effect without --n_concat"),
         (

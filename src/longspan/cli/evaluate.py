@@ -5,7 +5,7 @@ Example:
   longspan evaluate runs/xlmr-long --data data/xquad.el.json data/xquad.th.json --systems "windows of 512" "window only"
 
 Where does long context help? The answer at every place of documents of several lengths, or a made-up fact in real text:
-  longspan evaluate runs/xlmr-long --data squad --n_concat 1 3 5 10 20 --gold_slot all --distractors same --limit 100
+  longspan evaluate runs/xlmr-long --data squad --n_concat 1 3 5 10 20 --gold_slot all --distractors same --sample 100
   longspan evaluate runs/xlmr-long --data needle --languages sv en --needle_tokens 1024 4096 --texts my.sv.txt my.en.txt
 
 Writes evaluation.json into the output folder: `longspan report` makes tables and plots from it. Every question counts.
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--needles", type=int, metavar="N", help="at each depth; 5")
     parser.add_argument("--needle_seed", type=int, help="of their names, numbers and places; 0")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each data set")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N of each data set, drawn, always the same ones")
     parser.add_argument("--max_length", type=int, help="longest window of the long systems; all the model takes")
     parser.add_argument("--overlap", type=int, help="tokens that windows share; 128 or a quarter of a shorter window")
     parser.add_argument("--max_answer_tokens", type=int, default=30, help="longest answer")
@@ -81,8 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, ask, write, print."""
-    if arguments.limit is not None and arguments.limit < 1:
-        raise InputError(f"--limit is {arguments.limit}; it must be at least 1")
+    for name in ("limit", "sample"):
+        if (n := getattr(arguments, name)) is not None and n < 1:
+            raise InputError(f"--{name} is {n}; it must be at least 1")
+    if arguments.limit is not None and arguments.sample is not None:
+        raise InputError("--limit and --sample both say which questions are asked; leave one out")
     check_questions(arguments)
     destination = arguments.output / "evaluation.json"
     if destination.exists() and not arguments.overwrite:
@@ -147,7 +151,7 @@ def _slot(word: str) -> int | str:
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, object]:
-    names = ("short_model", *QUESTION_OPTIONS, "limit", "batch_size")
+    names = ("short_model", *QUESTION_OPTIONS, "limit", "sample", "batch_size")
     found = {name: getattr(arguments, name) for name in names if is_given(getattr(arguments, name))}
     if arguments.n_concat is not None and len(arguments.n_concat) == 1:
         found["n_concat"] = arguments.n_concat[0]

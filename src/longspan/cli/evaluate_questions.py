@@ -1,6 +1,7 @@
 """The questions that `longspan evaluate` asks: data sets read, joined and cut, and needles made."""
 
 import argparse
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -73,7 +74,7 @@ def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
     for name, language in _names([name for name in arguments.data if name != _NEEDLE], arguments.languages):
         dataset = load_qa_dataset(name, language=language)
         if arguments.n_concat is None:
-            datasets.append(_limited(dataset, arguments.limit))
+            datasets.append(_chosen(dataset, arguments))
             continue
         for n in dict.fromkeys(arguments.n_concat):
             joined = concatenate(
@@ -87,7 +88,7 @@ def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
             )
             # With every slot a question stands n times, one after another.
             n_times = n if arguments.gold_slot == "all" else 1
-            datasets.append(_limited(joined, arguments.limit and arguments.limit * n_times))
+            datasets.append(_chosen(joined, arguments, n_times))
     return datasets
 
 
@@ -127,7 +128,7 @@ def make_needle_datasets(
     from longspan.data.needle import make_needles
 
     return [
-        _limited(
+        _chosen(
             make_needles(
                 own,
                 language,
@@ -138,7 +139,7 @@ def make_needle_datasets(
                 per_depth=_NEEDLES if arguments.needles is None else arguments.needles,
                 repeat=arguments.repeat_texts,
             ),
-            arguments.limit,
+            arguments,
         )
         for language, own in texts.items()
         for n_tokens in dict.fromkeys(arguments.needle_tokens or _NEEDLE_TOKENS)
@@ -178,6 +179,8 @@ def protocol_of_questions(arguments: argparse.Namespace) -> str:
         )
     if arguments.limit is not None:
         parts.append(f"only the first {arguments.limit} questions of each data set")
+    if arguments.sample is not None:
+        parts.append(f"only {arguments.sample} questions of each data set, drawn at random")
     parts.append(f"best span of at most {arguments.max_answer_tokens} tokens over all windows")
     return "; ".join(parts)
 
@@ -187,8 +190,18 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _limited(dataset: "QaDataset", limit: int | None) -> "QaDataset":
-    return dataset if limit is None else replace(dataset, examples=dataset.examples[:limit])
+def _chosen(dataset: "QaDataset", arguments: argparse.Namespace, n_times: int = 1) -> "QaDataset":
+    """The questions that --limit or --sample leave, each of which stands `n_times` one after another.
+
+    A sample has the same questions at every number of paragraphs, and in every language of a parallel data set.
+    """
+    n_questions = len(dataset.examples) // n_times
+    chosen: Sequence[int] = range(n_questions)
+    if arguments.limit is not None:
+        chosen = chosen[: arguments.limit]
+    elif arguments.sample is not None:
+        chosen = sorted(random.Random(0).sample(chosen, min(arguments.sample, n_questions)))
+    return replace(dataset, examples=[dataset.examples[n_times * i + j] for i in chosen for j in range(n_times)])
 
 
 def _names(names: Sequence[str], languages: Sequence[str] | None) -> list[tuple[str, str | None]]:
