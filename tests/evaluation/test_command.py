@@ -3,7 +3,6 @@ import shutil
 from pathlib import Path
 
 from longspan.cli.main import main
-from longspan.data import read_squad
 from longspan.records import read_record
 
 
@@ -59,8 +58,10 @@ def test_a_sample_has_the_same_questions_at_every_length(tiny_qa_folder, tiny_sq
     assert [score.n_questions for score in record.scores] == [4, 12]
     asked = [[a.question for a in record.answers if a.dataset.endswith(end)] for end in ("x1", "x3")]
     assert asked[1] == [question for question in asked[0] for _ in range(3)]
-    everything = [example.question for example in read_squad(tiny_squad).examples]
-    assert asked[0] != everything[:4] and len(set(asked[0])) == 4
+    assert main([*argv, "--limit", "4", "--output", str(tmp_path / "first")]) == 0
+    first = read_record(tmp_path / "first" / "evaluation.json")
+    assert first.kind == "evaluation" and len(set(asked[0])) == 4
+    assert asked[0] != [answer.question for answer in first.answers if answer.dataset.endswith("x1")]
     assert main([*argv, "--sample", "4", "--limit", "4", "--output", str(tmp_path / "other")]) == 2
     assert "--limit and --sample both say which questions" in capsys.readouterr().err
 
