@@ -142,6 +142,16 @@ class TrainingRecord(_Record):
         default_factory=list, description="of a pre-training run: before and after"
     )
 
+    @property
+    def n_steps(self) -> int:
+        """Of the optimiser; 0 where nothing was logged."""
+        return max((step.step for step in self.steps), default=0)
+
+    @property
+    def epochs(self) -> float | None:
+        """Passes over the windows, as the last log says; None where none says it."""
+        return max((step.values["epoch"] for step in self.steps if "epoch" in step.values), default=None)
+
 
 class Score(_Row):
     """One cell: one system on one data set in one language, every question counted."""

@@ -49,6 +49,16 @@ def test_minutes_are_said_where_the_longest_training_took_no_more(evaluation, tr
     assert ("The training took minutes, not the hours" in page) == is_said
 
 
+@pytest.mark.parametrize(
+    ("epoch", "said"), [(None, "5 steps, on 100 examples"), (0.394, "5 steps, 0.39 epochs of 100 examples")]
+)
+def test_a_training_that_ended_within_its_first_epoch_has_not_seen_all(training, epoch, said):
+    record = training()
+    if epoch is not None:
+        record.steps[-1].values["epoch"] = epoch
+    assert said in to_markdown("page", make_sections([record], [None]))
+
+
 def test_honest_f1_of_the_survivors_alone_and_languages_without_any(evaluation):
     found = evaluation(texts={"el": ("q", "a"), "en": ("q", "a")})
     answers, scores = [], []

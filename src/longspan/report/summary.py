@@ -151,9 +151,10 @@ def _against(record: ComparisonRecord) -> list[Block]:
 
 
 def _trained(record: TrainingRecord) -> str:
-    n_steps = max((step.step for step in record.steps), default=0)
+    # "On" all of them would be untrue of a run that ended within its first epoch.
+    over = "on" if record.epochs is None else f"{record.epochs:,.2f} epochs of"
     text = (
-        f"The model “{record.name}” was trained for {duration(record.seconds)}: {some(n_steps, 'step')} on "
+        f"The model “{record.name}” was trained for {duration(record.seconds)}: {some(record.n_steps, 'step')}, {over} "
         f"{some(record.n_examples, 'example')}."
     )
     before, after = _longest(record.language_model, "initial"), _longest(record.language_model, "final")

@@ -49,7 +49,6 @@ def training_section(records: Sequence[TrainingRecord]) -> Section | None:
 def _table(records: Sequence[TrainingRecord]) -> Table:
     rows = []
     for record in records:
-        n_steps = max((step.step for step in record.steps), default=0)
         losses = [step.values["loss"] for step in record.steps if "loss" in step.values]
         rows.append(
             [
@@ -57,14 +56,26 @@ def _table(records: Sequence[TrainingRecord]) -> Table:
                 Cell("–" if record.made.seed is None else str(record.made.seed), is_number=True),
                 count(record.n_examples),
                 count(record.n_features),
-                count(n_steps),
+                number(record.epochs, 2),
+                count(record.n_steps),
                 Cell(duration(record.seconds), is_number=True),
-                Cell(duration(record.seconds / n_steps) if n_steps else "–", is_number=True),
+                Cell(duration(record.seconds / record.n_steps) if record.n_steps else "–", is_number=True),
                 Cell(f"{record.peak_memory_gib:.2f} GiB", is_number=True),
                 number(losses[-1] if losses else None, 3),
             ]
         )
-    columns = ["Run", "Seed", "Examples", "Windows", "Steps", "Time", "Time a step", "Peak memory", "Last loss"]
+    columns = [
+        "Run",
+        "Seed",
+        "Examples",
+        "Windows",
+        "Epochs",
+        "Steps",
+        "Time",
+        "Time a step",
+        "Peak memory",
+        "Last loss",
+    ]
     return Table(columns, rows)
 
 

@@ -39,7 +39,6 @@ def write_card(
     ):
         if value:
             tags[key] = value
-    last = record.steps[-1] if record.steps else None
     evaluated = [log for log in record.steps if "eval_loss" in log.values]
     lines = [
         "---",
@@ -65,7 +64,7 @@ def write_card(
         "## Training",
         "",
         f"{record.n_examples:,} questions, {record.n_features:,} windows, "
-        f"{last.step if last else 0:,} steps, {record.seconds / 60:.1f} minutes; all of it in `training.json`.",
+        f"{record.n_steps:,} steps, {record.seconds / 60:.1f} minutes; all of it in `training.json`.",
         "",
         "| field | value |",
         "|---|---|",

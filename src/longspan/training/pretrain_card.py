@@ -50,11 +50,10 @@ def write_card(
             "the projections of global tokens were copied from the local ones again: no token was global meanwhile.",
             "",
         ]
-    last = record.steps[-1].step if record.steps else 0
     lines += [
         "## Training",
         "",
-        f"{record.n_examples:,} documents, {record.n_features:,} blocks, {last:,} steps, "
+        f"{record.n_examples:,} documents, {record.n_features:,} blocks, {record.n_steps:,} steps, "
         f"{record.seconds / 60:.1f} minutes; all of it in `training.json`.",
         "",
         "| field | value |",
