@@ -268,6 +268,20 @@ def test_gold_answers_in_the_passage_are_marked(evaluation):
     assert "".join(piece.text for piece in example.pieces) == "The chair is Hoesung Lee, in Korea (inside)."
 
 
+def test_a_question_asked_at_several_places_is_shown_once(evaluation):
+    first = evaluation().answers[0].model_copy(update={"id": "1", "question": "Who?", "system": "a"})
+    answers = [
+        first.model_copy(update={"slot": slot, "dataset": dataset, "score": 0.1 * slot, "metrics": {"f1": f1}})
+        for dataset, f1 in (("x3", 100.0), ("x5", 0.0))
+        for slot in range(3)
+    ]
+    other = first.model_copy(update={"question": "Where?", "score": 0.0, "metrics": {"f1": 100.0}})
+    (section,) = examples_of([("a", answer) for answer in (*answers, other)], "a", "f1")
+    best, worst = ([(e.question, e.facts[2]) for e in block.examples] for block in section.blocks[1:])
+    assert best == [("Who?", "paragraph 3"), ("Where?", best[1][1])], "the surest of three, and another with its id"
+    assert worst == [("Who?", "paragraph 3")]
+
+
 def test_heat_maps_escape_what_people_wrote(make):
     (record,) = make.places()
     places = [place.model_copy(update={"system": "<b>&"}) for place in record.places]

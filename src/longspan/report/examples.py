@@ -43,9 +43,9 @@ def examples_of(answers: Sequence[tuple[str, Answer]], system: str | None, metri
 
     blocks: list[Text | Examples] = [
         Text(
-            f"Answers of “{system}”, languages in turn. Best: highest score, then surest. Worst: lowest score, then "
-            "surest: the mistakes to look at first. The answer is marked in the text around it, with a line below it "
-            "where a gold answer stands in that text, too; the gold answers stand below."
+            f"Answers of “{system}”, languages in turn, a question once. Best: highest score, then surest. Worst: lowest "
+            "score, then surest: the mistakes to look at first. The answer is marked in the text around it, with a line "
+            "below it where a gold answer stands in that text, too; the gold answers stand below."
         )
     ]
     for title, found in ((f"{len(best)} best", best), (f"{len(worst)} worst", worst)):
@@ -57,14 +57,15 @@ def examples_of(answers: Sequence[tuple[str, Answer]], system: str | None, metri
 
 
 def _in_turn(ranked: Sequence[Answer]) -> list[Answer]:
-    """The first ten, one from each language in turn, each language in its own order."""
-    by_language: dict[str, list[Answer]] = defaultdict(list)
+    """The first ten, one from each language in turn, each language in its own order; a question once."""
+    by_language: dict[str, dict[tuple[str, str], Answer]] = defaultdict(dict)
     for answer in ranked:
-        by_language[answer.language].append(answer)
-    result: list[Answer] = []
-    for turn in range(_N_SHOWN):
-        result += [found[turn] for found in by_language.values() if len(found) > turn]
-    return result[:_N_SHOWN]
+        # Asked at every place of documents of several lengths, one question could fill the list. Ids alone do not tell
+        # questions of two data sets apart.
+        by_language[answer.language].setdefault((answer.id, answer.question), answer)
+    turns = itertools.zip_longest(*(found.values() for found in by_language.values()))
+    in_turn = (answer for turn in turns for answer in turn if answer is not None)
+    return list(itertools.islice(in_turn, _N_SHOWN))
 
 
 def _score(answer: Answer) -> float:
