@@ -43,9 +43,9 @@ def examples_of(answers: Sequence[tuple[str, Answer]], system: str | None, metri
 
     blocks: list[Text | Examples] = [
         Text(
-            f"Answers of “{system}”, languages in turn, a question once. Best: highest score, then surest. Worst: lowest "
-            "score, then surest: the mistakes to look at first. The answer is marked in the text around it, with a line "
-            "below it where a gold answer stands in that text, too; the gold answers stand below."
+            f"Answers of “{system}”, languages in turn, a question once. Best: highest score, then surest. Worst: "
+            "lowest score, then surest: the mistakes to look at first. The answer is marked in the text around it, "
+            "with a line below it where a gold answer stands in that text, too; the gold answers stand below."
         )
     ]
     for title, found in ((f"{len(best)} best", best), (f"{len(worst)} worst", worst)):
