@@ -5,7 +5,7 @@ from statistics import fmean
 
 from table_text import all_counted, made, table
 
-from longspan.records import Difference, EvaluationRecord, Place, Record, Score, TrainingRecord
+from longspan.records import ComparisonRecord, Difference, EvaluationRecord, Place, Record, Score, TrainingRecord
 from longspan.report.blocks import Table
 from longspan.report.comparison import comparisons, mean_seconds
 from longspan.report.scores import results_section
@@ -52,9 +52,14 @@ def paragraphs(record: Record) -> str:
 
 
 def differences(*records: Record) -> str:
-    """Each system less its baseline on the same questions, paired bootstrap."""
+    """Each system less its baseline on the same questions, paired bootstrap; of compared runs each data set."""
     rows = []
-    for record in map(_evaluated, records):
+    for record in records:
+        if isinstance(record, ComparisonRecord):
+            own = [one for one in record.differences if one.metric == "f1" and one.dataset != "all"]
+            rows += [[one.dataset, *_difference(one)] for one in own]
+            continue
+        record = _evaluated(record)
         found = record.differences
         # Over everything where the record has it, else cell by cell.
         for difference in [one for one in found if (one.dataset, one.language) == ("all", "all")] or found:
