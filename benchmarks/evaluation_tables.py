@@ -59,12 +59,12 @@ def differences(*records: Record) -> str:
             own = [one for one in record.differences if one.metric == "f1" and one.dataset != "all"]
             rows += [[one.dataset, *_difference(one)] for one in own]
             continue
-        record = _evaluated(record)
-        found = record.differences
+        evaluation = _evaluated(record)
+        found = evaluation.differences
         # Over everything where the record has it, else cell by cell.
         for difference in [one for one in found if (one.dataset, one.language) == ("all", "all")] or found:
             if difference.metric == "f1":
-                rows.append([record.name, *_difference(difference)])
+                rows.append([evaluation.name, *_difference(difference)])
     head = ["questions of", "system", "less", "F1", "95 % interval", "questions"]
     return table(head, rows)
 
