@@ -338,11 +338,21 @@ def test_the_answers_lack_nothing_that_is_not_on_the_hub(tmp_path, monkeypatch):
 
 def test_with_and_without_masked_language_modelling_differ_in_that_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trainings = {line.run: line.recipe for line in read_grid("mlm").lines if line.verb == "finetune"}
-    without, with_it = trainings["without"], trainings["with"]
-    assert (without.model, with_it.model) == ("runs/novels-short/bert", "runs/novels-longer")
-    extension = {"model": "", "output_dir": "", "name": "", "max_tokens": None, "attention_window": 512}
-    assert without.model_copy(update=extension) == with_it.model_copy(update=extension)
+    recipes = {line.run: line.recipe for line in read_grid("mlm").lines if line.verb != "evaluate"}
+    novels, without, with_it = recipes["novels"], recipes["without"], recipes["with"]
+    assert without.model == novels.model == "runs/novels-short/bert", "both begin with the same short model"
+    assert with_it.model == "runs/mlm/novels/42/model"
+    extension = ("max_tokens", "attention_window", "positions")
+    assert [getattr(without, field) for field in extension] == [getattr(novels, field) for field in extension]
+    ours = {"model": "", "output_dir": "", "name": "", "max_tokens": None, "attention_window": 512}
+    assert without.model_copy(update=ours) == with_it.model_copy(update=ours)
+
+
+def test_the_packaged_model_needs_no_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = read_grid("packaged").lines
+    assert [line.run for line in lines] == ["places-others", "sq10", "xq10", "places"]
+    assert all(line.verb == "evaluate" and not line.needs and not line.missing for line in lines)
 
 
 def test_a_table_of_several_data_sets():
