@@ -110,11 +110,10 @@ def trainings(*records: Record) -> str:
     for record in records:
         assert isinstance(record, TrainingRecord)
         loss = [step.values["loss"] for step in record.steps if "loss" in step.values]
-        steps = record.steps[-1].step
         rows.append(
             [
                 record.name,
-                f"{steps:,} x {windows_per_step(record)}",
+                f"{record.n_steps:,} x {windows_per_step(record)}",
                 f"{record.seconds / 60:.0f}",
                 f"{record.peak_memory_gib:.1f}",
                 f"{loss[0]:.2f}",

@@ -75,6 +75,8 @@ def main() -> int:
         if (newest(f"novels-{name}") is None or not is_here) and not _make(name, arguments):
             print(f"novels-{name} failed", file=sys.stderr)
             failed += 1
+        elif name == "short" and (SHORT / "config.json").exists():
+            _shorten_once()
     return min(failed, 1)
 
 
@@ -85,8 +87,7 @@ def _make(name: str, arguments: argparse.Namespace) -> bool:
         if not (SHORT / "config.json").exists():
             print(f"{SHORT}: not here; make it first, with --only short {name}", file=sys.stderr)
             return False
-        if not (SHORT / "bert" / "config.json").exists():
-            shorten(SHORT, SHORT / "bert")
+        _shorten_once()
         fields |= RUNS[name]
     if name == "positions":
         fields["max_minutes"] = f"{_seconds('copy') / 60:.2f}"
@@ -101,9 +102,12 @@ def _make(name: str, arguments: argparse.Namespace) -> bool:
         print(f"ended with {code}", file=sys.stderr)
         return False
     shutil.copy(Path(fields["output_dir"]) / "training.json", _result(name))
-    if name == "short":
-        shorten(SHORT, SHORT / "bert")
     return True
+
+
+def _shorten_once() -> None:
+    if not (SHORT / "bert" / "config.json").exists():
+        shorten(SHORT, SHORT / "bert")
 
 
 def _result(name: str) -> Path:

@@ -115,12 +115,11 @@ def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], sy
             continue
         record = read_record(run / "training.json")
         assert isinstance(record, TrainingRecord), run
-        last = record.steps[-1].step if record.steps else 0
         device = record.made.machine.gpu or record.made.machine.processor
         hours = record.seconds / 3600
         yield (
-            f"- `{record.name}`: {last:,} steps of {windows_per_step(record)} windows, of {record.n_features:,} from "
-            f"{record.n_examples:,} questions; {hours:.1f} hours on {device}; "
+            f"- `{record.name}`: {record.n_steps:,} steps of {windows_per_step(record)} windows, of "
+            f"{record.n_features:,} from {record.n_examples:,} questions; {hours:.1f} hours on {device}; "
             f"{_commit(record)}, {record.made.date[:10]}"
         )
     yield ""

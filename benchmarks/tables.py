@@ -121,7 +121,7 @@ def _trained(record: Record) -> TrainingRecord:
 def _each(records: Sequence[Record]) -> str:
     lines = []
     for record in map(_trained, records):
-        length = f"{record.steps[-1].step:,} steps, {record.seconds / 60:.0f} minutes"
+        length = f"{record.n_steps:,} steps, {record.seconds / 60:.0f} minutes"
         lines.append(f"- {record.name}: {length}; {made(record).strip()}\n")
     return "\n" + "".join(lines)
 
