@@ -13,7 +13,9 @@ import yaml
 from longspan.cli.grid import child, running
 from longspan.cli.grid.reading import read_grid, shipped_grids
 from longspan.cli.grid.table import score_table
+from longspan.cli.grid.words import parse_evaluate
 from longspan.cli.main import main
+from longspan.evaluation import SYSTEM_NAMES
 from longspan.records import EvaluationRecord, Score, TrainingRecord, made_now, read_record, write_record
 from longspan.training import lock
 
@@ -351,7 +353,10 @@ def test_with_and_without_masked_language_modelling_differ_in_that_alone(tmp_pat
 def test_the_packaged_model_needs_no_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = read_grid("packaged").lines
-    assert [line.run for line in lines] == ["places-others", "sq10", "xq10", "places"]
+    names = ["sq10", "xq10", "xq-lengths", "places", "places-others", "covid-qa", "needle", "speed"]
+    assert [line.run for line in lines] == names
+    # Every control stands in every comparison.
+    assert all(parse_evaluate(list(line.options)).systems == list(SYSTEM_NAMES) for line in lines)
     assert all(line.verb == "evaluate" and not line.needs and not line.missing for line in lines)
 
 
