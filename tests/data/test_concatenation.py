@@ -152,6 +152,24 @@ def test_distractors_come_from_where_they_should():
     assert (same.name, other.name) == ("d (same article) x5", "d (other articles) x5")
 
 
+@pytest.mark.parametrize(("n_chosen", "slots"), [(8, [0, 0, 1, 1, 2, 2, 3, 3]), (2, [1, 3]), (1, [2])])
+def test_chosen_questions_stand_in_slots_at_equal_distances(n_chosen, slots):
+    dataset = articles({"a": 6, "b": 6})
+    asked = []
+
+    def choose(n_questions):
+        asked.append(n_questions)
+        return range(n_questions)[-n_chosen:]
+
+    result = concatenate(dataset, 4, distractors="same article", choose=choose)
+    assert asked == [12] and [row.id for row in result.examples] == [row.id for row in dataset.examples[-n_chosen:]]
+    assert sorted(row.slot for row in result.examples) == slots and result.counts["questions"] == n_chosen
+    # Whether a question is asked decides its place, and not what stands around it.
+    everywhere = concatenate(dataset, 4, distractors="same article")
+    around = {row.id: sorted(parts(row)) for row in everywhere.examples}
+    assert all(sorted(parts(row)) == around[row.id] for row in result.examples)
+
+
 @pytest.mark.parametrize("distractors", ["same article", "other articles"])
 def test_what_is_drawn_depends_on_the_seed_alone_and_grows_with_n(distractors):
     dataset = articles({"a": 6, "b": 7})

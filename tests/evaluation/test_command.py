@@ -66,6 +66,14 @@ def test_a_sample_has_the_same_questions_at_every_length(tiny_qa_folder, tiny_sq
     assert "--limit and --sample both say which questions" in capsys.readouterr().err
 
 
+def test_a_sample_stands_in_slots_at_equal_distances(tiny_qa_folder, tiny_squad, tmp_path):
+    argv = ["evaluate", str(tiny_qa_folder("longformer")), "--data", str(tiny_squad), "--device", "cpu"]
+    argv += ["--systems", "window only", "--n_concat", "3", "--distractors", "same", "--sample", "2"]
+    assert main([*argv, "--output", str(tmp_path / "out")]) == 0
+    record = read_record(tmp_path / "out" / "evaluation.json")
+    assert record.kind == "evaluation" and [place.slot for place in record.places] == [0, 2]
+
+
 def test_needles_in_given_and_packaged_text(tiny_qa_folder, tmp_path, capsys):
     # The file's name tells its language, or its folder's does.
     texts = [str(tmp_path / "novel.en.txt"), str(tmp_path / "sv" / "novel.txt")]

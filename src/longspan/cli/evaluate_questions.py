@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,18 +78,18 @@ def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
             datasets.append(_chosen(dataset, arguments))
             continue
         for n in dict.fromkeys(arguments.n_concat):
-            joined = concatenate(
-                dataset,
-                n,
-                separator=arguments.separator,
-                seed=arguments.shuffle_seed,
-                gold_slot=arguments.gold_slot,
-                first_question_only=not arguments.all_questions,
-                distractors=DISTRACTORS[arguments.distractors or "neighbours"],
+            datasets.append(
+                concatenate(
+                    dataset,
+                    n,
+                    separator=arguments.separator,
+                    seed=arguments.shuffle_seed,
+                    gold_slot=arguments.gold_slot,
+                    first_question_only=not arguments.all_questions,
+                    distractors=DISTRACTORS[arguments.distractors or "neighbours"],
+                    choose=partial(_numbers, arguments),
+                )
             )
-            # With every slot a question stands n times, one after another.
-            n_times = n if arguments.gold_slot == "all" else 1
-            datasets.append(_chosen(joined, arguments, n_times))
     return datasets
 
 
@@ -190,18 +191,21 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _chosen(dataset: "QaDataset", arguments: argparse.Namespace, n_times: int = 1) -> "QaDataset":
-    """The questions that --limit or --sample leave, each of which stands `n_times` one after another.
+def _chosen(dataset: "QaDataset", arguments: argparse.Namespace) -> "QaDataset":
+    """The questions that --limit or --sample leave."""
+    return replace(dataset, examples=[dataset.examples[i] for i in _numbers(arguments, len(dataset.examples))])
+
+
+def _numbers(arguments: argparse.Namespace, n_questions: int) -> Sequence[int]:
+    """Which of so many questions --limit or --sample leave.
 
     A sample has the same questions at every number of paragraphs, and in every language of a parallel data set.
     """
-    n_questions = len(dataset.examples) // n_times
-    chosen: Sequence[int] = range(n_questions)
     if arguments.limit is not None:
-        chosen = chosen[: arguments.limit]
-    elif arguments.sample is not None:
-        chosen = sorted(random.Random(0).sample(chosen, min(arguments.sample, n_questions)))
-    return replace(dataset, examples=[dataset.examples[n_times * i + j] for i in chosen for j in range(n_times)])
+        return range(n_questions)[: arguments.limit]
+    if arguments.sample is not None:
+        return sorted(random.Random(0).sample(range(n_questions), min(arguments.sample, n_questions)))
+    return range(n_questions)
 
 
 def _names(names: Sequence[str], languages: Sequence[str] | None) -> list[tuple[str, str | None]]:

@@ -6,7 +6,7 @@ separator, offsets shifted; the last group may be shorter.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Literal, get_args
@@ -28,6 +28,7 @@ def concatenate(
     gold_slot: int | Literal["all"] | None = None,
     first_question_only: bool = True,
     distractors: Distractors = "neighbours",
+    choose: Callable[[int], Sequence[int]] | None = None,
 ) -> QaDataset:
     """Give every question a context of `n` paragraphs, one of which is its own.
 
@@ -43,7 +44,7 @@ def concatenate(
             neighbours the last group is then filled up with the first paragraphs, so that every context has n. "all"
             asks each question n times, with its paragraph at every slot among the same others. Where None, a
             neighbour stands where the grouping puts it, and the last group may be shorter; among drawn distractors
-            every slot is taken equally often.
+            every slot is taken equally often, or, by fewer paragraphs than slots, slots at equal distances.
         first_question_only: keep the first question of each paragraph, as the thesis does: a question is kept if its
             context differs from that of the row before (for the first row, the last row). All questions otherwise.
         distractors: what stands around a question's own paragraph. "neighbours": groups of consecutive paragraphs, as
@@ -51,6 +52,8 @@ def concatenate(
             each n (a longer context has the distractors of a shorter one, and more). Where an article has too few
             paragraphs, "same article" takes all of them and draws the rest from other articles; "other articles"
             does the reverse. Both are counted.
+        choose: how many questions there are -> the numbers of those to keep, rising; all where None. The paragraphs
+            of the others can still be distractors.
 
     Returns:
         Data set with `slot` and `n_slots` set. `counts["left_out_questions"]` says how many further questions of the
@@ -67,6 +70,7 @@ def concatenate(
     paragraph_of_example, paragraphs = _paragraphs(examples)
     if (gold_slot is not None or distractors != "neighbours") and n > len(paragraphs):
         raise InputError(f"{dataset.name} has {len(paragraphs)} paragraphs; n is {n}, choose at most as many")
+    asked = range(len(examples)) if choose is None else choose(len(examples))
     n_filled: list[int] = [0] * len(paragraphs)
     if distractors == "neighbours":
         documents = _group_neighbours(len(paragraphs), n, gold_slot, seed)
@@ -74,12 +78,14 @@ def concatenate(
         titles = _titles(examples, paragraph_of_example, dataset.name)
         drawn = draw_distractors(paragraphs, titles, n - 1, distractors, seed or 0, dataset.name)
         n_filled = [own.n_filled for own in drawn]
-        documents = _place_among([own.paragraphs for own in drawn], n, gold_slot, seed or 0)
+        asked_paragraphs = list(dict.fromkeys(paragraph_of_example[i] for i in asked))
+        documents = _place_among([own.paragraphs for own in drawn], asked_paragraphs, n, gold_slot, seed or 0)
 
     joined: dict[tuple[int, ...], tuple[str, list[int]]] = {}
     result = []
-    for example, paragraph in zip(examples, paragraph_of_example, strict=True):
-        for members, slot in documents[paragraph]:
+    for i in asked:
+        example = examples[i]
+        for members, slot in documents[paragraph_of_example[i]]:
             if members not in joined:
                 joined[members] = _join([paragraphs[i] for i in members], separator)
             context, starts = joined[members]
@@ -90,7 +96,7 @@ def concatenate(
     counts["impossible"] = sum(row.is_impossible for row in result)
     counts["unlocatable_answers"] = sum(answer.start is None for row in result for answer in row.answers)
     filled = "filled_from_other_articles" if distractors == "same article" else "filled_from_same_article"
-    counts[filled] = sum(n_filled[i] > 0 for i in paragraph_of_example) * (n if gold_slot == "all" else 1)
+    counts[filled] = sum(n_filled[paragraph_of_example[i]] > 0 for i in asked) * (n if gold_slot == "all" else 1)
     kept = {row.id for row in result}
     return replace(
         dataset,
@@ -155,12 +161,12 @@ def _titles(examples: Sequence[QaExample], paragraph_of_example: Sequence[int], 
 
 def _group_neighbours(
     n_paragraphs: int, n: int, gold_slot: int | Literal["all"] | None, seed: int | None
-) -> list[list[_Document]]:
+) -> dict[int, list[_Document]]:
     """For each paragraph its documents: one, or with "all" one for each slot."""
     order = list(range(n_paragraphs))
     if seed is not None:
         random.Random(seed).shuffle(order)
-    documents: list[list[_Document]] = [[] for _ in order]
+    documents: dict[int, list[_Document]] = {}
     for first in range(0, n_paragraphs, n):
         group = tuple(order[first : first + n])
         filled = group if gold_slot is None else (*group, *order[: n - len(group)])
@@ -174,15 +180,26 @@ def _group_neighbours(
 
 
 def _place_among(
-    others: Sequence[Sequence[int]], n: int, gold_slot: int | Literal["all"] | None, seed: int
-) -> list[list[_Document]]:
-    """For each paragraph its documents, its own place among the distractors drawn for it."""
-    drawn_slots = [i % n for i in range(len(others))]
+    others: Sequence[Sequence[int]],
+    asked: Sequence[int],
+    n: int,
+    gold_slot: int | Literal["all"] | None,
+    seed: int,
+) -> dict[int, list[_Document]]:
+    """For each paragraph that is asked about its documents, its own place among the distractors drawn for it."""
+    drawn_slots = _spread_slots(len(asked), n)
     random.Random(seed).shuffle(drawn_slots)
-    return [
-        list(_with_own(own, paragraph, [drawn_slots[paragraph]] if gold_slot is None else _slots(gold_slot, n)))
-        for paragraph, own in enumerate(others)
-    ]
+    return {
+        paragraph: list(_with_own(others[paragraph], paragraph, [slot] if gold_slot is None else _slots(gold_slot, n)))
+        for paragraph, slot in zip(asked, drawn_slots, strict=True)
+    }
+
+
+def _spread_slots(n_paragraphs: int, n: int) -> list[int]:
+    """A slot for each paragraph: each of `n` equally often, or as many of them at equal distances."""
+    if n_paragraphs < n:
+        return [(2 * i + 1) * n // (2 * n_paragraphs) for i in range(n_paragraphs)]
+    return [i % n for i in range(n_paragraphs)]
 
 
 def _slots(gold_slot: int | Literal["all"], n: int) -> Sequence[int]:
