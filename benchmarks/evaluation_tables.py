@@ -14,6 +14,7 @@ from longspan.report.scores import results_section
 def scores(record: Record) -> str:
     """F1 (each language's own rules) of each system in each language."""
     record = _evaluated(record)
+    assert len({(score.system, score.language) for score in record.scores}) == len(record.scores), "several lengths"
     languages = list(dict.fromkeys(score.language for score in record.scores))
     rows = []
     for system in _systems(record):
@@ -48,7 +49,21 @@ def paragraphs(record: Record) -> str:
     record = _evaluated(record)
     units = {place.unit for place in record.places}
     assert len(units) == 1, "lengths in paragraphs and in tokens"
-    return _grouped(record, f"F1, documents of ({units.pop()})", lambda place: place.length, lambda length: length)
+    return _grouped(record, f"F1, documents of ({units.pop()})", _length, lambda length: length)
+
+
+def paragraphs_by_language(record: Record) -> str:
+    """F1 of each system by how many paragraphs, or tokens, the document has, in each language."""
+    record = _evaluated(record)
+    languages = list(dict.fromkeys(place.language for place in record.places))
+    lengths = {language: {s: _by(record, s, _length, language) for s in _systems(record)} for language in languages}
+    rows = []
+    for system in _systems(record):
+        for length in sorted({place.length for place in record.places}):
+            f1 = [lengths[language][system][length] for language in languages]
+            rows.append([system, f"{length:,}", f"{fmean(f1):.1f}", *(f"{value:.1f}" for value in f1)])
+    unit = record.places[0].unit
+    return table(["F1", unit, "mean", *languages], rows) + made(record, all_counted(record))
 
 
 def differences(*records: Record) -> str:
@@ -131,6 +146,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "protocols": protocols,
     "runs": runs,
     "paragraphs": paragraphs,
+    "paragraphs_by_language": paragraphs_by_language,
     "differences": differences,
     "trainings": trainings,
 }
@@ -150,11 +166,18 @@ def pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
     return sum(cell.metrics[metric] * cell.n_questions for cell in cells) / sum(cell.n_questions for cell in cells)
 
 
-def _by(record: EvaluationRecord, system: str, key: Callable[[Place], int | None]) -> dict[int, float]:
+def _length(place: Place) -> int:
+    return place.length
+
+
+def _by(
+    record: EvaluationRecord, system: str, key: Callable[[Place], int | None], language: str | None = None
+) -> dict[int, float]:
+    """Group -> F1 over its questions, of one language or of all."""
     groups: dict[int, list[Place]] = {}
     for place in record.places:
         where = key(place)
-        if place.system == system and where is not None:
+        if place.system == system and language in (None, place.language) and where is not None:
             groups.setdefault(where, []).append(place)
     return {where: pooled(groups[where], "f1") for where in sorted(groups)}
 

@@ -123,6 +123,26 @@ def test_tables_count_every_question_once(benchmarks):
     assert f"| {SHORT} | 34.0 |" in tables.paragraphs(_evaluation())
 
 
+def test_several_lengths_in_several_languages(benchmarks):
+    _, tables = benchmarks
+    places, scores = [], []
+    for language, f1 in (("en", 70.0), ("el", 50.0)):
+        for length in (1, 10):
+            where = {"language": language, "dataset": f"xquad.{language} x{length}"}
+            scores.append(_evaluation().scores[0].model_copy(update=where))
+            values = {"length": length, "n_questions": 5, "metrics": {"f1": f1 - length}}
+            places.append(_evaluation().places[0].model_copy(update=where | values))
+    record = _evaluation().model_copy(update={"places": places, "scores": scores})
+    assert tables.paragraphs_by_language(record).splitlines()[:4] == [
+        "| F1 | paragraphs | mean | en | el |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        f"| {LONG} | 1 | 59.0 | 69.0 | 49.0 |",
+        f"| {LONG} | 10 | 50.0 | 60.0 | 40.0 |",
+    ]
+    with pytest.raises(AssertionError, match="several lengths"):
+        tables.scores(record)
+
+
 def test_documents_as_they_are_have_no_slots(benchmarks):
     _, tables = benchmarks
     places = [place.model_copy(update={"slot": None}) for place in _evaluation().places]
