@@ -164,7 +164,7 @@ def test_a_stopped_run_goes_on_where_it_was(people_twice, scripted, tmp_path):
 
 def test_a_cell_that_was_stopped_goes_on_inside(people, scripted, tmp_path, monkeypatch):
     """24 questions in lots of five; stopped in the fourth lot, they end as if nothing had been."""
-    monkeypatch.setattr(answering, "_CHUNK", 5)
+    monkeypatch.setattr(answering, "_LOT", 5)
 
     class Scripted(type(scripted())):
         settings = "the same"

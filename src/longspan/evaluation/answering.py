@@ -14,7 +14,8 @@ from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import Answer, Score
 from longspan.tasks.question_answering import QaPrediction, QaPredictor
 
-_CHUNK = 128  # questions between two moves of the progress bar
+# Questions between two moves of the progress bar, and two lots: at seconds each, some minutes; or so many batches.
+_LOT, _LOT_BATCHES = 32, 8
 _SNIPPET = 100  # characters shown on each side of an answer
 _HONEST = ("f1", "em", "f1_squad", "em_squad")  # metrics that every answer has
 
@@ -78,8 +79,9 @@ def _predict(
     """One entry for each question, None where the predictor says nothing or there is nothing to read; peak in GiB."""
     found, peak = lots.read(len(examples))
     tell(len(found))
-    for first in range(len(found), len(examples), _CHUNK):
-        chunk = examples[first : first + _CHUNK]
+    n_chunk = max(_LOT, _LOT_BATCHES * getattr(predictor, "batch_size", 0))
+    for first in range(len(found), len(examples), n_chunk):
+        chunk = examples[first : first + n_chunk]
         askable = [example for example in chunk if example.question.strip() and example.context.strip()]
         given = list(predictor.predict(askable, progress=False)) if askable else []
         if [prediction.id for prediction in given] == [example.id for example in askable]:
