@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from longspan.cli.grid.line import Line
+from longspan.cli.grid.progress import ENVIRONMENT, wait_for
 from longspan.cli.grid.reading import Grid
 from longspan.errors import InputError
 from longspan.records import GridRecord, GridRun, hash_file, made_now, read_record, write_record
@@ -106,13 +107,14 @@ def run_lines(grid: Grid, chosen: Sequence[Line], states: dict[str, State], say:
     record = _write(grid, states)
     for number, line in enumerate(waiting, 1):
         state = states[line.key]
-        say(f"[{number}/{len(waiting)}] {line.key} ", end="")
+        heading = f"[{number}/{len(waiting)}] {line.key}"
+        say(f"{heading} ", end="")
         try:
             if missing := [need.key for need in line.needs if states[need.key].word != "done"]:
                 state.error = f"needs {missing[0]}, which is not done"
                 say(f"waits: {state.error}")
             else:
-                _carry_out(state)
+                _carry_out(state, heading)
                 took = _duration(state.seconds or 0.0)
                 say(f"done, {took}" if state.word == "done" else f"FAILED after {took}: {state.error}")
         finally:
@@ -120,8 +122,8 @@ def run_lines(grid: Grid, chosen: Sequence[Line], states: dict[str, State], say:
     return record
 
 
-def _carry_out(state: State) -> None:
-    """Run the line's process to its end."""
+def _carry_out(state: State, heading: str) -> None:
+    """Run the line's process to its end, how far it is shown behind `heading`."""
     line = state.line
     words = [*line.words, *(["--overwrite"] if state.word == "outdated" else [])]
     line.folder.mkdir(parents=True, exist_ok=True)
@@ -135,10 +137,10 @@ def _carry_out(state: State) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | ENVIRONMENT,
         )
         try:
-            code = process.wait()
+            code = wait_for(process, line.log, start, heading)
         except BaseException:
             # Ctrl-C reaches the process by itself; anything else does not.
             _end(process)
