@@ -360,13 +360,14 @@ def test_the_packaged_model_needs_no_training(tmp_path, monkeypatch):
     assert all(line.verb == "evaluate" and not line.needs and not line.missing for line in lines)
 
 
-def test_a_table_of_several_data_sets():
-    def record(run, seed, dataset, language, f1):
-        score = Score(system="s", dataset=dataset, language=language, n_questions=1, metrics={"f1": f1})
-        return EvaluationRecord(
-            made=made_now(), name="n", model="m", protocol="p", scores=[score], run=run, training_seed=seed
-        )
+def record(run, seed, dataset, language, f1):
+    score = Score(system="s", dataset=dataset, language=language, n_questions=1, metrics={"f1": f1})
+    return EvaluationRecord(
+        made=made_now(), name="n", model="m", protocol="p", scores=[score], run=run, training_seed=seed
+    )
 
+
+def test_a_table_of_several_data_sets():
     table = score_table(
         [
             record("a", 1, "squad", "en", 80.0),
@@ -374,12 +375,30 @@ def test_a_table_of_several_data_sets():
             record("a", 1, "mlqa.en.de.validation", "en", 40.0),
             record("b", 1, "xquad.el x3", "el", 50.0),
             record("b", 1, "xquad.en x3", "en", 60.0),
+            record("b", 1, "squad", "en", 70.0),
         ]
     )
     assert table[0].split("  ")[-3:] == ["squad", "mlqa.validation, question in another language", "xquad x3 (2)"]
     assert "81.0 ±1.4" in table[1] and "40.0" in table[1] and table[1].endswith("-")
     assert table[2].endswith("55.0")
     assert score_table([]) == []
+
+
+def test_runs_that_share_no_data_set_stand_apart():
+    asked = {
+        "a": ["squad x1", "squad x10"],
+        "b": ["xquad.el x5"],
+        "c": ["mlqa.en.en"],
+        "d": ["squad x10", "xquad.en x5"],
+    }
+    text = score_table(record(run, 42, name, name[-5:-3], 50.0) for run, names in asked.items() for name in names)
+    tables = "\n".join(text[:-1]).split("\n\n")
+    # d joins what a and b were asked.
+    assert [[line.split()[0] for line in table.splitlines()] for table in tables] == [
+        ["run", "a", "b", "d"],
+        ["run", "c"],
+    ]
+    assert tables[0].splitlines()[0].split() == ["run", "system", "squad", "x1", "x10", "xquad", "x5", "(2)"]
 
 
 def test_one_line_for_real(tmp_path, monkeypatch, tiny_qa_folder, tiny_squad, capsys):

@@ -1,18 +1,18 @@
 """The table at the end of a grid: runs downwards, data sets across, mean and standard deviation over seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from longspan.metrics.seeds import mean_and_deviation
 from longspan.records import EvaluationRecord
-from longspan.report.names import family_name
+from longspan.report.names import family_name, without_length
 
 
 def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
     """Lines of text: F1 of each run and system on each data set, by each language's own rules.
 
-    Languages of a data set are averaged first, then seeds: mean, and the sample standard deviation of several.
-    Nothing where there is no score.
+    Languages of a data set are averaged first, then seeds: mean, and the sample standard deviation of several. Runs
+    that share no data set stand in tables of their own. Nothing where there is no score.
     """
     # (run, system) -> data set -> seed -> F1 of each language
     found: dict[tuple[str, str], dict[str, dict[int | None, list[float]]]] = {}
@@ -27,20 +27,54 @@ def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
             languages.setdefault(dataset, set()).add(score.language)
     if not found:
         return []
-    datasets = list(languages)
-    titles = [name if len(languages[name]) == 1 else f"{name} ({len(languages[name])})" for name in datasets]
-    rows = [["run", "system", *titles]]
-    for (run, system), row in found.items():
-        rows.append([run, system, *(_cell(row[name].values()) if name in row else "-" for name in datasets)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    text = [
+    text: list[str] = []
+    for names in _that_belong_together(found):
+        rows = {key: row for key, row in found.items() if row.keys() & names}
+        datasets = [name for name in languages if name in names]
+        n_languages = [len(languages[name]) for name in datasets]
+        text += [*_table(rows, datasets, _titles(datasets, n_languages)), ""]
+    text[-1] = "F1 in per cent, every question counted; (n): mean over n languages; ±: over training seeds."
+    return text
+
+
+def _that_belong_together(found: Mapping[tuple[str, str], Mapping[str, object]]) -> list[set[str]]:
+    """Data sets of one table each: those that one run was asked, and all that share one with these."""
+    groups: list[set[str]] = []
+    for row in found.values():
+        apart = [group for group in groups if not group & row.keys()]
+        joined = set(row.keys()).union(*(group for group in groups if group & row.keys()))
+        place = next((i for i, group in enumerate(groups) if group & row.keys()), len(groups))
+        groups = [*apart[:place], joined, *apart[place:]]
+    return groups
+
+
+def _titles(datasets: Sequence[str], n_languages: Sequence[int]) -> list[str]:
+    """Their names, of one data set at several lengths only the first time whole: `squad x1`, `x3`, `x5`."""
+    titles, before = [], None
+    for name, n in zip(datasets, n_languages, strict=True):
+        base = without_length(name)
+        shown = name.removeprefix(f"{base} ") if base == before else name
+        titles.append(shown if n == 1 else f"{shown} ({n})")
+        before = base
+    return titles
+
+
+def _table(
+    rows: Mapping[tuple[str, str], Mapping[str, Mapping[int | None, list[float]]]],
+    datasets: Sequence[str],
+    titles: Sequence[str],
+) -> list[str]:
+    cells = [["run", "system", *titles]]
+    for (run, system), row in rows.items():
+        cells.append([run, system, *(_cell(row[name].values()) if name in row else "-" for name in datasets)])
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
         "  ".join(
             [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
             + [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         ).rstrip()
-        for row in rows
+        for row in cells
     ]
-    return [*text, "F1 in per cent, every question counted; (n): mean over n languages; ±: over training seeds."]
 
 
 def _cell(seeds: Iterable[list[float]]) -> str:
