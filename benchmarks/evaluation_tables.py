@@ -8,7 +8,7 @@ from table_text import all_counted, made, table
 from longspan.records import ComparisonRecord, Difference, EvaluationRecord, Place, Record, Score, TrainingRecord
 from longspan.report.blocks import Table
 from longspan.report.comparison import comparisons, mean_seconds
-from longspan.report.scores import results_section
+from longspan.report.runs import results_section
 
 
 def scores(record: Record) -> str:

@@ -7,7 +7,8 @@ import pytest
 from longspan.report.blocks import Table
 from longspan.report.comparison import comparisons, names_apart
 from longspan.report.names import family_name, without_length
-from longspan.report.scores import results_section, score_sections
+from longspan.report.runs import results_section
+from longspan.report.scores import score_sections
 
 
 def test_seeds_of_a_run_are_one_line_and_runs_stand_beside_each_other(make):
@@ -65,6 +66,14 @@ def test_one_table_of_runs_and_data_sets(make):
     assert isinstance(table, Table) and table.columns == ["Run", "System", "xquad (200)", "squad (100)"]
     assert [[cell.text for cell in row][2:] for row in table.rows] == [["51.0 ± 0.7", "80.0"], ["51.0 ± 0.7", "–"]]
     assert results_section([]) is None
+    # What shares no data set with these stands in a table of its own.
+    records += [make.run("c", 1, 70.0, dataset="mlqa", languages=("en",))]
+    section = results_section(comparisons(records))
+    assert section is not None
+    both = [block for block in section.blocks if isinstance(block, Table)]
+    assert [table.columns[2:] for table in both] == [table.columns[2:], ["mlqa (100)"]]
+    assert [[row[0].text for row in table.rows] for table in both] == [["a", "b"], ["c"]]
+    assert both[0].caption and not both[1].caption
 
 
 def test_the_interval_of_a_mean_counts_a_question_once_in_all_languages(evaluation):

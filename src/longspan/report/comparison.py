@@ -1,5 +1,6 @@
 """Evaluation records that belong together: systems and runs on the same questions, and the seeds of each."""
 
+import math
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -284,3 +285,13 @@ def mean_and_deviation(values: Sequence[float], digits: int = 1) -> str:
 def mean_cell(values: Sequence[float], *, is_best: bool = False, shade: float | None = None) -> Cell:
     """A cell with the mean over seeds; a dash where there is no value."""
     return Cell(mean_and_deviation(values), is_best, shade, is_number=True) if values else number(None)
+
+
+def column(values: Mapping[str, list[float]]) -> dict[str, Cell]:
+    """A metric's column: mean (and deviation over seeds), the best in bold."""
+    means = {name: fmean(found) for name, found in values.items() if found}
+    best = max(means.values(), default=0.0)
+    return {
+        name: mean_cell(found, is_best=len(means) > 1 and bool(found) and math.isclose(fmean(found), best))
+        for name, found in values.items()
+    }

@@ -28,7 +28,8 @@ from longspan.report.grid import grid_section
 from longspan.report.language_model import language_model_section
 from longspan.report.making import made_section, proof_section
 from longspan.report.markdown import to_markdown
-from longspan.report.scores import results_section, score_sections
+from longspan.report.runs import results_section
+from longspan.report.scores import score_sections
 from longspan.report.summary import summary_section
 from longspan.report.timings import benchmark_section
 from longspan.report.training import training_section

@@ -1,15 +1,14 @@
 """The sections made from evaluation records: who answered how well, in which language, and what it cost."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from longspan.records import Score
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration, number
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration
 from longspan.report.canvas import parted
-from longspan.report.comparison import Comparison, Entry, family, mean_cell
+from longspan.report.comparison import Comparison, Entry, column, family, mean_cell
 from longspan.report.differences import differences_section
 from longspan.report.examples import examples_of
 from longspan.report.names import count_name, language_name, language_pair, metric_name, some, without_length
@@ -77,7 +76,7 @@ def _whole(comparison: Comparison) -> Table:
                 name: comparison.values(metric, name, in_family) if in_family else comparison.seed_means(metric, name)
                 for name in systems
             }
-            for name, cell in _column(found).items():
+            for name, cell in column(found).items():
                 cells[name].append(cell)
     _add_seeds(columns, cells, comparison)
     _add_costs(columns, cells, comparison)
@@ -91,7 +90,7 @@ def _each(comparison: Comparison) -> Table:
     rows = []
     for in_family in comparison.families:
         found = {
-            metric: _column({name: comparison.values(metric, name, in_family) for name in comparison.systems})
+            metric: column({name: comparison.values(metric, name, in_family) for name in comparison.systems})
             for metric in comparison.metrics
         }
         for name in comparison.systems:
@@ -99,16 +98,6 @@ def _each(comparison: Comparison) -> Table:
                 cells = [found[metric][name] for metric in comparison.metrics]
                 rows.append([Cell(name), Cell(in_family), *cells, count(comparison.n_questions(name, in_family))])
     return Table(columns, rows, _caption(comparison))
-
-
-def _column(values: Mapping[str, list[float]]) -> dict[str, Cell]:
-    """A metric's column: mean (and deviation over seeds), the best in bold."""
-    means = {name: fmean(found) for name, found in values.items() if found}
-    best = max(means.values(), default=0.0)
-    return {
-        name: mean_cell(found, is_best=len(means) > 1 and bool(found) and math.isclose(fmean(found), best))
-        for name, found in values.items()
-    }
 
 
 def _caption(comparison: Comparison) -> str:
@@ -234,7 +223,7 @@ def _language_table(comparison: Comparison, metric: str, in_family: str) -> Tabl
     of_language: dict[str | None, dict[str, Cell]] = {}
     for language in [*languages, None]:
         values = {name: comparison.values(metric, name, in_family, language) for name in comparison.systems}
-        of_language[language] = _column(values)
+        of_language[language] = column(values)
     caption = f"{metric_name(metric)}, {in_family}; the best in bold."
     if len(comparison.systems) > len(languages):
         rows = [[Cell(name), *(cells[name] for cells in of_language.values())] for name in comparison.systems]
@@ -298,38 +287,3 @@ def _squad_v2(comparison: Comparison) -> Section | None:
     )
     table = Table(["System", "Data", *map(metric_name, names)], rows)
     return Section("unanswerable", "Questions without an answer", [table, Text(text, is_note=True)])
-
-
-def results_section(found: Sequence[Comparison]) -> Section | None:
-    """Runs down, data sets across: the one table of a grid; None where records name no runs."""
-    metrics = dict.fromkeys(comparison.metrics[0] for comparison in found if comparison.metrics and comparison.runs)
-    blocks: list[Block] = []
-    for metric in metrics:
-        own = [c for c in found if c.runs and c.metrics and c.metrics[0] == metric]
-        columns: list[dict[tuple[str, str], Cell]] = []
-        names: list[str] = []
-        n_seeds: set[int] = set()
-        for comparison in own:
-            for in_family in comparison.families:
-                values = {name: comparison.values(metric, name, in_family) for name in comparison.systems}
-                cells = _column(values)
-                keyed = {}
-                for name, cell in cells.items():
-                    entry = comparison.lines[name][0]
-                    keyed[entry.record.run or "", entry.system] = cell
-                    n_seeds.add(len(values[name]))
-                columns.append(keyed)
-                names.append(f"{in_family} ({comparison.n_questions(None, in_family):,})")
-        lines = list(dict.fromkeys(key for column in columns for key in column))
-        if len(lines) * len(columns) < 2:
-            continue
-        rows = [
-            [Cell(run), Cell(system), *(column.get((run, system), number(None)) for column in columns)]
-            for run, system in lines
-        ]
-        seeds = sorted(n_seeds - {0})
-        caption = f"{metric_name(metric)}, mean over languages; questions in brackets; the best of a column in bold."
-        if seeds and seeds[-1] > 1:
-            caption += f" ± standard deviation over {'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds."
-        blocks.append(Table(["Run", "System", *names], rows, caption))
-    return Section("runs", "Runs and data sets", blocks) if blocks else None

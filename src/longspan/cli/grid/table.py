@@ -5,6 +5,7 @@ from statistics import fmean
 
 from longspan.metrics.seeds import mean_and_deviation
 from longspan.records import EvaluationRecord
+from longspan.report.groups import connected
 from longspan.report.names import family_name, without_length
 
 
@@ -28,24 +29,13 @@ def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
     if not found:
         return []
     text: list[str] = []
-    for names in _that_belong_together(found):
+    for names in connected(found.values()):
         rows = {key: row for key, row in found.items() if row.keys() & names}
         datasets = [name for name in languages if name in names]
         n_languages = [len(languages[name]) for name in datasets]
         text += [*_table(rows, datasets, _titles(datasets, n_languages)), ""]
     text[-1] = "F1 in per cent, every question counted; (n): mean over n languages; ±: over training seeds."
     return text
-
-
-def _that_belong_together(found: Mapping[tuple[str, str], Mapping[str, object]]) -> list[set[str]]:
-    """Data sets of one table each: those that one run was asked, and all that share one with these."""
-    groups: list[set[str]] = []
-    for row in found.values():
-        apart = [group for group in groups if not group & row.keys()]
-        joined = set(row.keys()).union(*(group for group in groups if group & row.keys()))
-        place = next((i for i, group in enumerate(groups) if group & row.keys()), len(groups))
-        groups = [*apart[:place], joined, *apart[place:]]
-    return groups
 
 
 def _titles(datasets: Sequence[str], n_languages: Sequence[int]) -> list[str]:
