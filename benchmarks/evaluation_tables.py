@@ -99,13 +99,16 @@ def protocols(record: Record) -> str:
 
 
 def runs(*records: Record) -> str:
-    """F1 of every run and system of a grid, mean and standard deviation over seeds."""
+    """F1 of every run and system of a grid, mean and standard deviation over seeds; what shares no data set apart."""
     section = results_section(comparisons([_evaluated(record) for record in records]))
     assert section is not None, "one evaluation alone is no grid"
-    (found,) = section.blocks
-    assert isinstance(found, Table)
-    rows = [[f"**{cell.text}**" if cell.is_best else cell.text for cell in row] for row in found.rows]
-    return table(found.columns, rows, words=(0, 1)) + f"\n{found.caption}\n"
+    text, captions = [], []
+    for found in section.blocks:
+        assert isinstance(found, Table)
+        rows = [[f"**{cell.text}**" if cell.is_best else cell.text for cell in row] for row in found.rows]
+        text.append(table(found.columns, rows, words=(0, 1)))
+        captions += [found.caption] if found.caption else []
+    return "\n".join([*text, *captions]) + "\n"
 
 
 def f1_by_slot(record: EvaluationRecord, system: str) -> dict[int, float]:

@@ -1,23 +1,25 @@
 """The tables of a grid: runs downwards, data sets across."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from longspan.report.blocks import Block, Cell, Section, Table, number
 from longspan.report.comparison import Comparison, column
 from longspan.report.groups import connected
-from longspan.report.names import metric_name
+from longspan.report.names import metric_name, without_length
 
 
 class _Column(NamedTuple):
-    """A data set: its name and, by run and system, the cells."""
+    """A data set: its name, that without its length and, by run and system, the cells."""
 
     name: str
+    base: str
     cells: Mapping[tuple[str, str], Cell]
 
 
 def results_section(found: Sequence[Comparison]) -> Section | None:
-    """A table for runs that share data sets, directly or through others; None where records name no runs."""
+    """A table for runs that share data sets, of whatever length; None where records name no runs."""
     metrics = dict.fromkeys(comparison.metrics[0] for comparison in found if comparison.metrics and comparison.runs)
     blocks: list[Block] = []
     for metric in metrics:
@@ -32,24 +34,33 @@ def results_section(found: Sequence[Comparison]) -> Section | None:
                     entry = comparison.lines[name][0]
                     cells[entry.record.run or "", entry.system] = cell
                     n_seeds.add(len(values[name]))
-                columns.append(_Column(f"{in_family} ({comparison.n_questions(None, in_family):,})", cells))
+                name = f"{in_family} ({comparison.n_questions(None, in_family):,})"
+                columns.append(_Column(name, without_length(in_family), cells))
         if len({line for own_column in columns for line in own_column.cells}) * len(columns) < 2:
             continue
         seeds = sorted(n_seeds - {0})
         caption = f"{metric_name(metric)}, mean over languages; questions in brackets; the best of a column in bold."
         if seeds and seeds[-1] > 1:
             caption += f" ± standard deviation over {'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds."
-        for lines in connected([own_column.cells for own_column in columns]):
-            blocks.append(_table(columns, lines, caption))
+        for bases in connected(_bases_of_each(columns)):
+            blocks.append(_table([column for column in columns if column.base in bases], caption))
             caption = ""
     return Section("runs", "Runs and data sets", blocks) if blocks else None
 
 
-def _table(columns: Sequence[_Column], lines: Collection[tuple[str, str]], caption: str) -> Table:
-    """The columns that have cells of `lines`, runs and systems; these in the order in which they come up."""
-    own = [column for column in columns if not column.cells.keys().isdisjoint(lines)]
+def _bases_of_each(columns: Sequence[_Column]) -> list[set[str]]:
+    """For each run and system the data sets that it was asked, their lengths left out."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for own_column in columns:
+        for line in own_column.cells:
+            found[line].add(own_column.base)
+    return list(found.values())
+
+
+def _table(columns: Sequence[_Column], caption: str) -> Table:
+    """Runs and systems in the order in which they come up."""
     rows = [
-        [Cell(run), Cell(system), *(column.cells.get((run, system), number(None)) for column in own)]
-        for run, system in dict.fromkeys(line for column in own for line in column.cells)
+        [Cell(run), Cell(system), *(column.cells.get((run, system), number(None)) for column in columns)]
+        for run, system in dict.fromkeys(line for column in columns for line in column.cells)
     ]
-    return Table(["Run", "System", *(column.name for column in own)], rows, caption)
+    return Table(["Run", "System", *(column.name for column in columns)], rows, caption)

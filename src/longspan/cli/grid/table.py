@@ -13,7 +13,7 @@ def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
     """Lines of text: F1 of each run and system on each data set, by each language's own rules.
 
     Languages of a data set are averaged first, then seeds: mean, and the sample standard deviation of several. Runs
-    that share no data set stand in tables of their own. Nothing where there is no score.
+    that share no data set, of whatever length, stand in tables of their own. Nothing where there is no score.
     """
     # (run, system) -> data set -> seed -> F1 of each language
     found: dict[tuple[str, str], dict[str, dict[int | None, list[float]]]] = {}
@@ -29,9 +29,9 @@ def score_table(records: Iterable[EvaluationRecord]) -> list[str]:
     if not found:
         return []
     text: list[str] = []
-    for names in connected(found.values()):
-        rows = {key: row for key, row in found.items() if row.keys() & names}
-        datasets = [name for name in languages if name in names]
+    for bases in connected([{without_length(name) for name in row} for row in found.values()]):
+        datasets = [name for name in languages if without_length(name) in bases]
+        rows = {key: row for key, row in found.items() if not row.keys().isdisjoint(datasets)}
         n_languages = [len(languages[name]) for name in datasets]
         text += [*_table(rows, datasets, _titles(datasets, n_languages)), ""]
     text[-1] = "F1 in per cent, every question counted; (n): mean over n languages; ±: over training seeds."
