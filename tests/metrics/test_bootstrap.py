@@ -30,3 +30,16 @@ def test_the_seed_decides():
 def test_wrong_input_is_refused(a, b, n, message):
     with pytest.raises(InputError, match=message):
         paired_bootstrap(a, b, n=n)
+
+
+def test_scores_of_one_group_are_drawn_together():
+    a, b = [10.0, 0.0, 30.0, 5.0], [0.0, 0.0, 10.0, 10.0]
+    # Each question in three languages alike: no further evidence.
+    once = paired_bootstrap(a, b)
+    thrice = paired_bootstrap(a * 3, b * 3, groups=[*"wxyz"] * 3)
+    assert thrice == pytest.approx(once)
+    apart = paired_bootstrap(a * 3, b * 3)
+    assert apart.high - apart.low < thrice.high - thrice.low
+    assert paired_bootstrap(a, b, groups=[*"wwxx"]).difference == once.difference
+    with pytest.raises(InputError, match="3 groups for 4 scores"):
+        paired_bootstrap(a, b, groups=[*"wxy"])

@@ -37,7 +37,8 @@ def compare_scores(
 ) -> list[Difference]:
     """`own` less `other`, by paired bootstrap: over all questions where there are several data sets, then on each.
 
-    A question that is asked with its paragraph at several slots is drawn as one: its scores are not independent.
+    A question that is asked with its paragraph at several slots is drawn as one: its scores are not independent. Nor
+    are, over all, those of a question that stands in several languages or lengths of documents under one id.
 
     Args:
         own: F1 of each question.
@@ -53,7 +54,10 @@ def compare_scores(
     result = []
     for dataset, language, questions in [*wholes, *parts]:
         own_means, other_means = _means_over_slots(own, questions), _means_over_slots(other, questions)
-        found = paired_bootstrap(own_means, other_means, n=_N_RESAMPLES)
+        drawn_together = [(identifier, repeat) for _, _, identifier, repeat in own_means]
+        found = paired_bootstrap(
+            list(own_means.values()), list(other_means.values()), n=_N_RESAMPLES, groups=drawn_together
+        )
         result.append(
             Difference(
                 system=system,
@@ -61,7 +65,7 @@ def compare_scores(
                 dataset=dataset,
                 language=language,
                 metric=METRIC,
-                n_questions=len(own_means),
+                n_questions=len(set(drawn_together)),
                 mean=found.difference,
                 low=found.low,
                 high=found.high,
@@ -72,10 +76,12 @@ def compare_scores(
     return result
 
 
-def _means_over_slots(scores: Mapping[Question, float], questions: Sequence[Question]) -> list[float]:
-    """One score for each question whatever its slot, in order."""
+def _means_over_slots(
+    scores: Mapping[Question, float], questions: Sequence[Question]
+) -> dict[tuple[str, str, str, int], float]:
+    """One score for each question (data set, language, id, repeat) whatever its slot, in order."""
     of_question: dict[tuple[str, str, str, int], list[float]] = {}
     for question in questions:
         dataset, language, identifier, _, repeat = question
         of_question.setdefault((dataset, language, identifier, repeat), []).append(scores[question])
-    return [float(np.mean(values)) for values in of_question.values()]
+    return {question: float(np.mean(values)) for question, values in of_question.items()}
