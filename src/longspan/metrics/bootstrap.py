@@ -58,8 +58,9 @@ def paired_bootstrap(
         raise InputError(f"n is {n}; choose 1 or more resamples")
     differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     random = np.random.default_rng(seed)
-    numbers = {group: i for i, group in enumerate(dict.fromkeys(range(len(a)) if groups is None else groups))}
-    members = [numbers[group] for group in (range(len(a)) if groups is None else groups)]
+    named = range(len(a)) if groups is None else groups
+    numbers = {group: i for i, group in enumerate(dict.fromkeys(named))}
+    members = [numbers[group] for group in named]
     sums, sizes = np.bincount(members, differences), np.bincount(members)
     # One resample at a time: n x n_groups indices at once would be 100 MB for SQuAD.
     drawn = (random.integers(len(sums), size=len(sums)) for _ in range(n))
