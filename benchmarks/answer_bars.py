@@ -17,7 +17,7 @@ _ALL_OF_SQ10 = 2067
 def asked(record: EvaluationRecord, system: str, n_questions: int) -> list[Score]:
     """A system's cells, which hold that many questions, or there is no figure."""
     cells = [score for score in record.scores if score.system == system]
-    counted = sum(score.n_questions for score in cells)
+    counted = sum(score.n_items for score in cells)
     if counted != n_questions:
         raise NotMeasuredError(f"{system} was asked {counted:,} questions of {n_questions:,}")
     return cells

@@ -91,7 +91,7 @@ def protocols(record: Record) -> str:
     for system in _systems(record):
         cells = [score for score in record.scores if score.system == system]
         kept = sum(score.counts["thesis_survivors"] for score in cells)
-        asked = sum(score.n_questions for score in cells)
+        asked = sum(score.n_items for score in cells)
         honest, thesis = (fmean(score.metrics[name] for score in cells) for name in ("f1", "f1_thesis"))
         rows.append([system, f"{honest:.1f}", f"{thesis:.1f}", f"{thesis - honest:+.1f}", f"{kept:,} of {asked:,}"])
     head = ["system", "F1, every question", "F1 as the thesis scored", "difference", "questions it keeps"]
@@ -166,7 +166,7 @@ def _systems(record: EvaluationRecord) -> list[str]:
 
 def pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
     """Mean over all questions of the cells."""
-    return sum(cell.metrics[metric] * cell.n_questions for cell in cells) / sum(cell.n_questions for cell in cells)
+    return sum(cell.metrics[metric] * cell.n_items for cell in cells) / sum(cell.n_items for cell in cells)
 
 
 def _length(place: Place) -> int:
@@ -200,5 +200,5 @@ def _difference(difference: Difference) -> list[str]:
         difference.baseline,
         f"{difference.mean:+.1f}",
         f"{difference.low:+.1f} to {difference.high:+.1f}",
-        f"{difference.n_questions:,}",
+        f"{difference.n_units:,}",
     ]

@@ -38,7 +38,7 @@ def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
             continue
         found = read_record(grid / line.record)
         if isinstance(found, EvaluationRecord):
-            found = found.model_copy(update={"answers": []})
+            found = found.model_copy(update={"items": []})
         assert isinstance(found, EvaluationRecord | TrainingRecord)
         if any(Path(word).is_absolute() for word in shlex.split(found.made.command)):
             raise InputError(f"{line.name}: made with a path of one machine alone ({found.made.command})")

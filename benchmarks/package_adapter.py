@@ -132,7 +132,7 @@ def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], sy
     yield "| data | language | questions | EM | F1 |\n|---|---|---|---|---|"
     for _, score in rows:
         yield (
-            f"| {score.dataset} | {score.language} | {score.n_questions:,} | {score.metrics['em']:.1f} | "
+            f"| {score.dataset} | {score.language} | {score.n_items:,} | {score.metrics['em']:.1f} | "
             f"{score.metrics['f1']:.1f} |"
         )
     yield ""

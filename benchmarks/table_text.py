@@ -22,5 +22,5 @@ def made(record: Record, what: str = "") -> str:
 def all_counted(record: EvaluationRecord) -> str:
     """How many questions each system was asked, to stand before how it was made."""
     first = record.scores[0].system
-    n_questions = sum(score.n_questions for score in record.scores if score.system == first)
+    n_questions = sum(score.n_items for score in record.scores if score.system == first)
     return f"{n_questions:,} questions, all counted; "

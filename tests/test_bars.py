@@ -2,9 +2,9 @@
 
 import pytest
 
-from longspan.records import BenchmarkRecord, Machine, Made, Timing, write_record
+from longspan.records import BenchmarkRecord, Machine, Provenance, Timing, write_record
 
-MADE = Made(
+MADE = Provenance(
     command="longspan bench",
     date="2026-01-02T03:04:05+00:00",
     machine=Machine(

@@ -16,10 +16,12 @@ from longspan.cli.grid.table import score_table
 from longspan.cli.grid.words import parse_evaluate
 from longspan.cli.main import main
 from longspan.evaluation import SYSTEM_NAMES
-from longspan.records import EvaluationRecord, Score, TrainingRecord, made_now, read_record, write_record
+from longspan.records import EvaluationRecord, Metric, Score, TrainingRecord, made_now, read_record, write_record
 from longspan.training import lock
 
 SEEDS = [42, 7]
+
+QUESTIONS = {"task": "question_answering", "item_noun": "question", "metrics": [Metric(name="f1", label="F1")]}
 
 
 def a_grid(**changes):
@@ -56,10 +58,19 @@ def grid(tmp_path, monkeypatch):
         seconds=1.0, peak_memory_gib=0.1,
     )  # fmt: skip
     scores = [
-        Score(system="s", dataset=f"packaged/xquad.{code}", language=code, n_questions=2, metrics={"f1": 0.0})
+        Score(system="s", dataset=f"packaged/xquad.{code}", language=code, n_items=2, metrics={"f1": 0.0})
         for code in ("en", "el")
     ]
-    evaluation = EvaluationRecord(made=made_now(), name="n", model="m", protocol="p", scores=scores)
+    evaluation = EvaluationRecord(
+        made=made_now(),
+        name="n",
+        task="question_answering",
+        item_noun="question",
+        metrics=[Metric(name="f1", label="F1")],
+        model="m",
+        protocol="p",
+        scores=scores,
+    )
     for verb, record in (("pretrain", training), ("finetune", training), ("evaluate", evaluation)):
         write_record(record, f"{verb}.template")
 
@@ -361,9 +372,18 @@ def test_the_packaged_model_needs_no_training(tmp_path, monkeypatch):
 
 
 def record(run, seed, dataset, language, f1):
-    score = Score(system="s", dataset=dataset, language=language, n_questions=1, metrics={"f1": f1})
+    score = Score(system="s", dataset=dataset, language=language, n_items=1, metrics={"f1": f1})
     return EvaluationRecord(
-        made=made_now(), name="n", model="m", protocol="p", scores=[score], run=run, training_seed=seed
+        made=made_now(),
+        name="n",
+        task="question_answering",
+        item_noun="question",
+        metrics=[Metric(name="f1", label="F1")],
+        model="m",
+        protocol="p",
+        scores=[score],
+        run=run,
+        training_seed=seed,
     )
 
 

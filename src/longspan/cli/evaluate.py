@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--training_seed", type=int, help="of the model; `longspan run` says both")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder for evaluation.json")
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation.json that is there")
-    parser.add_argument("--scores_only", action="store_true", help="leave the single answers out of evaluation.json")
+    parser.add_argument("--scores_only", action="store_true", help="leave the single items out of evaluation.json")
     parser.add_argument("--device", help="cpu, cuda, ...; cuda where there is one")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")
@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from longspan.evaluation import evaluate_question_answering, systems_for
     from longspan.evaluation.cells import Cells
+    from longspan.evaluation.thesis import thesis_lines
     from longspan.records import write_record
     from longspan.tasks.loading import load_qa_model
 
@@ -137,10 +138,10 @@ def run(arguments: argparse.Namespace) -> int:
         training_seed=arguments.training_seed,
     )
     if arguments.scores_only:
-        record = record.model_copy(update={"answers": []})
+        record = record.model_copy(update={"items": []})
     write_record(record, destination)
     Cells(partial).remove()
-    print("\n".join(evaluation_table(record)))
+    print("\n".join([*evaluation_table(record), *thesis_lines(record)]))
     print(f"\n{destination}")
     return 0
 

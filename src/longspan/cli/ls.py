@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from longspan.text_table import aligned
+
 HELP = "list data sets, recipes, grids, families, backends or models"
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -23,12 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one table."""
     header, rows = _TABLES[arguments.what]()
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    for i, row in enumerate(table):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if i == 0:
-            print("  ".join("-" * width for width in widths))
+    print("\n".join(aligned([header, *rows], n_text=len(header), has_rule=True)))
     return 0
 
 

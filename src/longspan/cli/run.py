@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longspan.errors import InputError
+from longspan.text_table import aligned
 
 if TYPE_CHECKING:
     from longspan.cli.grid.line import Line
@@ -105,9 +106,7 @@ def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) ->
         rows.setdefault((line.run, line.verb), {})[line.seed] = _WORDS.get(word, word)
     table = [["run", "verb", *(f"seed {seed}" for seed in seeds)]]
     table += [[run, verb, *(row.get(seed, "-") for seed in seeds)] for (run, verb), row in rows.items()]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(aligned(table, n_text=len(table[0]))))
     for line in chosen:
         if len(chosen) <= _FEW:
             print(f"\n{line.key}: {line.command}" + _fields(line))

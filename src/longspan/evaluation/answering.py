@@ -1,5 +1,6 @@
 """One system on one data set: every question answered and scored."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Protocol
@@ -11,7 +12,8 @@ from longspan.evaluation.memory import PeakMemory
 from longspan.evaluation.readings import Reading, has_lost_its_gold, is_read, readings_of
 from longspan.evaluation.thesis import thesis_counts, thesis_means, thesis_metrics
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
-from longspan.records import Answer, Score
+from longspan.records import Item, Score
+from longspan.records.older import unit_of
 from longspan.tasks.question_answering import QaPrediction, QaPredictor
 
 # Questions between two moves of the progress bar, and two lots: at seconds each, some minutes; or so many batches.
@@ -50,13 +52,16 @@ def evaluate_cell(
     predictions, peak = _predict(predictor, dataset.examples, tell, lots or Lots(None), PeakMemory(device))
     read = readings_of(predictor, dataset, readings)
     allows_none = any(example.is_impossible for example in dataset.examples)
-    answers = []
+    items: list[Item] = []
+    repeats: Counter[tuple[str, int | None]] = Counter()
     for i, (example, prediction) in enumerate(zip(dataset.examples, predictions, strict=True)):
         text = None if prediction is None else _final_text(prediction, allows_none=allows_none)
         n_tokens = read[i].n_tokens if read else None if prediction is None else prediction.n_tokens
-        answers.append(_answer(system, dataset, example, prediction, text, n_tokens))
-    honest = aggregate([{name: answer.metrics[name] for name in _HONEST} for answer in answers])
-    metrics = honest | thesis_means(answers)
+        unit = unit_of(example.id, repeats[example.id, example.slot])
+        repeats[example.id, example.slot] += 1
+        items.append(_item(system, dataset, example, unit, prediction, text, n_tokens))
+    honest = aggregate([{name: item.metrics[name] for name in _HONEST} for item in items])
+    metrics = honest | thesis_means(items)
     if allows_none:
         metrics |= _squad_v2(dataset, predictions)
     seconds = [prediction.seconds for prediction in predictions if prediction is not None]
@@ -64,13 +69,13 @@ def evaluate_cell(
         system=system,
         dataset=dataset.name,
         language=dataset.language,
-        n_questions=len(answers),
+        n_items=len(items),
         metrics=metrics,
-        seconds_per_question=fmean(seconds) if seconds else None,
+        seconds_per_item=fmean(seconds) if seconds else None,
         peak_memory_gib=peak,
-        counts=_counts(dataset, answers, predictions, read),
+        counts=_counts(dataset, items, predictions, read),
     )
-    return Cell(score=score, answers=answers)
+    return Cell(score=score, items=items)
 
 
 def _predict(
@@ -107,14 +112,15 @@ def _final_text(prediction: QaPrediction, *, allows_none: bool) -> str:
     return "" if allows_none and prediction.no_answer_score > prediction.logit else prediction.text
 
 
-def _answer(
+def _item(
     system: str,
     dataset: QaDataset,
     example: QaExample,
+    unit: str,
     prediction: QaPrediction | None,
     text: str | None,
     n_tokens: int | None,
-) -> Answer:
+) -> Item:
     golds = example.golds
     own = score_answer(text, golds, dataset.language, example.rules)
     squad = score_answer(text, golds, dataset.language, "squad")
@@ -123,12 +129,16 @@ def _answer(
     if prediction is not None and text:
         before = example.context[max(0, prediction.start - _SNIPPET) : prediction.start]
         after = example.context[prediction.end : prediction.end + _SNIPPET]
-    return Answer(
+    n_tokens_read = None if prediction is None else prediction.n_tokens
+    extra = {"context_before": before, "context_after": after}
+    return Item(
         id=example.id,
+        unit=unit,
+        variant=example.slot,
         system=system,
         dataset=dataset.name,
         language=dataset.language,
-        question=example.question,
+        input=example.question,
         gold=golds,
         prediction=text or "",
         score=None if prediction is None else prediction.score,
@@ -139,17 +149,17 @@ def _answer(
             "em_squad": squad["exact_match"],
             **thesis_metrics(prediction, golds),
         },
-        context_before=before,
-        context_after=after,
-        depth=None if start is None else start / len(example.context),
-        slot=example.slot,
         n_tokens=n_tokens,
+        n_tokens_read=n_tokens_read,
+        truncated=None if n_tokens is None or n_tokens_read is None else n_tokens_read < n_tokens,
+        extra={name: text for name, text in extra.items() if text}
+        | ({} if start is None else {"depth": start / len(example.context)}),
     )
 
 
 def _counts(
     dataset: QaDataset,
-    answers: Sequence[Answer],
+    items: Sequence[Item],
     predictions: Sequence[QaPrediction | None],
     read: Sequence[Reading],
 ) -> dict[str, int]:
@@ -161,9 +171,9 @@ def _counts(
         ),
         "gold_not_in_document": sum(map(has_lost_its_gold, dataset.examples)),
         "no_prediction": sum(prediction is None for prediction in predictions),
-        "empty_answers": sum(not answer.prediction for answer in answers),
+        "empty_answers": sum(not item.prediction for item in items),
     }
-    counts |= thesis_counts(dataset, answers, read)
+    counts |= thesis_counts(dataset, items, read)
     told = ("gold_not_read", "thesis_survivors")
     return {key: n for key, n in counts.items() if n or (key in told and read)}
 

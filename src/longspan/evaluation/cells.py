@@ -16,17 +16,17 @@ import longspan
 from longspan.data import QaDataset
 from longspan.evaluation.lots import Lots
 from longspan.files import replace_file
-from longspan.records import Answer, Score
+from longspan.records import Item, Score
 from longspan.tasks.question_answering import QaPredictor
 
 
 class Cell(BaseModel):
-    """The finished score and answers of one system on one data set."""
+    """The finished score and items of one system on one data set."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     score: Score
-    answers: list[Answer]
+    items: list[Item]
 
 
 class KeptCell:

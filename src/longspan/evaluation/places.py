@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from longspan.data import QaDataset, QaExample
 from longspan.evaluation.thesis import thesis_means
-from longspan.records import Answer, Place, Score
+from longspan.records import Item, Place, Score
 
 _N_DEPTHS = 5  # of documents as they are: fifths
 _SHORTEST = 128  # tokens; shorter documents are one group
@@ -19,7 +19,7 @@ class _Where(NamedTuple):
     slot: int | None
 
 
-def places_of(dataset: QaDataset, answers: Sequence[Answer]) -> list[Place]:
+def places_of(dataset: QaDataset, items: Sequence[Item]) -> list[Place]:
     """One cell's questions by place, each in exactly one.
 
     Joined paragraphs: by how many there are and which of them holds the answer. Documents that were made (the needle
@@ -28,26 +28,26 @@ def places_of(dataset: QaDataset, answers: Sequence[Answer]) -> list[Place]:
 
     Args:
         dataset: the questions.
-        answers: one for each question, in order, of one system.
+        items: one for each question, in order, of one system.
 
     Returns:
         By length, then depth; questions without a gold answer in their document last.
     """
-    groups: dict[_Where, list[Answer]] = {}
-    for example, answer in zip(dataset.examples, answers, strict=True):
-        groups.setdefault(_place(example, answer), []).append(answer)
+    groups: dict[_Where, list[Item]] = {}
+    for example, item in zip(dataset.examples, items, strict=True):
+        groups.setdefault(_place(example, item), []).append(item)
     places = []
     for where in sorted(groups, key=_order):
         members = groups[where]
-        shared = [name for name in members[0].metrics if all(name in answer.metrics for answer in members)]
-        n_tokens = [answer.n_tokens for answer in members if answer.n_tokens is not None]
+        shared = [name for name in members[0].metrics if all(name in item.metrics for item in members)]
+        n_tokens = [item.n_tokens for item in members if item.n_tokens is not None]
         places.append(
             Place(
                 system=members[0].system,
                 dataset=dataset.name,
                 language=dataset.language,
-                n_questions=len(members),
-                metrics={name: fmean(answer.metrics[name] for answer in members) for name in shared}
+                n_items=len(members),
+                metrics={name: fmean(item.metrics[name] for item in members) for name in shared}
                 | thesis_means(members),
                 mean_tokens=fmean(n_tokens) if len(n_tokens) == len(members) else None,
                 **where._asdict(),
@@ -65,28 +65,28 @@ def require_every_question(datasets: Sequence[QaDataset], scores: Sequence[Score
     n_placed: dict[tuple[str, str, str], int] = {}
     for place in places:
         key = (place.system, place.dataset, place.language)
-        n_placed[key] = n_placed.get(key, 0) + place.n_questions
+        n_placed[key] = n_placed.get(key, 0) + place.n_items
     n_asked = {(dataset.name, dataset.language): len(dataset.examples) for dataset in datasets}
     for score in scores:
         asked = n_asked[score.dataset, score.language]
         placed = n_placed.get((score.system, score.dataset, score.language), 0)
-        if not asked == score.n_questions == placed:
+        if not asked == score.n_items == placed:
             raise RuntimeError(
-                f"{score.system} on {score.dataset}: of {asked} questions {score.n_questions} were counted and "
+                f"{score.system} on {score.dataset}: of {asked} questions {score.n_items} were counted and "
                 f"{placed} have a place; this is a fault of longspan"
             )
 
 
-def _place(example: QaExample, answer: Answer) -> _Where:
+def _place(example: QaExample, item: Item) -> _Where:
     if example.nominal_tokens is not None:
         return _Where(example.nominal_tokens, "tokens", example.depth, None)
     if example.slot is not None:
         return _Where(example.n_slots, "paragraphs", (example.slot + 0.5) / example.n_slots, example.slot)
     length, depth = 0, None
-    if answer.n_tokens is not None:
-        length = max(_SHORTEST, 1 << max(answer.n_tokens - 1, 0).bit_length())
-    if answer.depth is not None:
-        depth = (min(int(answer.depth * _N_DEPTHS), _N_DEPTHS - 1) + 0.5) / _N_DEPTHS
+    if item.n_tokens is not None:
+        length = max(_SHORTEST, 1 << max(item.n_tokens - 1, 0).bit_length())
+    if (own := item.extra.get("depth")) is not None:
+        depth = (min(int(own * _N_DEPTHS), _N_DEPTHS - 1) + 0.5) / _N_DEPTHS
     return _Where(length, "tokens", depth, None)
 
 

@@ -15,11 +15,12 @@ from longspan.data import QaDataset
 from longspan.errors import InputError
 from longspan.evaluation.answering import Predictor, evaluate_cell
 from longspan.evaluation.cells import Cells, describe
-from longspan.evaluation.differences import compare_scores, f1_of_questions
+from longspan.evaluation.differences import compare_scores, scores_of
 from longspan.evaluation.places import places_of, require_every_question
 from longspan.evaluation.readings import Reading, has_lost_its_gold
 from longspan.models.choice import attention_choice
-from longspan.records import Answer, Difference, EvaluationRecord, Place, Score, made_now
+from longspan.records import Difference, EvaluationRecord, Item, Place, Score, made_now
+from longspan.records.older import COUNT_LABELS, ITEM_NOUN, METRICS, TASK
 from longspan.tasks.question_answering import QaPredictor
 
 
@@ -72,7 +73,7 @@ def evaluate_question_answering(
     _check(systems, datasets, compare)
     cells = Cells(partial)
     scores: list[Score] = []
-    answers: list[Answer] = []
+    items: list[Item] = []
     places: list[Place] = []
     with tqdm(
         total=len(systems) * sum(len(dataset.examples) for dataset in datasets),
@@ -91,8 +92,8 @@ def evaluate_question_answering(
                 else:
                     bar.update(len(dataset.examples))
                 scores.append(cell.score)
-                answers += cell.answers
-                places += places_of(dataset, cell.answers)
+                items += cell.items
+                places += places_of(dataset, cell.items)
     require_every_question(datasets, scores, places)
     hashes = {key: value for dataset in datasets for key, value in dataset.sha256.items()} | dict(data or {})
     lost = {
@@ -102,6 +103,10 @@ def evaluate_question_answering(
     return EvaluationRecord(
         made=made_now(seed=seed, data=hashes, command=command, gpu=gpu),
         name=name,
+        task=TASK,
+        item_noun=ITEM_NOUN,
+        metrics=[metric for metric in METRICS if any(metric.name in score.metrics for score in scores)],
+        count_labels=COUNT_LABELS,
         model=model,
         protocol=protocol,
         settings={
@@ -112,8 +117,8 @@ def evaluate_question_answering(
         },
         attention_backend=_attention_of(systems),
         scores=scores,
-        answers=answers,
-        differences=_differences(answers, compare or list(systems)[-1], list(systems)),
+        items=items,
+        differences=_differences(items, compare or list(systems)[-1], list(systems)),
         places=places,
         run=run,
         training_seed=training_seed,
@@ -152,11 +157,12 @@ def _check(systems: Mapping[str, Predictor], datasets: Sequence[QaDataset], comp
         raise InputError(f"there is no system {compare!r} to compare with; there are {', '.join(systems)}")
 
 
-def _differences(answers: Sequence[Answer], compared: str, systems: Sequence[str]) -> list[Difference]:
+def _differences(items: Sequence[Item], compared: str, systems: Sequence[str]) -> list[Difference]:
     """The compared system against each other one: over all questions, then on each data set."""
-    scores = {system: f1_of_questions(answer for answer in answers if answer.system == system) for system in systems}
+    metric = METRICS[0].name
+    scores = {system: scores_of((item for item in items if item.system == system), metric) for system in systems}
     found = {
-        baseline: compare_scores(scores[compared], scores[baseline], system=compared, baseline=baseline)
+        baseline: compare_scores(scores[compared], scores[baseline], metric=metric, system=compared, baseline=baseline)
         for baseline in systems
         if baseline != compared
     }

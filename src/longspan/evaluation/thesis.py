@@ -11,8 +11,9 @@ from statistics import fmean
 from longspan.data import QaDataset
 from longspan.evaluation.readings import Reading, characters_of
 from longspan.metrics import score_answer
-from longspan.records import Answer
+from longspan.records import EvaluationRecord, Item
 from longspan.tasks.question_answering import QaPrediction
+from longspan.text_table import aligned
 
 _METRICS = ("f1_thesis", "em_thesis")
 
@@ -25,19 +26,35 @@ def thesis_metrics(prediction: QaPrediction | None, golds: Sequence[str]) -> dic
     return {"f1_thesis": found["f1"], "em_thesis": found["exact_match"]}
 
 
-def thesis_means(answers: Sequence[Answer]) -> dict[str, float]:
+def thesis_means(items: Sequence[Item]) -> dict[str, float]:
     """Means over the survivors; empty where there are none."""
-    survivors = [answer.metrics for answer in answers if _METRICS[0] in answer.metrics]
+    survivors = [item.metrics for item in items if _METRICS[0] in item.metrics]
     return {name: fmean(metrics[name] for metrics in survivors) for name in _METRICS} if survivors else {}
 
 
-def thesis_counts(dataset: QaDataset, answers: Sequence[Answer], read: Sequence[Reading]) -> dict[str, int]:
+def thesis_counts(dataset: QaDataset, items: Sequence[Item], read: Sequence[Reading]) -> dict[str, int]:
     """`thesis_survivors`, and of those that are dropped `thesis_cut_away`: the answer ends beyond the first window."""
     if not read:
         return {}
-    survives = [_METRICS[0] in answer.metrics for answer in answers]
+    survives = [_METRICS[0] in item.metrics for item in items]
     cut_away = 0
     for example, survived, reading in zip(dataset.examples, survives, read, strict=True):
         gold = characters_of(example.answers[0]) if example.answers else None
         cut_away += not survived and gold is not None and bool(reading.spans) and gold[1] > reading.spans[0][1]
     return {"thesis_survivors": sum(survives), "thesis_cut_away": cut_away}
+
+
+def thesis_lines(record: EvaluationRecord) -> list[str]:
+    """Return lines of text for the terminal: each system's scores by the thesis' protocol; none if nothing has them."""
+    rows = [["the thesis' protocol", "F1", "EM", "survivors"]]
+    for system in dict.fromkeys(score.system for score in record.scores):
+        own = [score for score in record.scores if score.system == system and "thesis_survivors" in score.counts]
+        if own:
+            n_survivors = sum(score.counts["thesis_survivors"] for score in own)
+            asked = sum(score.n_items for score in own)
+            means = [[s.metrics[name] for s in own if name in s.metrics] for name in _METRICS]
+            shown = [f"{fmean(values):.1f}" if values else "-" for values in means]
+            rows.append([system, *shown, f"{n_survivors} of {asked}"])
+    if len(rows) == 1:
+        return []
+    return ["", *aligned(rows), "Over survivors alone, the first window, start and end apart, English rules."]

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.extend.texts import packaged_texts
 from longspan.records import Check, Drift, ProofRecord, made_now
+from longspan.text_table import aligned
 
 logger = logging.getLogger(__name__)
 
@@ -323,7 +324,4 @@ def _table(rows: list[list[str]], *, markdown: bool) -> str:
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(aligned(rows, n_text=len(rows[0])))

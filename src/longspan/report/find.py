@@ -1,27 +1,12 @@
-"""Finding the records that a report is to be made from."""
+"""Finding the records that a report is made from."""
 
 import glob
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from longspan.errors import InputError
-from longspan.records import (
-    BenchmarkRecord,
-    ComparisonRecord,
-    EvaluationRecord,
-    GridRecord,
-    ProofRecord,
-    Record,
-    TrainingRecord,
-    read_record,
-)
-
-_KINDS = {
-    kind.model_fields["kind"].default
-    for kind in (ProofRecord, TrainingRecord, EvaluationRecord, BenchmarkRecord, ComparisonRecord, GridRecord)
-}
+from longspan.records import Record, read_record, read_record_if_one
 
 
 class Found(NamedTuple):
@@ -32,67 +17,51 @@ class Found(NamedTuple):
 
 
 def find_records(places: Iterable[str | Path]) -> list[Found]:
-    """Read the records at `places`: record files, folders searched with all folders below them, and patterns of both.
+    """Read the records at `places`: record files, folders with all folders below them, and patterns of both.
 
-    JSON files without one of the records' kinds (configurations, tokenizers) are passed over in folders and patterns,
-    and so is whatever is hidden (a name that starts with a dot). A file found twice is read once. A pattern is one that
-    the shell has not opened, such as `"runs/**/evaluation.json"`.
+    In folders and patterns, JSON files that are no records (configurations, tokenizers) are passed over, and so is what
+    is hidden (a name that starts with a dot). A file found twice is read once. A pattern is one that the shell has not
+    expanded, such as `"runs/**/evaluation.json"`.
 
     Raises:
         InputError: a place is missing, a named file or a found record is broken or of a later version (the message
             names the file and the field), or a place holds no record.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Path, Found | None] = {}
     for place in map(Path, places):
-        for path in _record_files(place):
-            found.setdefault(path.resolve(), Found(path, read_record(path)))
-    return list(found.values())
+        n_records = 0
+        for path, is_named in _files(place):
+            key = path.resolve()
+            if key not in found or (is_named and found[key] is None):
+                record = read_record(path) if is_named else read_record_if_one(path)
+                found[key] = None if record is None else Found(path, record)
+            n_records += found[key] is not None
+        if not n_records:
+            raise InputError(
+                f"{place} holds no record; pass a folder that extend, pretrain, finetune, evaluate, run or bench wrote"
+            )
+    return [one for one in found.values() if one is not None]
 
 
-def _record_files(place: Path) -> list[Path]:
+def _files(place: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield each file of a place, and whether the user named it (then it has to be a record)."""
     if place.is_dir():
-        paths = _in_folder(place)
+        yield from ((path, False) for path in _in_folder(place))
     elif place.exists():
-        return [place]
+        yield place, True
     elif glob.has_magic(str(place)):
         matches = [Path(match) for match in sorted(glob.glob(str(place), recursive=True))]
         if not matches:
             raise InputError(f"nothing matches {place}; pass record files or the folder of a run")
-        paths = [
-            path for match in matches for path in (_in_folder(match) if match.is_dir() else _only_records([match]))
-        ]
+        for match in matches:
+            yield from ((path, False) for path in (_in_folder(match) if match.is_dir() else [match]))
     else:
         raise InputError(f"{place}: no such file or folder; pass record files or the folder of a run")
-    if not paths:
-        raise InputError(
-            f"{place} holds no record; pass a folder that extend, pretrain, finetune, evaluate, run or bench wrote"
-        )
-    return paths
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    files = sorted(
+    return sorted(
         path
         for path in folder.rglob("*.json")
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    return _only_records(files)
-
-
-def _only_records(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if _is_record(path)]
-
-
-def _is_record(path: Path) -> bool:
-    """Whether the file says it is a record; a file that is not JSON is a user's mistake unless it says nothing."""
-    try:
-        data = json.loads(path.read_bytes())
-    except ValueError:
-        # Cut in the middle: records say their kind at the start, so a broken one is known and reported by its reader.
-        with path.open("rb") as file:
-            start = file.read(200).decode("utf-8", "replace")
-        return any(f'"kind": "{kind}"' in start or f'"kind":"{kind}"' in start for kind in _KINDS)
-    if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
-        return False
-    # A kind that is not known here, with a record's fields, is of a later version: its reader says so.
-    return data["kind"] in _KINDS or {"schema_version", "made"} <= data.keys()

@@ -1,0 +1,87 @@
+"""Reading and writing records as JSON files."""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from longspan.errors import InputError
+from longspan.files import replace_file
+from longspan.records.older import upgrade
+from longspan.records.schema import SCHEMA_VERSION, Record
+
+_ANY_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+_KINDS = frozenset(kind.model_fields["kind"].default for kind in get_args(get_args(Record)[0]))
+
+
+def write_record(record: Record, path: str | Path) -> Path:
+    """Write `record` as JSON to `path` and return the path; a killed write leaves the old file or the new one."""
+    path = Path(path)
+    with replace_file(path) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def read_record(path: str | Path) -> Record:
+    """Read a record as the type it was written as; one of an earlier version is converted.
+
+    Raises:
+        InputError: there is no such file, or it is not a record (the message names the first wrong field).
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such record; pass the JSON file that a run wrote") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; pass the JSON file that a run wrote into it") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read; change its permissions") from None
+    try:
+        return parse_record(json.loads(data), path)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a longspan record: the file is not JSON ({error})") from error
+
+
+def read_record_if_one(path: Path) -> Record | None:
+    """Read a record; None if the file is something else, such as a model's configuration.
+
+    Raises:
+        InputError: it is a record that is broken or of a later version.
+    """
+    data = path.read_bytes()
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        # Records state their kind at the start, so a record that was cut off is still known as one.
+        start = data[:200].decode("utf-8", "replace")
+        if any(f'"kind": "{kind}"' in start or f'"kind":"{kind}"' in start for kind in _KINDS):
+            return read_record(path)
+        return None
+    if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
+        return None
+    # An unknown kind with the fields of a record is of a later version: `parse_record` refuses it.
+    is_record = fields["kind"] in _KINDS or {"schema_version", "made"} <= fields.keys()
+    return parse_record(fields, path) if is_record else None
+
+
+def parse_record(fields: Any, path: Path) -> Record:
+    """Return the record that the JSON value `fields` holds; `path` is named in errors.
+
+    Raises:
+        InputError: it is not a record (the message names the first wrong field), or of a later version.
+    """
+    try:
+        return _ANY_RECORD.validate_python(upgrade(fields) if isinstance(fields, dict) else fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"][-1:] == ("schema_version",):
+            raise InputError(
+                f"{path} has schema version {first['input']}, and this longspan reads 1 to {SCHEMA_VERSION}; "
+                "update longspan"
+            ) from error
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path} is not a longspan record: {field}: {first['msg']}") from error
