@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from longspan.errors import InputError
 from longspan.files import replace_file
+from longspan.limits import read_description
 
 # Of the records written now. 2: places, training seeds, comparisons and grids. A record without a version is of 1, and
 # is read; one of a later version is refused.
@@ -320,11 +321,12 @@ def read_record(path: str | Path) -> Record:
     """Read a record as the type it was written as.
 
     Raises:
-        InputError: there is no such file, or it is not a record (the message names the first field at fault).
+        InputError: there is no such file, it is too large, or it is not a record (the message names the first field at
+            fault).
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_description(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such record; pass the JSON file that a run wrote") from None
     except IsADirectoryError:

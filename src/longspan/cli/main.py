@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import longspan
 from longspan.errors import InputError
+from longspan.limits import OPTION, set_bound
 from longspan.records import running_commit
 
 VERBS = (
@@ -31,6 +32,12 @@ VERBS = (
 )
 
 
+_MAX_UNPACKED = (
+    "most bytes that an archive may unpack to, or a file that is read whole may have, such as 5GB "
+    "(LONGSPAN_MAX_UNPACKED); where not given, archives 1 GiB or 100 times their own size, data files 4 GiB"
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (the process's own where None); returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -45,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = importlib.import_module(f"longspan.cli.{name}")
             sub = verbs.add_parser(name, help=found.HELP, description=found.__doc__, formatter_class=_Formatter)
             found.add_arguments(sub)
+            sub.add_argument(OPTION, metavar="SIZE", help=_MAX_UNPACKED)
             module = found if name == wanted else module
     arguments, rest = parser.parse_known_args(argv)
     if rest and not getattr(module, "TAKES_FIELDS", False):
@@ -54,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A run of hours is of the commit it began with.
     running_commit()
     try:
-        return module.run(arguments)
+        with set_bound(arguments.max_unpacked):
+            return module.run(arguments)
     except InputError as error:
         print(f"longspan {arguments.verb}: {error}", file=sys.stderr)
         return 2

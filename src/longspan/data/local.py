@@ -83,6 +83,8 @@ def _json_lines(path: Path) -> Iterable[Any]:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise InputError(f"{path}: line {i + 1} is not JSON: {error.msg} at column {error.colno}") from error
+            except RecursionError:
+                raise InputError(f"{path}: line {i + 1} is nested too deeply to be a question") from None
 
 
 # Folders.

@@ -1,12 +1,12 @@
 """Finding the records that a report is to be made from."""
 
 import glob
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from longspan.errors import InputError
+from longspan.limits import load_json
 from longspan.records import (
     BenchmarkRecord,
     ComparisonRecord,
@@ -86,9 +86,10 @@ def _only_records(paths: Iterable[Path]) -> list[Path]:
 def _is_record(path: Path) -> bool:
     """Whether the file says it is a record; a file that is not JSON is a user's mistake unless it says nothing."""
     try:
-        data = json.loads(path.read_bytes())
+        data = load_json(path)
     except ValueError:
-        # Cut in the middle: records say their kind at the start, so a broken one is known and reported by its reader.
+        # Cut in the middle, or too large: records say their kind at the start, so a broken one is known and
+        # reported by its reader.
         with path.open("rb") as file:
             start = file.read(200).decode("utf-8", "replace")
         return any(f'"kind": "{kind}"' in start or f'"kind":"{kind}"' in start for kind in _KINDS)

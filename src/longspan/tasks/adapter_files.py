@@ -21,6 +21,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from longspan.errors import InputError
+from longspan.limits import read_description
+from longspan.models.checkpoints import require_small_files
 
 PACKAGED = "packaged"
 """The name of the adapter that comes with longspan."""
@@ -154,9 +156,10 @@ def read_adapter(name_or_path: str | Path) -> Adapter:
         InputError: there is no adapter, or its files are damaged, of another version, or don't belong together.
     """
     folder = find_adapter(name_or_path)
+    require_small_files(folder)
     file = folder / DESCRIPTION_FILE
     try:
-        description = AdapterDescription.model_validate_json(file.read_bytes())
+        description = AdapterDescription.model_validate_json(read_description(file))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

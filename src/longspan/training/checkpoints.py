@@ -20,6 +20,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer import TRAINER_STATE_NAME
 
 from longspan.files import is_full_disk
+from longspan.limits import load_json
 from longspan.training.processes import anywhere, largest
 from longspan.training.usage import Usage
 
@@ -52,7 +53,7 @@ def write_manifest(folder: Path) -> None:
 def fault_of(folder: Path) -> str | None:
     """What is wrong with the checkpoint in `folder`, naming the file; None for a whole one."""
     try:
-        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        listed = load_json(folder / MANIFEST)["files"]
         files = {name: (int(expected["bytes"]), str(expected["sha256"])) for name, expected in listed.items()}
     except FileNotFoundError:
         return f"{MANIFEST} is missing: it was not written to the end, or not by longspan"
@@ -255,7 +256,7 @@ class _Restore(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         state.compute_steps(args, state.max_steps)
         if self._path.is_file():
-            self._trainer.restore_progress(json.loads(self._path.read_text(encoding="utf-8")))
+            self._trainer.restore_progress(load_json(self._path))
 
 
 def _full_disk_of(write: Callable[[], None]) -> Exception | None:

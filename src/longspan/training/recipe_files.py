@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from longspan.errors import InputError
+from longspan.limits import YAML_BYTES, bound_of_description, load_yaml, read_bounded
 from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert, modern_fields
 from longspan.training.recipe import FinetuneRecipe, Recipe
 
@@ -108,14 +109,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds; a key that stands twice is refused.
 
     Raises:
-        InputError: it is not UTF-8, not YAML (the message has the line), or holds no mapping.
+        InputError: it is not UTF-8, not YAML (the message has the line), too large, or holds no mapping.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_bounded(file, bound_of_description(YAML_BYTES)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text (byte {error.start}); is it a recipe?") from None
     try:
-        values = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
+        values = load_yaml(text, file, _StrictLoader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -29,6 +29,7 @@ from longspan.data.corpora.sources import CorpusSource, is_hub
 from longspan.data.corpora.streams import Meter
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
+from longspan.limits import load_json, read_description
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
     if not folder.is_dir():
         return None, ""
     try:
-        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        manifest = Manifest.model_validate_json(read_description(folder / "manifest.json"))
     except (OSError, ValidationError):
         return None, "its manifest.json cannot be read"
     for name, n_bytes in manifest.shards.items():
@@ -225,7 +226,7 @@ def _make(
 def _start_or_continue(building: Path, plan: dict[str, Any]) -> int:
     """Make the folder; number of finished shards in it, if it was begun with the same plan."""
     try:
-        is_same = json.loads((building / "plan.json").read_bytes()) == plan
+        is_same = load_json(building / "plan.json") == plan
     except (OSError, ValueError):
         is_same = False
     if building.exists() and not is_same:
