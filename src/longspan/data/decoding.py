@@ -15,7 +15,7 @@ _NOT_TEXT = {
 }
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HEAD = 1024
-_MARK = "\ufeff"  # a byte order mark, decoded
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def require_text(text: str, where: str) -> str:
@@ -54,13 +54,13 @@ def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool 
     Args:
         name: what errors call the file.
         chunks: its bytes, decompressed.
-        keep_mark: put a blank for a byte order mark, so that every character keeps its place; else leave it out.
+        keep_mark: leave a byte order mark at the beginning where it is.
 
     Raises:
         InputError: the bytes are not UTF-8 (the message has the offset of the first wrong one).
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    n_read = n_given = 0
+    n_read, is_start = 0, True
     for data in chain(chunks, [b""]):
         if not n_read:
             _refuse_utf_16(name, data[:_HEAD])
@@ -70,10 +70,9 @@ def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool 
         except UnicodeDecodeError as error:
             # error.object is what the decoder had kept from before and the chunk: it ends where reading stands.
             raise not_utf8(name, n_read - len(error.object), error) from error
-        if not n_given and text.startswith(_MARK):
-            n_given += 1
-            text = " " * keep_mark + text[1:]
-        n_given += len(text)
+        if text and is_start:
+            text = text if keep_mark else text.removeprefix(BYTE_ORDER_MARK)
+            is_start = False
         yield text
 
 

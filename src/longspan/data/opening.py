@@ -33,6 +33,11 @@ def read_text(path: str | Path) -> str:
     return decode(path, read_bytes(path))
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. `str.splitlines` ends lines at U+2028, U+0085 and other characters of a text, too."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file, decompressed as by `read_bytes`.
 
