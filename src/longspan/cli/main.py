@@ -9,12 +9,12 @@ import argparse
 import importlib
 import io
 import os
-import re
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import longspan
+from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
 from longspan.limits import OPTION, set_bound
 from longspan.records import running_commit
@@ -97,10 +97,11 @@ def _require_text(arguments: argparse.Namespace, exempt: Collection[str]) -> Non
     for name, value in vars(arguments).items():
         for word in value if isinstance(value, list) else [value]:
             text = str(word) if isinstance(word, str | Path) else ""
-            if name not in exempt and not text.isascii() and (found := re.search("[\ud800-\udfff]", text)):
-                encoding, byte = sys.getfilesystemencoding(), ord(found[0]) & 0xFF
+            place = find_surrogate(text)
+            if name not in exempt and place is not None:
+                encoding, byte = sys.getfilesystemencoding(), ord(text[place]) & 0xFF
                 raise InputError(
-                    f"the argument {text!a} is not {encoding}: character {found.start()} is the byte 0x{byte:02x}; "
+                    f"the argument {text!a} is not {encoding}: character {place} is the byte 0x{byte:02x}; "
                     "write it in this encoding, or set the locale (LC_ALL) to its own"
                 )
 

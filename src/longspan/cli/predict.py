@@ -133,11 +133,13 @@ def _read_questions(path: str | None) -> Iterator[tuple[str | None, str]]:
     """Id (None where the file gives none) and text of each question of a file."""
     if path is None:
         return
-    from longspan.data.opening import read_json, read_text, split_lines
+    from longspan.data.decoding import decode
+    from longspan.data.opening import parse_json, read_bytes, split_lines
 
-    text = read_text(path)
+    data = read_bytes(path)
+    text = decode(path, data)
     if _JSON_ARRAY.match(text):
-        records = read_json(path)
+        records = parse_json(path, data)
         if not records:
             raise InputError(f"{path} holds no question; its list is empty")
         for i, record in enumerate(records):

@@ -2,8 +2,9 @@
 
 import codecs
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 
 from longspan.errors import InputError
 
@@ -16,6 +17,8 @@ _NOT_TEXT = {
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HEAD = 1024
 BYTE_ORDER_MARK = "\ufeff"
+
+Row = TypeVar("Row")
 
 
 def require_text(text: str, where: str) -> str:
@@ -31,16 +34,62 @@ def require_text(text: str, where: str) -> str:
     Raises:
         InputError: there is a lone surrogate (the message says which one and at which character, from 0).
     """
+    place = find_surrogate(text)
+    if place is not None:
+        raise InputError(
+            f"{where} is not valid text: character {place:,} is U+{ord(text[place]):04X}, half of a surrogate pair; "
+            "write the whole character or remove it"
+        )
+    return text
+
+
+def find_surrogate(text: str) -> int | None:
+    """The place of the first lone surrogate; None if there is none."""
     if text.isascii():
-        return text
+        return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} is not valid text: character {error.start:,} is U+{ord(text[error.start]):04X}, half of a "
-            "surrogate pair; write the whole character or remove it"
-        ) from None
-    return text
+        return error.start
+    return None
+
+
+def require_name(path: Path) -> None:
+    """Refuse a file that is found in a folder and whose name is not UTF-8: records name the files that were read.
+
+    Raises:
+        InputError: its name is not UTF-8.
+    """
+    if find_surrogate(str(path)) is not None:
+        raise InputError(f"{str(path)!a}: this name is not UTF-8, and no record can hold it; rename the file")
+
+
+def decoded_rows(rows: Iterable[Row], name: str | Path, *, first: int = 1, n_at_once: int = 1) -> Iterator[Row]:
+    """Rows of Arrow's columns, whose bytes are decoded when a row is asked for.
+
+    Args:
+        rows: the rows, or batches of them.
+        name: what errors call the file or data set.
+        first: number of the first row.
+        n_at_once: rows in a batch.
+
+    Raises:
+        InputError: text in a row is not UTF-8; Arrow does not look when it reads a file.
+    """
+    iterator = iter(rows)
+    for n in count(first, n_at_once):
+        try:
+            row = next(iterator)
+        except StopIteration:
+            return
+        except UnicodeDecodeError as error:
+            told = f"row {n:,}" if n_at_once == 1 else f"one of the rows {n:,} to {n + n_at_once - 1:,}"
+            before = error.object[: error.start][-30:].decode(errors="ignore")
+            raise InputError(
+                f"{name}: {told} holds text that is not UTF-8: byte {error.start:,} of it is "
+                f"0x{error.object[error.start]:02x}, after {before!r}; write the file anew"
+            ) from error
+        yield row
 
 
 def decode(name: str | Path, data: bytes, *, keep_mark: bool = False) -> str:

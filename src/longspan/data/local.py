@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from longspan.data.decoding import require_name
 from longspan.data.examples import QaDataset, QaExample
 from longspan.data.hub import dataset_from_hub_rows
 from longspan.data.languages import language_of_id, language_of_name, languages_of_ids, split_of_name
@@ -127,6 +128,8 @@ def files_of_folder(
             the folder while a name tells none.
     """
     files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(_DATA_ENDINGS))
+    for file in files:
+        require_name(file)
     if not files:
         raise InputError(
             f"{path} is a folder that holds no data set; pass a file, a folder of files in SQuAD's format, or one "
