@@ -149,6 +149,12 @@ def test_aliases_and_pages_must_be_text(tmp_path):
     row["Answer"] = ANSWER | {"NormalizedAliases": ["york", None]}
     with pytest.raises(InputError, match=r"Data\[0\]: alias 1 should be text, and is null"):
         load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = ANSWER | {"NormalizedAliases": "york"}
+    with pytest.raises(InputError, match=r"Data\[0\]\.Answer\.NormalizedAliases should be a list, and is text"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = "york"
+    with pytest.raises(InputError, match=r"Data\[0\]\.Answer should be an object"):
+        load_qa_dataset(write(tmp_path, [row]))
 
 
 def test_null_is_no_id_of_a_row():

@@ -143,7 +143,12 @@ def _records(content: Mapping[str, Any], pages: _Pages, collector: QaCollector) 
         answer = row.get("Answer")
         if not answer:
             collector.fail(where, "has no `Answer`; a test set without answers can neither be trained on nor scored")
-        aliases = [alias for key in ("NormalizedAliases", "HumanAnswers") for alias in answer.get(key) or []]
+        if not isinstance(answer, Mapping):
+            collector.fail(f"{where}.Answer", "should be an object with `NormalizedAliases`")
+        aliases = []
+        for key in ("NormalizedAliases", "HumanAnswers"):
+            if answer.get(key) is not None:
+                aliases += collector.list_of(answer, key, f"{where}.Answer")
         value = answer.get("NormalizedValue")
         found = []
         for p, page in enumerate(row.get("EntityPages") or []):
