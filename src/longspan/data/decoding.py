@@ -128,16 +128,19 @@ def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool 
 def not_utf8(name: str | Path, offset: int, error: UnicodeDecodeError) -> InputError:
     """What to say of bytes, starting at `offset` in the file, that did not decode."""
     data = error.object
-    for signature, kind in _NOT_TEXT.items():
-        if offset == 0 and data.startswith(signature):
-            return InputError(f"{name} is {kind}, not text; convert it to a text file first")
-    return InputError(
+    return (_no_text(name, data) if offset == 0 else None) or InputError(
         f"{name} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
         "save the file as UTF-8"
     )
 
 
+def _no_text(name: str | Path, data: bytes) -> InputError | None:
+    """What to say of a file that begins as another kind of file does."""
+    kind = next((kind for signature, kind in _NOT_TEXT.items() if data.startswith(signature)), None)
+    return None if kind is None else InputError(f"{name} is {kind}, not text; convert it to a text file first")
+
+
 def _refuse_utf_16(name: str | Path, head: bytes) -> None:
     """Refuse UTF-16: without its mark, English in UTF-16 is valid UTF-8 of which every second character is NUL."""
     if head.startswith(_UTF_16) or head.count(0) > len(head) // 4:
-        raise InputError(f"{name} is not UTF-8 but UTF-16, or no text; save the file as UTF-8")
+        raise _no_text(name, head) or InputError(f"{name} is not UTF-8 but UTF-16, or no text; save the file as UTF-8")
