@@ -142,5 +142,5 @@ def _no_text(name: str | Path, data: bytes) -> InputError | None:
 
 def _refuse_utf_16(name: str | Path, head: bytes) -> None:
     """Refuse UTF-16: without its mark, English in UTF-16 is valid UTF-8 of which every second character is NUL."""
-    if head.startswith(_UTF_16) or head.count(0) > len(head) // 4:
+    if head.startswith(_UTF_16) or head.count(0) > max(3, len(head) // 4):
         raise _no_text(name, head) or InputError(f"{name} is not UTF-8 but UTF-16, or no text; save the file as UTF-8")
