@@ -33,8 +33,8 @@ class QaFeature:
         attention_mask: all 1.
         is_question: True for what stands before the first separator: `<s>` or `[CLS]`, and the question's tokens
             (what transformers' Longformer makes global for question answering).
-        offsets: character span in the context for context tokens, blanks around it left out and combining marks
-            kept with their letter; None elsewhere.
+        offsets: character span in the context for context tokens, blanks around it left out and no grapheme cut (its
+            tokens share its span); None elsewhere.
         start_position: first token of the first gold answer that has an offset; 0 where this window does not hold
             the whole answer; None where no labels were asked for.
         end_position: its last token, likewise.

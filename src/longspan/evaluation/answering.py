@@ -10,6 +10,7 @@ from longspan.evaluation.lots import Lots
 from longspan.evaluation.memory import PeakMemory
 from longspan.evaluation.readings import Reading, has_lost_its_gold, is_read, readings_of
 from longspan.evaluation.thesis import thesis_counts, thesis_means, thesis_metrics
+from longspan.graphemes import whole_graphemes
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import Answer, Score
 from longspan.tasks.question_answering import QaPrediction, QaPredictor
@@ -121,8 +122,9 @@ def _answer(
     start = next((answer.start for answer in example.answers if answer.start is not None), None)
     before = after = ""
     if prediction is not None and text:
-        before = example.context[max(0, prediction.start - _SNIPPET) : prediction.start]
-        after = example.context[prediction.end : prediction.end + _SNIPPET]
+        first, last = max(0, prediction.start - _SNIPPET), prediction.end + _SNIPPET
+        first, last = whole_graphemes(example.context, first, last)
+        before, after = example.context[first : prediction.start], example.context[prediction.end : last]
     return Answer(
         id=example.id,
         system=system,
