@@ -9,6 +9,8 @@ The graph takes any batch and any length up to its bound. It is tried against th
 
 import argparse
 
+from longspan.cli.number_options import at_least
+
 HELP = "write a model as ONNX or as torch's exported program"
 
 
@@ -17,8 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a folder with a Longformer checkpoint or an adapter, or a name on the hub")
     parser.add_argument("destination", help="the folder to write")
     parser.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="what to write")
-    parser.add_argument("--max_tokens", type=int, help="longest input of the graph (the model's own by default)")
-    parser.add_argument("--opset", type=int, default=20, help="of ONNX")
+    parser.add_argument(
+        "--max_tokens", type=int, action=at_least(1), help="longest input of the graph (the model's own by default)"
+    )
+    parser.add_argument("--opset", type=int, action=at_least(1), help="of ONNX; 20 where not given")
     parser.add_argument(
         "--with_global_mask",
         action="store_true",

@@ -46,20 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub = verbs.add_parser(name, help=found.HELP, description=found.__doc__, formatter_class=_Formatter)
             found.add_arguments(sub)
             module = found if name == wanted else module
-    arguments, rest = parser.parse_known_args(argv)
-    if rest and not getattr(module, "TAKES_FIELDS", False):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    assert module is not None, "argparse accepts known verbs only"
-    arguments.fields = rest
-    # A run of hours is of the commit it began with.
-    running_commit()
     try:
+        arguments, rest = parser.parse_known_args(argv)
+        if rest and not getattr(module, "TAKES_FIELDS", False):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        assert module is not None, "argparse accepts known verbs only"
+        arguments.fields = rest
+        # A run of hours is of the commit it began with.
+        running_commit()
         return module.run(arguments)
     except InputError as error:
-        print(f"longspan {arguments.verb}: {error}", file=sys.stderr)
+        print(f"longspan {wanted}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nlongspan {arguments.verb}: interrupted", file=sys.stderr)
+        print(f"\nlongspan {wanted}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) went away; what it read was right.
