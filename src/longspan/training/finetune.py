@@ -71,7 +71,7 @@ def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRec
             gpu=torch.cuda.get_device_name(arguments.device) if on_gpu else None,
         ),
         name=recipe.name,
-        recipe=as_run(recipe, arguments),
+        recipe=as_run(recipe, arguments) | _found_batch_size(trainer),
         attention_backend=backend_of(ready.built.body, max(ready.windows.lengths), arguments),
         n_examples=len(ready.train.examples),
         n_features=len(ready.windows),
@@ -83,6 +83,13 @@ def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRec
     )
     in_first_process(arguments, lambda: _save(trainer.accelerator.unwrap_model(trainer.model), ready, record))
     return record
+
+
+def _found_batch_size(trainer: QaTrainer) -> dict[str, int]:
+    """The rows that fitted into memory, where the recipe leaves that to `auto_find_batch_size`."""
+    if not trainer.args.auto_find_batch_size:
+        return {}
+    return {"per_device_train_batch_size": trainer._train_batch_size // max(1, trainer.args.n_gpu)}
 
 
 def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> QaTrainer:

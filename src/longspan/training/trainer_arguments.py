@@ -62,11 +62,23 @@ def make_arguments(
         raise InputError(f"{recipe.name}: fp16 needs a GPU; use precision: auto, bf16 or float32")
     try:
         arguments = TrainingArguments(**fields)
+        _settle_precision(arguments, is_said=bool(recipe.precision or {"bf16", "fp16"} & recipe.training.keys()))
         _require_evaluation(arguments, evaluates=evaluates, metrics=metrics)
         rehearse(arguments, trackers=reports(recipe), is_given=recipe.training)
     except REFUSALS as error:
         raise InputError(f"{recipe.name}: {error}") from error
     return arguments
+
+
+def _settle_precision(arguments: TrainingArguments, *, is_said: bool) -> None:
+    """Make one precision of the recipe's and the launcher's (`accelerate launch --mixed_precision`).
+
+    transformers takes the launcher's wherever neither bf16 nor fp16 is true, whether the recipe says so or nothing.
+    """
+    if is_said:
+        arguments.mixed_precision = "fp16" if arguments.fp16 else "bf16" if arguments.bf16 else "no"
+    else:
+        arguments.bf16, arguments.fp16 = (arguments.mixed_precision == name for name in ("bf16", "fp16"))
 
 
 def _require_evaluation(arguments: TrainingArguments, *, evaluates: bool, metrics: Collection[str]) -> None:
@@ -107,7 +119,7 @@ def require_windows(recipe: Recipe) -> None:
 
 def precision_of(arguments: TrainingArguments) -> str:
     """The arguments' precision by the name a recipe has for it."""
-    return "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
+    return "float32" if arguments.mixed_precision == "no" else arguments.mixed_precision
 
 
 def resolve_precision(precision: str, *, use_cpu: bool) -> str:
