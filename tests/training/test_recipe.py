@@ -133,6 +133,12 @@ def test_mistakes_in_a_recipe(write, text, message):
         (["--max_steps"], "command line: max_steps is True; it must be a whole number"),
         (["--max_steps", "1", "2"], "command line: max_steps is"),
         (["--seed", "1", "--seed", "2"], "command line: seed stands twice"),
+        (
+            ["--per_device_train_batch_size", "0"],
+            "command line: per_device_train_batch_size is 0; it must be at least 1",
+        ),
+        (["--max_steps", "0"], "command line: max_steps is 0, which trains nothing"),
+        (["--warmup_ratio", "5"], "command line: warmup_ratio is '5'; it must be a share"),
     ],
 )
 def test_mistakes_on_the_command_line(write, words, message):

@@ -43,6 +43,7 @@ _MAX_UNPACKED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (the process's own where None); returns the exit code."""
+    _set_encoding_of_output()
     argv = list(sys.argv[1:] if argv is None else argv)
     # Only the verb that is asked for is imported: `longspan --help` answers at once.
     wanted = next((word for word in argv if not word.startswith("-")), None)
@@ -57,23 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             found.add_arguments(sub)
             sub.add_argument(OPTION, metavar="SIZE", help=_MAX_UNPACKED)
             module = found if name == wanted else module
-    arguments, rest = parser.parse_known_args(argv)
-    if rest and not getattr(module, "TAKES_FIELDS", False):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    assert module is not None, "argparse accepts known verbs only"
-    arguments.fields = rest
-    _set_encoding_of_output()
-    # A run of hours is of the commit it began with.
-    running_commit()
     try:
+        arguments, rest = parser.parse_known_args(argv)
+        if rest and not getattr(module, "TAKES_FIELDS", False):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        assert module is not None, "argparse accepts known verbs only"
+        arguments.fields = rest
+        # A run of hours is of the commit it began with.
+        running_commit()
         _require_text(arguments, getattr(module, "ANY_PATH", ()))
         with set_bound(arguments.max_unpacked):
             return module.run(arguments)
     except InputError as error:
-        print(f"longspan {arguments.verb}: {error}", file=sys.stderr)
+        print(f"longspan {wanted}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nlongspan {arguments.verb}: interrupted", file=sys.stderr)
+        print(f"\nlongspan {wanted}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) went away; what it read was right.

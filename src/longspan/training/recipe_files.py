@@ -14,6 +14,7 @@ from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
 from longspan.limits import YAML_BYTES, bound_of_description, load_yaml, read_bounded
 from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert, modern_fields
+from longspan.training.number_ranges import require_in_range
 from longspan.training.recipe import FinetuneRecipe, Recipe
 
 logger = logging.getLogger(__name__)
@@ -213,6 +214,11 @@ def _build(values: dict[str, Any], where: str, overridden: set[str], kind: type[
         source = "command line" if name in overridden else where
         message = first["msg"].removeprefix("Input ").removeprefix("List ")
         raise InputError(f"{source}: {name} is {own.get(name)!r}; it {message}") from None
+    try:
+        require_in_range(recipe.training)
+    except InputError as error:
+        name = str(error).partition(" is ")[0]
+        raise InputError(f"{'command line' if name in overridden else where}: {error}") from None
     for needed, others in kind.needed_by.items():
         useless = sorted(recipe.model_fields_set & others)
         if useless and needed not in recipe.model_fields_set | recipe.implied_fields():
