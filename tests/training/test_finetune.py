@@ -11,6 +11,10 @@ from longspan.records import read_record
 from longspan.tasks.loading import load_qa_model
 from longspan.training.finetune import finetune
 from longspan.training.lock import locked
+from longspan.training.preparation import make_finetune_arguments
+from longspan.training.run_folder import RunFolder
+from longspan.training.trainer import QaTrainer
+from longspan.training.trainer_arguments import precision_of
 
 
 def losses(record):
@@ -252,3 +256,34 @@ def test_training_teaches(tiny_recipe, tiny_squad):
     values = list(losses(record).values())
     assert np.mean(values[-5:]) < 0.5 * np.mean(values[:5])
     assert max(log.values.get("eval_f1", 0) for log in record.steps) > 40
+
+
+@pytest.mark.parametrize(
+    ("fields", "precision"),
+    [
+        ({}, "bf16"),
+        ({"precision": "float32"}, "float32"),
+        ({"bf16": False}, "float32"),
+    ],
+)
+def test_the_launchers_precision_where_the_recipe_has_none(fields, precision, tiny_recipe, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    recipe = tiny_recipe(max_steps=1, **fields)
+    arguments = make_finetune_arguments(recipe, RunFolder(recipe))
+    assert precision_of(arguments) == precision
+    assert arguments.mixed_precision == ("bf16" if precision == "bf16" else "no")
+    record = finetune(recipe)
+    assert record.recipe.get("precision") == (precision if not fields else fields.get("precision"))
+
+
+def test_the_batch_size_that_was_found_is_recorded(tiny_recipe, monkeypatch):
+    step = QaTrainer.training_step
+
+    def too_small(trainer, model, inputs, *args, **kwargs):
+        if len(inputs["input_ids"]) > 2:
+            raise RuntimeError("CUDA out of memory.")
+        return step(trainer, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(QaTrainer, "training_step", too_small)
+    record = finetune(tiny_recipe(max_steps=2, auto_find_batch_size=True))
+    assert 1 <= record.recipe["per_device_train_batch_size"] <= 2

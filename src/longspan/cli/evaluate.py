@@ -27,6 +27,7 @@ from longspan.cli.evaluate_questions import (
     read_needle_texts,
 )
 from longspan.cli.evaluate_table import evaluation_table
+from longspan.cli.number_options import at_least, between
 from longspan.errors import InputError
 
 HELP = "compare a model with its baselines, every question counted"
@@ -40,7 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="all that the model has where not given")
     parser.add_argument("--compare", metavar="SYSTEM", help="tested against the others; the last where not given")
     parser.add_argument("--short_model", help="reads the short systems' 512 tokens; the model itself where not given")
-    parser.add_argument("--n_concat", type=int, nargs="+", metavar="N", help="join so many paragraphs; several: each")
+    parser.add_argument(
+        "--n_concat",
+        type=int,
+        action=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="join so many paragraphs; several: each",
+    )
     parser.add_argument("--separator", default="", help="between joined paragraphs")
     parser.add_argument("--all_questions", action="store_true", help="of joined paragraphs, not only each one's first")
     parser.add_argument(
@@ -59,16 +67,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--texts", type=Path, nargs="+", metavar="FILE", help="to put needles in; packaged ones if none"
     )
     parser.add_argument("--repeat_texts", action="store_true", help="until they are as long as needles are wanted")
-    parser.add_argument("--needle_tokens", type=int, nargs="+", metavar="N", help="lengths; 1024 2048 4096 8192 16384")
-    parser.add_argument("--needle_depths", type=float, nargs="+", metavar="DEPTH", help="0 to 1; 0 0.1 0.2 ... 1")
-    parser.add_argument("--needles", type=int, metavar="N", help="at each depth; 5")
+    parser.add_argument(
+        "--needle_tokens",
+        type=int,
+        action=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="lengths; 1024 2048 4096 8192 16384",
+    )
+    parser.add_argument(
+        "--needle_depths", type=float, action=between(0, 1), nargs="+", metavar="DEPTH", help="0 to 1; 0 0.1 0.2 ... 1"
+    )
+    parser.add_argument("--needles", type=int, action=at_least(1), metavar="N", help="at each depth; 5")
     parser.add_argument("--needle_seed", type=int, help="of their names, numbers and places; 0")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each data set")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N of each data set, drawn, always the same ones")
-    parser.add_argument("--max_length", type=int, help="longest window of the long systems; all the model takes")
-    parser.add_argument("--overlap", type=int, help="tokens that windows share; 128 or a quarter of a shorter window")
-    parser.add_argument("--max_answer_tokens", type=int, default=30, help="longest answer")
-    parser.add_argument("--batch_size", type=int, default=4, help="windows at a time")
+    parser.add_argument(
+        "--limit", type=int, action=at_least(1), metavar="N", help="only the first N questions of each data set"
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        action=at_least(1),
+        metavar="N",
+        help="only N of each data set, drawn, always the same ones",
+    )
+    parser.add_argument(
+        "--max_length", type=int, action=at_least(1), help="longest window of the long systems; all the model takes"
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        action=at_least(0),
+        help="tokens that windows share; 128 or a quarter of a shorter window",
+    )
+    parser.add_argument("--max_answer_tokens", type=int, action=at_least(1), default=30, help="longest answer")
+    parser.add_argument("--batch_size", type=int, action=at_least(1), default=4, help="windows at a time")
     parser.add_argument("--name", help="of the evaluation, in tables; the data where not given")
     parser.add_argument("--run", help="what was trained, its seed left out: runs of one name are seeds of one another")
     parser.add_argument("--training_seed", type=int, help="of the model; `longspan run` says both")
@@ -82,9 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, ask, write, print."""
-    for name in ("limit", "sample"):
-        if (n := getattr(arguments, name)) is not None and n < 1:
-            raise InputError(f"--{name} is {n}; it must be at least 1")
     if arguments.limit is not None and arguments.sample is not None:
         raise InputError("--limit and --sample both say which questions are asked; leave one out")
     check_questions(arguments)

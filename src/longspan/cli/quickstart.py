@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from longspan.cli.number_options import above, at_least
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
 
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder for models, records, report")
     parser.add_argument("--overwrite", action="store_true", help="write over what an earlier run left in that folder")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training, all runs together")
-    parser.add_argument("--questions", type=int, default=10, help="evaluated in each language")
+    parser.add_argument("--minutes", type=float, action=above(0), default=5.0, help="of training, all runs together")
+    parser.add_argument("--questions", type=int, action=at_least(1), default=10, help="evaluated in each language")
     parser.add_argument(
         "--languages", nargs="+", default=_LANGUAGES, metavar="CODE", help="evaluated, of XQuAD's twelve"
     )
@@ -53,8 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the steps in order; the first that fails ends the run with its exit code."""
     from longspan.cli.main import main
 
-    if arguments.minutes <= 0 or arguments.questions < 1:
-        raise InputError("--minutes and --questions must be above 0")
     _require_languages(arguments.languages)
     require_writable_directory(arguments.output, overwrite=arguments.overwrite)
     began = time.perf_counter()

@@ -79,11 +79,10 @@ def _fits(key: str, pattern: str) -> bool:
 def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> None:
     """Refuse lines that cannot be done: something is not there, or a line they need is neither done nor chosen."""
     keys = {line.key for line in chosen}
-    problems: dict[str, None] = {}
+    problems = _missing(chosen, states)
     for line in chosen:
         if states[line.key].word == "done":
             continue
-        problems |= dict.fromkeys(f"{line.run}: {text}" for text in line.missing)
         for need in line.needs:
             if need.key not in keys and states[need.key].word != "done":
                 problems[f"{line.key} needs {need.key}, which is not done; choose it too, with --only {need.key}"] = (
@@ -93,11 +92,23 @@ def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "St
         raise InputError(f"{grid.asked}: " + "; ".join(problems))
 
 
+def _missing(chosen: Sequence["Line"], states: dict[str, "State"]) -> dict[str, None]:
+    """What the lines that are not done name and is not there, and what this machine cannot train, a sentence each."""
+    from longspan.cli.grid.training_check import find_refusals
+
+    waiting = [line for line in chosen if states[line.key].word != "done"]
+    found = dict.fromkeys(f"{line.run}: {text}" for line in waiting for text in line.missing)
+    # Seeds of a run differ in nothing that can be refused.
+    trainings = {(line.run, line.verb): line.recipe for line in waiting if line.recipe is not None}
+    refusals = zip(trainings, find_refusals(list(trainings.values())), strict=True)
+    return found | dict.fromkeys(f"{run}: {verb}: {text}" for (run, verb), text in refusals if text is not None)
+
+
 def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:
     """Print runs downwards, seeds across, with their states; the commands too where there are few.
 
     Raises:
-        InputError: files, folders or data sets are not there yet.
+        InputError: files, folders or data sets are not there yet, or this machine cannot train what a line says.
     """
     seeds = sorted({line.seed for line in chosen}, key=[line.seed for line in grid.lines].index)
     rows: dict[tuple[str, str], dict[int, str]] = {}
@@ -114,8 +125,8 @@ def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) ->
             print(f"\n{line.key}: {error}")
     not_done = [line for line in chosen if states[line.key].word != "done"]
     print(f"\n{grid.name}: {len(not_done)} of {len(chosen)} lines to do; everything is written to {grid.output_dir}")
-    if missing := dict.fromkeys(f"{line.run}: {text}" for line in not_done for text in line.missing):
-        raise InputError("not there yet: " + "; ".join(missing))
+    if missing := _missing(chosen, states):
+        raise InputError("not ready yet: " + "; ".join(missing))
     return 0
 
 

@@ -4,6 +4,7 @@ import unicodedata
 from typing import NamedTuple
 
 from longspan.data.examples import GoldAnswer
+from longspan.graphemes import split_graphemes
 
 
 class Located(NamedTuple):
@@ -67,23 +68,14 @@ def _fold(text: str) -> tuple[str, list[int]]:
     """`text` in NFC with runs of blanks as one blank, and for each character (and the end) its place in `text`."""
     folded: list[str] = []
     origin: list[int] = []
-    i = 0
-    while i < len(text):
-        end = i + 1
-        if text[i].isspace():
-            while end < len(text) and text[end].isspace():
-                end += 1
-            part = " "
-        else:
-            while end < len(text) and _joins_the_one_before(text[end]):
-                end += 1
-            part = unicodedata.normalize("NFC", text[i:end])
-        folded.append(part)
-        origin += [i] * len(part)
-        i = end
+    for start, part in split_graphemes(text):
+        if part.isspace():
+            if folded[-1:] != [" "]:
+                folded.append(" ")
+                origin.append(start)
+            continue
+        # Canonically equivalent texts have the same graphemes; inside of one that NFC changes no place maps back.
+        composed = unicodedata.normalize("NFC", part)
+        folded.append(composed)
+        origin += range(start, start + len(part)) if composed == part else [start] * len(composed)
     return "".join(folded), [*origin, len(text)]
-
-
-def _joins_the_one_before(character: str) -> bool:
-    # Marks, and the vowels and final consonants that NFC composes with a Hangul syllable before them.
-    return unicodedata.combining(character) != 0 or "\u1161" <= character <= "\u11c2"

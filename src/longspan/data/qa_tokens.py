@@ -1,6 +1,5 @@
 """Documents and questions as tokens with their places in the text, and the special tokens that go around both."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from longspan.errors import InputError
+from longspan.graphemes import whole_graphemes
 
 
 class DocumentTokens(NamedTuple):
@@ -95,10 +95,11 @@ def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *,
 
 
 def _tidy(text: str, spans: np.ndarray) -> np.ndarray:
-    """Spans as a reader would draw them: no blanks at their ends, no accent cut off.
+    """Spans as a reader would draw them: no blanks at their ends, no grapheme cut.
 
-    Tokenizers differ in whether a token holds the blank before it. And where a normaliser composes a letter and its
-    combining mark, or strips the mark, the token's span ends before the mark.
+    Tokenizers differ in whether a token holds the blank before it. And a token may be a part of a grapheme: of an emoji
+    in bytes, of a syllable that a normaliser composes, of a letter whose mark it strips. All tokens of a grapheme have
+    its whole span.
     """
     is_blank = np.fromiter((character.isspace() for character in text), bool, len(text))
     places = np.arange(len(text))
@@ -111,9 +112,9 @@ def _tidy(text: str, spans: np.ndarray) -> np.ndarray:
     # A token of blanks only keeps its span.
     tidy = np.where((start < end)[:, None], np.stack([start, end], 1), spans)
     if len(spans) and not text.isascii():
-        is_mark = np.fromiter((unicodedata.category(character) == "Mn" for character in text), bool, len(text))
-        after_marks = np.append(np.where(is_mark, len(text), places), len(text))
-        after_marks = np.minimum.accumulate(after_marks[::-1])[::-1]
-        next_start = np.append(tidy[1:, 0], len(text))
-        tidy[:, 1] = np.maximum(tidy[:, 1], np.minimum(after_marks[tidy[:, 1]], next_start))
+        # Between two characters before U+0300, white space apart, a grapheme ends.
+        may_join = np.fromiter((character >= "\u0300" for character in text), bool, len(text))
+        may_join = np.append(may_join, False)[np.stack([tidy - 1, tidy])].any((0, 2))
+        for row in np.flatnonzero(may_join):
+            tidy[row] = whole_graphemes(text, *tidy[row].tolist())
     return tidy.astype(np.int32)

@@ -11,6 +11,7 @@ from longspan.evaluation.lots import Lots
 from longspan.evaluation.memory import PeakMemory
 from longspan.evaluation.readings import Reading, has_lost_its_gold, is_read, readings_of
 from longspan.evaluation.thesis import thesis_counts, thesis_means, thesis_metrics
+from longspan.graphemes import whole_graphemes
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import Item, Score
 from longspan.records.older import unit_of
@@ -127,8 +128,9 @@ def _item(
     start = next((answer.start for answer in example.answers if answer.start is not None), None)
     before = after = ""
     if prediction is not None and text:
-        before = example.context[max(0, prediction.start - _SNIPPET) : prediction.start]
-        after = example.context[prediction.end : prediction.end + _SNIPPET]
+        first, last = max(0, prediction.start - _SNIPPET), prediction.end + _SNIPPET
+        first, last = whole_graphemes(example.context, first, last)
+        before, after = example.context[first : prediction.start], example.context[prediction.end : last]
     n_tokens_read = None if prediction is None else prediction.n_tokens
     extra = {"context_before": before, "context_after": after}
     return Item(

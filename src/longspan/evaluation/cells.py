@@ -16,6 +16,7 @@ import longspan
 from longspan.data import QaDataset
 from longspan.evaluation.lots import Lots
 from longspan.files import replace_file
+from longspan.limits import read_description
 from longspan.records import Item, Score
 from longspan.tasks.question_answering import QaPredictor
 
@@ -44,7 +45,7 @@ class KeptCell:
     def find(self) -> Cell | None:
         """The cell an earlier start finished, None where there is none or its file is damaged."""
         try:
-            return None if self._path is None else Cell.model_validate_json(self._path.read_bytes())
+            return None if self._path is None else Cell.model_validate_json(read_description(self._path))
         except (FileNotFoundError, ValidationError):
             return None
 

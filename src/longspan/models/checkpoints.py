@@ -1,6 +1,5 @@
 """A checkpoint looked over before anything in it is trusted, and the loaders' complaints in words a user can act on."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,11 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
 from longspan.errors import InputError
+from longspan.limits import DESCRIPTION_BYTES, bound_of_description, load_json, too_large
 
 SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
+# Endings of configurations, vocabularies, merges, SentencePiece models and chat templates.
+_READ_WHOLE = {".json", ".txt", ".model", ".codes", ".vocab", ".jinja"}
 PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -26,8 +28,14 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that holds config.json and model.safetensors")
     if not (folder / "config.json").is_file():
+        if (folder / "adapter.json").is_file():
+            raise InputError(
+                f"{folder} holds an adapter, and a whole model is needed here: load it with "
+                "longspan.tasks.adapters.load_adapter, or train it with merge_adapter: true"
+            )
         hint = "; the run in it has not finished" if (folder / "checkpoints").is_dir() else ""
         raise InputError(f"{folder} holds no model: config.json is missing{hint}")
+    require_small_files(folder)
     if any((folder / file).is_file() for file in SAFE_FILES):
         for path in _safetensors_files(folder):
             try:
@@ -42,6 +50,18 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
             f"{folder} has its weights as a pickle only ({PICKLE_FILES[0]}), and opening a pickle can run any code; "
             "convert it to safetensors, or insist with allow_pickle (--allow_pickle) if you trust who made it"
         )
+
+
+def require_small_files(folder: Path) -> None:
+    """Raise an InputError for a configuration or tokenizer file that is too large for the libraries that read it whole.
+
+    Args:
+        folder: of a checkpoint or an adapter.
+    """
+    bound = bound_of_description(DESCRIPTION_BYTES)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _READ_WHOLE and path.is_file() and (n_bytes := path.stat().st_size) > bound:
+            raise too_large(path, n_bytes, bound)
 
 
 def require_loaded(name: str, class_name: str, loading_info: dict[str, Any], *, needed_in: str = "") -> None:
@@ -110,7 +130,7 @@ def _safetensors_files(folder: Path) -> list[Path]:
     if (folder / SAFE_FILES[0]).is_file() or not index.is_file():
         return [folder / SAFE_FILES[0]]
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(load_json(index)["weight_map"].values()))
     except (ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{index} is not an index of weights: {error}") from error
     if missing := [name for name in names if not (folder / name).is_file()]:

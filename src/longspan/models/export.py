@@ -69,7 +69,7 @@ def export_model(
     format: str = "onnx",
     tokenizer: PreTrainedTokenizerBase | None = None,
     max_tokens: int | None = None,
-    opset: int = OPSET,
+    opset: int | None = None,
     with_global_mask: bool = False,
     overwrite: bool = False,
 ) -> Exported:
@@ -82,14 +82,15 @@ def export_model(
             `torch.export.load`).
         tokenizer: saved beside it.
         max_tokens: longest input of the graph; the model's own where None.
-        opset: of ONNX.
+        opset: of ONNX; 20 where None.
         with_global_mask: the graph also takes `global_attention_mask`, which then says which tokens are global in the
             place of what a task head would choose.
         overwrite: allow the folder to hold files; they are gone afterwards.
 
     Raises:
         InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
-            is not installed, a graph that computes something else than the model, or a folder that cannot be written.
+            is not installed, an opset that it cannot write or that is given for torch's format, a graph that computes
+            something else than the model, or a folder that cannot be written.
     """
     if type(model) not in OUTPUTS:
         raise InputError(
@@ -101,13 +102,18 @@ def export_model(
         raise InputError(f"export takes a model in float32, not {model.dtype}; load it with dtype=torch.float32")
     if format == "onnx":
         _require_installed("onnxscript")
+        opset = OPSET if opset is None else opset
+        _require_opset(opset)
+    elif opset is not None:
+        raise InputError(f"opset {opset} is of no effect with the format {format}; leave it out, or choose onnx")
     require_writable_directory(destination, overwrite=overwrite)
     with _ready(model):
         traced = trace_model(model, max_tokens=max_tokens, with_global_mask=with_global_mask)
         with replace_directory(destination, overwrite=overwrite) as folder:
             path = folder / FORMATS[format]
-            if format == "onnx":
+            if opset is not None:
                 _save_onnx(traced, path, opset)
+                _require_written(path, opset)
             else:
                 torch.export.save(traced.program, path)
             difference = _largest_difference(model, traced, path)
@@ -129,7 +135,7 @@ def export_model(
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
             about = exported._asdict() | {"model": type(model).__name__, "torch": torch.__version__}
-            if format == "onnx":
+            if opset is not None:
                 about["opset"] = opset
             del about["folder"]
             (folder / "export.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -200,6 +206,35 @@ def _require_installed(name: str) -> None:
         raise InputError(f"ONNX needs {name}; install it with: pip install 'longspan[onnx]'")
 
 
+def supported_opsets() -> range:
+    """The opsets that the installed exporter writes: torch's operators are of the lowest, onnxscript converts them."""
+    import onnx
+    from onnxscript.version_converter import _version_converter as converter
+
+    newest = getattr(converter, "SUPPORTED_MAX_ONNX_OPSET", onnx.defs.onnx_opset_version())
+    return range(getattr(converter, "SUPPORTED_MIN_ONNX_OPSET", 18), newest + 1)
+
+
+def _require_opset(opset: int) -> None:
+    known = supported_opsets()
+    if opset not in known:
+        raise InputError(
+            f"opset is {opset}; the installed onnxscript writes {known[0]} to {known[-1]}: choose one of these"
+        )
+
+
+def _require_written(path: Path, opset: int) -> None:
+    """Refuse a graph of another opset than was asked for: where the exporter cannot convert one, it only warns."""
+    import onnx
+
+    written = [entry.version for entry in onnx.load(path, load_external_data=False).opset_import if not entry.domain]
+    if written != [opset]:
+        raise InputError(
+            f"opset is {opset}, but the exporter can write this model as {', '.join(map(str, written))} only: ask for "
+            "that one; nothing was saved"
+        )
+
+
 def _save_onnx(traced: Traced, path: Path, opset: int) -> None:
     with warnings.catch_warnings():
         # That several inputs share an axis is meant; and of torch's exporter's own deprecated calls.
@@ -226,7 +261,13 @@ def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: 
             return None
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no class in common
+            raise InputError(
+                f"onnxruntime {onnxruntime.__version__} cannot open the graph ({error}): nothing was saved; try "
+                "another opset or a newer onnxruntime"
+            ) from error
 
         def run(inputs: dict[str, Tensor]) -> list[Tensor]:
             found = session.run(list(traced.outputs), {name: x.numpy() for name, x in inputs.items()})

@@ -8,6 +8,7 @@ from pathlib import Path
 import transformers
 
 from longspan.files import replace_file
+from longspan.limits import read_description
 from longspan.models.config import stock_differences
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def note_stock_differences(folder: str | os.PathLike, config: transformers.Longf
     """
     card = Path(folder) / "README.md"
     warning = stock_warning(config)
-    old = card.read_text(encoding="utf-8") if card.exists() else ""
+    old = read_description(card).decode("utf-8") if card.exists() else ""
     if warning:
         for line in stock_differences(config):
             logger.warning("%s: %s", folder, line)

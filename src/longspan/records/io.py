@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from longspan.errors import InputError
 from longspan.files import replace_file
+from longspan.limits import load_json, read_description
 from longspan.records.older import upgrade
 from longspan.records.schema import SCHEMA_VERSION, Record
 
@@ -27,11 +28,12 @@ def read_record(path: str | Path) -> Record:
     """Read a record as the type it was written as; one of an earlier version is converted.
 
     Raises:
-        InputError: there is no such file, or it is not a record (the message names the first wrong field).
+        InputError: there is no such file, it is too large, or it is not a record (the message names the first wrong
+            field).
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_description(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such record; pass the JSON file that a run wrote") from None
     except IsADirectoryError:
@@ -52,12 +54,12 @@ def read_record_if_one(path: Path) -> Record | None:
     Raises:
         InputError: it is a record that is broken or of a later version.
     """
-    data = path.read_bytes()
     try:
-        fields = json.loads(data)
+        fields = load_json(path)
     except ValueError:
-        # Records state their kind at the start, so a record that was cut off is still known as one.
-        start = data[:200].decode("utf-8", "replace")
+        # Records state their kind at the start, so one that was cut off, or is too large, is still known as one.
+        with path.open("rb") as file:
+            start = file.read(200).decode("utf-8", "replace")
         if any(f'"kind": "{kind}"' in start or f'"kind":"{kind}"' in start for kind in _KINDS):
             return read_record(path)
         return None

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from longspan.graphemes import whole_graphemes
 from longspan.records import Item, Metric
 from longspan.report.blocks import Example, Examples, Piece, Section, Text
 from longspan.report.metric_display import best_of, value_text
@@ -117,7 +118,7 @@ def _pieces(before: str, prediction: str, after: str, gold: Sequence[str]) -> li
         pattern = re.escape(answer.strip())
         if len(answer.strip().encode()) < _FEW_BYTES:
             pattern = rf"(?<!\w){pattern}(?!\w)"
-        spans += [match.span() for match in re.finditer(pattern, text)]
+        spans += [whole_graphemes(text, *match.span()) for match in re.finditer(pattern, text)]
     cuts = sorted({0, first, last, len(text), *(place for span in spans for place in span)})
     return [
         Piece(

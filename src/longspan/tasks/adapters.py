@@ -22,6 +22,7 @@ from longspan.tasks.adapter_files import (
     Factors,
     has_packaged,
     is_adapter,
+    lasting_name,
     packaged_folder,
     read_adapter,
     save_adapter,
@@ -208,13 +209,17 @@ def make_base(
     return Base(model, tokenizer, name_or_model, max_tokens, attention_window)
 
 
-def base_like(name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, positions: Positions) -> Base:
+def base_like(
+    name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, positions: Positions, allow_pickle: bool = False
+) -> Base:
     """A base, extended to the length and window of `tuned` where that is a Longformer and the base is none.
 
     Raises:
         InputError: it cannot be loaded or extended.
     """
-    base = make_base(name_or_model, max_tokens=None, attention_window=None, positions=positions)
+    base = make_base(
+        name_or_model, max_tokens=None, attention_window=None, positions=positions, allow_pickle=allow_pickle
+    )
     if is_long(base.model) or not is_long(tuned):
         return base
     config: Any = tuned.config
@@ -229,7 +234,7 @@ def base_like(name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, p
 def describe(base: Base, *, positions: Positions, rank: int, alpha: float) -> AdapterDescription:
     """The description of an adapter for `base`."""
     return AdapterDescription(
-        base=base.name,
+        base=lasting_name(base.name),
         max_tokens=base.max_tokens,
         attention_window=base.attention_window,
         positions=positions,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longspan.errors import InputError
+from longspan.graphemes import whole_graphemes
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def decode_spans(
     """The `n_best` spans with the highest start + end logit over all windows of one document.
 
     A span starts and ends on context tokens of one window, does not end before it starts and has at most
-    `max_answer_tokens` tokens. White space at its edges is cut off. A span that several overlapping windows (or several
-    token spans) describe is listed once, with its best score. Equal scores are ordered by place in the document.
+    `max_answer_tokens` tokens. White space at its edges is cut off, and no grapheme is cut. A span that several
+    overlapping windows (or several token spans) describe is listed once, with its best score. Equal scores are
+    ordered by place in the document.
     The no-answer score is the start + end logit of the first token, the smallest over the windows: a document has no
     answer only if no window does (the rule of google-research/bert's run_squad.py).
 
@@ -135,13 +137,13 @@ def _best_of_window(
 def _characters(
     offsets: Sequence[tuple[int, int] | None], first: int, last: int, context: str
 ) -> tuple[int, int] | None:
-    """The characters of tokens `first` to `last` inclusive, less white space at the edges; None if nothing is left."""
+    """The graphemes of tokens `first` to `last` inclusive, less white space at the edges; None if nothing is left."""
     first_offset, last_offset = offsets[first], offsets[last]
     assert first_offset is not None and last_offset is not None, "spans start and end on context tokens"
     start, text = first_offset[0], context[first_offset[0] : last_offset[1]]
     start += len(text) - len(text.lstrip())
     text = text.strip()
-    return (start, start + len(text)) if text else None
+    return whole_graphemes(context, start, start + len(text)) if text else None
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -66,7 +66,7 @@ def build_qa_model(
     if max_tokens is not None:
         start, words = name, None
         if is_adapter(name):
-            start, words = load_qa_model(name)
+            start, words = load_qa_model(name, allow_pickle=allow_pickle)
         source, tokenizer, made_proof = extend(
             start,
             words,

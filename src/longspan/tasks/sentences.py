@@ -2,6 +2,8 @@
 
 import re
 
+from longspan.graphemes import grapheme_end, whole_graphemes
+
 # A full stop of many scripts with what may close behind it, or an empty line. A Western one needs space after it.
 _END = re.compile(r"(?:[.!?…؟۔]+[\"'»”’)\]]*(?=\s)|[。！？｡।॥]+[」』”’）]*|\n\s*\n)")
 # Scripts without full stops (Thai) and tables get at most this much on either side.
@@ -9,11 +11,12 @@ _MOST_CHARACTERS = 300
 
 
 def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
-    """Start and end of the sentence, or run of sentences, of `text` that holds `text[start:end]`.
+    """Start and end of the sentence, or run of sentences, of `text` that holds `text[start:end]`; no grapheme is cut.
 
     A sentence that goes on for more than 300 characters on a side is cut there, between words where it has blanks.
     """
     assert 0 <= start <= end <= len(text)
+    start, end = whole_graphemes(text, start, end)
     low, high = max(0, start - _MOST_CHARACTERS), min(len(text), end + _MOST_CHARACTERS)
     before = [match.end() for match in _END.finditer(text, low, start)]
     first = before[-1] if before else _between_words(text, low, start)
@@ -22,11 +25,13 @@ def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
         last = after.end()
     else:
         last = high if high == len(text) else _last_blank(text, end, high)
+    # A mark behind the full stop (a variation selector) belongs to the sentence that it ends.
+    first, last = grapheme_end(text, first), grapheme_end(text, last)
     while first < start and text[first].isspace():
         first += 1
     while last > end and text[last - 1].isspace():
         last -= 1
-    return first, last
+    return whole_graphemes(text, first, last)
 
 
 def _between_words(text: str, low: int, start: int) -> int:

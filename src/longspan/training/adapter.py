@@ -10,7 +10,14 @@ from transformers import PreTrainedModel
 
 from longspan.errors import InputError
 from longspan.extend.sources import public_name
-from longspan.tasks.adapter_files import Adapter, AdapterDescription, Factors, is_adapter, read_adapter
+from longspan.tasks.adapter_files import (
+    Adapter,
+    AdapterDescription,
+    Factors,
+    is_adapter,
+    lasting_name,
+    read_adapter,
+)
 from longspan.tasks.adapters import Base, base_like, describe, encoder_maps, find_changes, low_rank, make_base
 from longspan.tasks.qa_model import QaModel
 from longspan.training.recipe import FinetuneRecipe
@@ -77,7 +84,10 @@ def add_adapters(start: QaModel, recipe: FinetuneRecipe, frozen: frozenset[str])
         # peft asks for a name that transformers 5.23 has replaced and still has.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         wrapped: Any = peft.get_peft_model(model, config)
-    # Else PEFT asks the hub, at every checkpoint, whether the vocabulary of a model of that name was another.
+    # PEFT reads the configuration of a base that has a name at every checkpoint, from its folder or from the hub, to
+    # see whether the vocabulary was resized. It is not, so the base has no name: PEFT's first checkpoint would take
+    # the model's where the configuration has none.
+    model.name_or_path = ""
     wrapped.peft_config["default"].base_model_name_or_path = None
     _begin(wrapped, base.model, beginnings, alpha / rank)
     for name, parameter in wrapped.named_parameters():
@@ -131,9 +141,10 @@ def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
 
 def _base_of(start: QaModel, recipe: FinetuneRecipe) -> tuple[Base, Any]:
     """The base, and how its position rows were filled."""
+    wanted = None if recipe.adapter_base is None else lasting_name(recipe.adapter_base)
     if is_adapter(recipe.model):
         says = read_adapter(recipe.model).description
-        if recipe.adapter_base in (None, says.base) and recipe.max_tokens is None:
+        if wanted in (None, lasting_name(says.base)) and recipe.max_tokens is None:
             base = make_base(
                 says.base,
                 max_tokens=says.max_tokens,
@@ -142,12 +153,15 @@ def _base_of(start: QaModel, recipe: FinetuneRecipe) -> tuple[Base, Any]:
                 allow_pickle=recipe.allow_pickle,
             )
             return base, says.positions
-        return base_like(recipe.adapter_base or says.base, start.model, positions=recipe.positions), recipe.positions
-    if recipe.adapter_base in (None, recipe.model):
+        name = recipe.adapter_base or says.base
+    elif wanted in (None, lasting_name(recipe.model)):
         window = None if recipe.max_tokens is None else recipe.attention_window
         return Base(start.model, start.tokenizer, recipe.model, recipe.max_tokens, window), recipe.positions
-    assert recipe.adapter_base is not None
-    return base_like(recipe.adapter_base, start.model, positions=recipe.positions), recipe.positions
+    else:
+        assert recipe.adapter_base is not None
+        name = recipe.adapter_base
+    base = base_like(name, start.model, positions=recipe.positions, allow_pickle=recipe.allow_pickle)
+    return base, recipe.positions
 
 
 def _targets(model: PreTrainedModel, wanted: list[str], frozen: frozenset[str]) -> list[str]:

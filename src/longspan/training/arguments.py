@@ -118,6 +118,16 @@ def _rename(name: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {name: value}
 
 
+def _share(name: str) -> Callable[[Any], dict[str, Any]]:
+    def take(value: Any) -> dict[str, Any]:
+        share = convert(value, float)
+        if not 0 <= share < 1:
+            raise TypeError(f"a share, at least 0 and below 1 ({name} takes a number of steps)")
+        return {name: share}
+
+    return take
+
+
 def _switch(name: str, on: Any, off: Any) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {name: on if _is_true(value) else off}
 
@@ -151,7 +161,7 @@ OLD_NAMES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "train_file_path": _rename("train_data"),
     "val_file_path": _rename("eval_data"),
     "valid_file_path": _rename("eval_data"),
-    "warmup_ratio": _rename("warmup_steps"),  # below 1 it is a share of all steps
+    "warmup_ratio": _share("warmup_steps"),  # below 1 it is a share of all steps
 }
 # Pairs of which one transformers of our range has only the first, a later one prefers the second.
 _SAME = {

@@ -19,7 +19,9 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+from longspan.errors import InputError
 from longspan.files import is_full_disk
+from longspan.limits import load_json
 from longspan.training.processes import anywhere, largest
 from longspan.training.usage import Usage
 
@@ -52,7 +54,7 @@ def write_manifest(folder: Path) -> None:
 def fault_of(folder: Path) -> str | None:
     """What is wrong with the checkpoint in `folder`, naming the file; None for a whole one."""
     try:
-        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        listed = load_json(folder / MANIFEST)["files"]
         files = {name: (int(expected["bytes"]), str(expected["sha256"])) for name, expected in listed.items()}
     except FileNotFoundError:
         return f"{MANIFEST} is missing: it was not written to the end, or not by longspan"
@@ -243,6 +245,19 @@ class DurableTrainer(Trainer):
         self.usage.add(seconds=progress.get("seconds", 0), peak_memory_gib=progress.get("peak_memory_gib", 0))
 
 
+def require_steps(trainer: Trainer) -> None:
+    """Refuse a training that made no step: what it leaves is the model that it started from.
+
+    Raises:
+        InputError: it made none.
+    """
+    if not trainer.state.global_step:
+        raise InputError(
+            "the training made no step, so there is no new model: its data has fewer rows than one step takes; lower "
+            "per_device_train_batch_size, or remove dataloader_drop_last"
+        )
+
+
 class _Restore(TrainerCallback):
     """Restores a trainer's progress between its own preparation and the first step.
 
@@ -255,7 +270,7 @@ class _Restore(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         state.compute_steps(args, state.max_steps)
         if self._path.is_file():
-            self._trainer.restore_progress(json.loads(self._path.read_text(encoding="utf-8")))
+            self._trainer.restore_progress(load_json(self._path))
 
 
 def _full_disk_of(write: Callable[[], None]) -> Exception | None:

@@ -12,12 +12,14 @@ from longspan.tasks.qa_batch import ModelCollator
 from longspan.tasks.question_answering import QaPredictor
 from longspan.training.adapter import adapter_lines, read_out
 from longspan.training.card import write_card
+from longspan.training.checkpoints import require_steps
 from longspan.training.identity import identity_of
 from longspan.training.model import merge_adapters
 from longspan.training.preparation import Prepared, make_finetune_arguments, prepare
 from longspan.training.processes import in_first_process, largest
 from longspan.training.qa_data import examples_with_language, merge_counts
 from longspan.training.recipe import FinetuneRecipe
+from longspan.training.rehearsal import require_processes
 from longspan.training.run_folder import MODEL_FILES, RunFolder, explain_full_disk
 from longspan.training.run_record import as_run, backend_of, logged_steps
 from longspan.training.tensorboard import tensorboard
@@ -44,6 +46,7 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
     """
     folder = RunFolder(recipe)
     arguments = make_finetune_arguments(recipe, folder)
+    require_processes(arguments)
     with folder.held(arguments):
         return _run(prepare(recipe, folder, arguments), callbacks)
 
@@ -58,6 +61,7 @@ def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRec
         StopAfter(recipe.max_minutes, trainer.usage).take_over(trainer)
     with explain_full_disk(folder.root):
         trainer.train_from(ready.resume_from)
+    require_steps(trainer)
     seconds = trainer.usage.seconds
     on_gpu = arguments.device.type == "cuda"
     record = TrainingRecord(
@@ -67,7 +71,7 @@ def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRec
             gpu=torch.cuda.get_device_name(arguments.device) if on_gpu else None,
         ),
         name=recipe.name,
-        recipe=as_run(recipe, arguments),
+        recipe=as_run(recipe, arguments) | _found_batch_size(trainer),
         attention_backend=backend_of(ready.built.body, max(ready.windows.lengths), arguments),
         n_examples=len(ready.train.examples),
         n_features=len(ready.windows),
@@ -79,6 +83,13 @@ def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRec
     )
     in_first_process(arguments, lambda: _save(trainer.accelerator.unwrap_model(trainer.model), ready, record))
     return record
+
+
+def _found_batch_size(trainer: QaTrainer) -> dict[str, int]:
+    """The rows that fitted into memory, where the recipe leaves that to `auto_find_batch_size`."""
+    if not trainer.args.auto_find_batch_size:
+        return {}
+    return {"per_device_train_batch_size": trainer._train_batch_size // max(1, trainer.args.n_gpu)}
 
 
 def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> QaTrainer:

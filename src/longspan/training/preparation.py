@@ -1,10 +1,12 @@
 """Everything of a run that comes before its first step: folder, arguments, data, model, windows."""
 
+import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
 from transformers import TrainingArguments
 
+from longspan.errors import InputError
 from longspan.tasks.question_answering import check_max_length, default_overlap
 from longspan.training.model import BuiltModel, build_model
 from longspan.training.processes import in_first_process
@@ -12,7 +14,10 @@ from longspan.training.qa_data import Questions, make_evaluation_windows, make_t
 from longspan.training.recipe import FinetuneRecipe
 from longspan.training.run_folder import RunFolder
 from longspan.training.trainer import WindowSet
-from longspan.training.trainer_arguments import make_arguments, precision_of, rows_of_step
+from longspan.training.trainer_arguments import make_arguments, precision_of, require_windows, rows_of_step
+
+# Of an evaluation during the training.
+_METRICS = ("loss", "exact_match", "f1", "runtime", "samples_per_second", "steps_per_second")
 
 
 class Prepared(NamedTuple):
@@ -42,7 +47,18 @@ def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> Traini
     Raises:
         InputError: transformers refuses a value, or the fields contradict each other.
     """
-    return make_arguments(recipe, folder.checkpoints, evaluates=bool(recipe.eval_data), eval_strategy="epoch")
+    if recipe.training.get("label_smoothing_factor"):
+        raise InputError(f"{recipe.name}: label_smoothing_factor is of no effect on question answering; remove it")
+    if recipe.adapter_rank is not None and importlib.util.find_spec("peft") is None:
+        raise InputError(f"{recipe.name}: adapter_rank needs the package peft; install longspan[peft]")
+    require_windows(recipe)
+    if recipe.overlap is not None and recipe.max_length is not None and recipe.overlap >= recipe.max_length:
+        raise InputError(
+            f"{recipe.name}: overlap is {recipe.overlap}; it must be less than max_length ({recipe.max_length})"
+        )
+    return make_arguments(
+        recipe, folder.checkpoints, evaluates=bool(recipe.eval_data), metrics=_METRICS, eval_strategy="epoch"
+    )
 
 
 def prepare(recipe: FinetuneRecipe, folder: RunFolder, arguments: TrainingArguments) -> Prepared:

@@ -15,6 +15,7 @@ from longspan.metrics.language_modelling import LossSums
 from longspan.models import LongformerForMaskedLM
 from longspan.records import LanguageModelScore, TrainingRecord, made_now, write_record
 from longspan.tasks.masked_lm import MaskedLmScorer
+from longspan.training.checkpoints import require_steps
 from longspan.training.pretrain_card import write_card
 from longspan.training.pretrain_folder import PretrainFolder
 from longspan.training.pretrain_model import KeepOldRows, has_global_tokens, with_both_biases
@@ -22,6 +23,7 @@ from longspan.training.pretrain_preparation import Ready, make_pretrain_argument
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.pretrain_trainer import PretrainTrainer
 from longspan.training.processes import in_first_process, largest
+from longspan.training.rehearsal import require_processes
 from longspan.training.run_folder import explain_full_disk
 from longspan.training.run_record import as_run, backend_of, logged_steps
 from longspan.training.tensorboard import tensorboard
@@ -50,6 +52,7 @@ def pretrain(recipe: PretrainRecipe, *, callbacks: tuple[TrainerCallback, ...] =
     """
     folder = PretrainFolder(recipe)
     arguments = make_pretrain_arguments(recipe, folder)
+    require_processes(arguments)
     # The first process speaks for all: it alone looks at the folder and writes to it.
     with folder.held(arguments):
         return _run(prepare_pretraining(recipe, folder, arguments), callbacks)
@@ -73,6 +76,7 @@ def _run(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord
         StopAfter(recipe.max_minutes, trainer.usage).take_over(trainer)
     with explain_full_disk(folder.root):
         trainer.train_from(ready.resume_from)
+    require_steps(trainer)
     seconds = trainer.usage.seconds
     final = _scores(ready, _score(ready, trainer.model, ready.lengths), "final")
     record = TrainingRecord(

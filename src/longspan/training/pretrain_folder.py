@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from longspan.data.corpora import Corpus
 from longspan.files import replace_file
+from longspan.limits import load_json
 from longspan.records import LanguageModelScore
 from longspan.training.identity import identity_of
 from longspan.training.pretrain_model import MaskedLm
@@ -55,7 +56,7 @@ class PretrainFolder(RunFolder):
         """The evaluation before the first step; None where there was none, or one that asked for something else."""
         if not self._initial.is_file():
             return None
-        kept = json.loads(self._initial.read_text(encoding="utf-8"))
+        kept = load_json(self._initial)
         if not isinstance(kept, dict) or kept["asked"] != asked:
             return None
         return [LanguageModelScore(**score) for score in kept["scores"]]

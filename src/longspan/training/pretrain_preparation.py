@@ -16,7 +16,7 @@ from longspan.training.pretrain_folder import PretrainFolder, pretrain_identity
 from longspan.training.pretrain_model import MaskedLm, build_masked_lm, keep_one_bias
 from longspan.training.pretrain_recipe import PretrainRecipe
 from longspan.training.processes import in_first_process
-from longspan.training.trainer_arguments import make_arguments, precision_of, rows_of_step
+from longspan.training.trainer_arguments import make_arguments, precision_of, require_windows, rows_of_step
 
 _BREAK_RESUME = {
     "save_only_model": "checkpoints without the optimiser's moments cannot be gone on from",
@@ -61,6 +61,9 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
     max_length = built.max_tokens if recipe.max_length is None else recipe.max_length
     if max_length > built.max_tokens:
         raise InputError(f"max_length is {max_length}, but the model takes {built.max_tokens} tokens; lower it")
+    lengths = eval_lengths(recipe, max_length)
+    options = {"probability": recipe.mask_probability, "whole_words": recipe.whole_words, "seed": recipe.seed}
+    masker = Masker(built.tokenizer, **options)
     with arguments.main_process_first(desc="tokenising"):
         corpus, evaluation = load_corpora(recipe, built.tokenizer, progress=not arguments.disable_tqdm)
     blocks = make_blocks(recipe, corpus, max_length)
@@ -68,14 +71,12 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
     if arguments.max_steps <= 0:
         arguments.max_steps = max(1, -(-int(arguments.num_train_epochs * len(blocks)) // rows))
     arguments.num_train_epochs = 1  # the stream holds as many rows as there are steps
-    options = {"probability": recipe.mask_probability, "whole_words": recipe.whole_words, "seed": recipe.seed}
     stream = TrainingStream(
         blocks,
-        Masker(built.tokenizer, **options),
+        masker,
         arguments.max_steps * rows,
         first_position=built.model.longformer.embeddings.padding_idx + 1,
     )
-    lengths = eval_lengths(recipe, max_length)
     asker = Masker(built.tokenizer, **options, purpose="evaluation")
     texts = [
         text
@@ -121,8 +122,14 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
     if recipe.trained == "positions" and _is_sharded(recipe):
         raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
     # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
+    require_windows(recipe)
     arguments = make_arguments(
-        recipe, folder.checkpoints, evaluates=evaluates, save_total_limit=3, ddp_find_unused_parameters=False
+        recipe,
+        folder.checkpoints,
+        evaluates=evaluates,
+        metrics=("loss", "bits_per_token", "bits_per_character"),
+        save_total_limit=3,
+        ddp_find_unused_parameters=False,
     )
     if recipe.rows_per_step is not None:
         if "gradient_accumulation_steps" in recipe.training:

@@ -10,8 +10,11 @@ from typing import Any, TypeVar, overload
 import yaml
 from pydantic import ValidationError
 
+from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
+from longspan.limits import YAML_BYTES, bound_of_description, load_yaml, read_bounded
 from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert, modern_fields
+from longspan.training.number_ranges import require_in_range
 from longspan.training.recipe import FinetuneRecipe, Recipe
 
 logger = logging.getLogger(__name__)
@@ -93,7 +96,14 @@ def _find(path: str | Path) -> Path:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, which YAML would take silently."""
+    """Refuses what YAML would take silently: a key that stands twice, and half of a surrogate pair."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        place = find_surrogate(node.value) if isinstance(node.value, str) else None
+        if place is not None:
+            problem = f"U+{ord(node.value[place]):04X} is half of a surrogate pair; write the whole character"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -108,14 +118,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds; a key that stands twice is refused.
 
     Raises:
-        InputError: it is not UTF-8, not YAML (the message has the line), or holds no mapping.
+        InputError: it is not UTF-8, not YAML (the message has the line), too large, or holds no mapping.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_bounded(file, bound_of_description(YAML_BYTES)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text (byte {error.start}); is it a recipe?") from None
     try:
-        values = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
+        values = load_yaml(text, file, _StrictLoader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -204,6 +214,11 @@ def _build(values: dict[str, Any], where: str, overridden: set[str], kind: type[
         source = "command line" if name in overridden else where
         message = first["msg"].removeprefix("Input ").removeprefix("List ")
         raise InputError(f"{source}: {name} is {own.get(name)!r}; it {message}") from None
+    try:
+        require_in_range(recipe.training)
+    except InputError as error:
+        name = str(error).partition(" is ")[0]
+        raise InputError(f"{'command line' if name in overridden else where}: {error}") from None
     for needed, others in kind.needed_by.items():
         useless = sorted(recipe.model_fields_set & others)
         if useless and needed not in recipe.model_fields_set | recipe.implied_fields():

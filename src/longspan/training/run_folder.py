@@ -26,6 +26,7 @@ from transformers import TrainingArguments
 
 from longspan.errors import InputError
 from longspan.files import is_full_disk, replace_directory, replace_file, require_writable_directory
+from longspan.limits import load_json
 from longspan.training.checkpoints import (
     checkpoints_in,
     fault_of,
@@ -121,7 +122,7 @@ class RunFolder:
         refuses = self.must_be_same and not self._is_forced
         path = resume_from.parent / self._identity.name  # of the run that the checkpoint is of, which may be another
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = load_json(path)
         except (OSError, ValueError) as error:
             if refuses:
                 raise InputError(

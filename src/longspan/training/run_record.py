@@ -14,7 +14,10 @@ from longspan.training.trainer_arguments import precision_of
 def as_run(recipe: Recipe, arguments: TrainingArguments) -> dict[str, Any]:
     """The recipe's fields for the record: no secrets, and the precision that was computed in."""
     fields = {name: value for name, value in recipe.fields().items() if name != "hub_token"}
-    return fields | ({"precision": precision_of(arguments)} if recipe.precision == "auto" else {})
+    precision = precision_of(arguments)
+    # "auto" was resolved; a recipe that says nothing leaves it to the launcher.
+    is_open = recipe.precision is None and not {"bf16", "fp16"} & recipe.training.keys() and precision != "float32"
+    return fields | ({"precision": precision} if recipe.precision == "auto" or is_open else {})
 
 
 def logged_steps(log_history: list[dict[str, Any]]) -> list[StepLog]:

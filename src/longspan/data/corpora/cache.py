@@ -29,6 +29,7 @@ from longspan.data.corpora.sources import CorpusSource, is_hub
 from longspan.data.corpora.streams import Meter
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
+from longspan.limits import load_json, read_description
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Manifest(BaseModel):
     files: list[FileState]
     shards: dict[str, int]
     counts: Counts
+    readers: dict[str, int] = {}
 
     @property
     def text_sha256(self) -> str:
@@ -151,7 +153,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
     if not folder.is_dir():
         return None, ""
     try:
-        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        manifest = Manifest.model_validate_json(read_description(folder / "manifest.json"))
     except (OSError, ValidationError):
         return None, "its manifest.json cannot be read"
     for name, n_bytes in manifest.shards.items():
@@ -164,6 +166,8 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
 def _is_of(manifest: Manifest, contents: Contents) -> bool:
     """Whether a cache was made from the text as it is now, read as now."""
     formats = [file.format for file in contents.files]
+    if manifest.readers != contents.readers:
+        return False
     return manifest.text_sha256 == contents.sha256 and [file.format for file in manifest.files] == formats
 
 
@@ -178,6 +182,8 @@ def _changes(old: Manifest, contents: Contents) -> str:
     told = [
         f"{kind}: {', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}" for kind, paths in kinds.items() if paths
     ]
+    if not told and old.readers != contents.readers:
+        told = [f"longspan reads {' and '.join(contents.readers)} better now"]
     return "; ".join(told) or "another version of the data set"
 
 
@@ -193,6 +199,8 @@ def _make(
     label = contents.source.label
     building = folder.parent / f".{folder.name}.building"
     plan = {"made_for": made_for, "sha256": contents.sha256, "shard_characters": SHARD_CHARACTERS}
+    if contents.readers:
+        plan["readers"] = contents.readers
     n_finished = _start_or_continue(building, plan)
     if n_finished:
         notes.append(f"{label}: {n_finished} shards of an earlier, unfinished run are used")
@@ -214,7 +222,14 @@ def _make(
         shutil.rmtree(building)
         raise InputError(f"{label} holds no text; pass a corpus with text in it")
     counts, shards = _finish(building, jobs.n_shards, cutter)
-    manifest = Manifest(made_for=made_for, sha256=contents.sha256, files=contents.files, shards=shards, counts=counts)
+    manifest = Manifest(
+        made_for=made_for,
+        sha256=contents.sha256,
+        files=contents.files,
+        shards=shards,
+        counts=counts,
+        readers=contents.readers,
+    )
     _write_json(building / "manifest.json", manifest.model_dump())
     _move(building, folder)
     # Last: whoever is killed before finds the plan and the shards, and goes on.
@@ -225,7 +240,7 @@ def _make(
 def _start_or_continue(building: Path, plan: dict[str, Any]) -> int:
     """Make the folder; number of finished shards in it, if it was begun with the same plan."""
     try:
-        is_same = json.loads((building / "plan.json").read_bytes()) == plan
+        is_same = load_json(building / "plan.json") == plan
     except (OSError, ValueError):
         is_same = False
     if building.exists() and not is_same:

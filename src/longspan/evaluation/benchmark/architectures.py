@@ -4,7 +4,6 @@ Those whose parameters have the same names share them: the same weights, held on
 """
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from longspan.errors import InputError
+from longspan.limits import load_json
 
 OURS = "longspan"
 LONGFORMER = "transformers Longformer"
@@ -57,7 +57,7 @@ def read_size(name: str) -> Size:
         return SIZES[name]
     path = Path(name) / "config.json" if Path(name).is_dir() else Path(name)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = load_json(path)
     except (OSError, ValueError) as error:
         known = ", ".join(SIZES)
         raise InputError(f"size {name!r} is none of {known}, nor a readable config.json ({error})") from None
