@@ -65,3 +65,13 @@ def test_what_is_wrong_is_said_with_code_2(words, message, capsys):
 def test_a_folder_that_holds_no_model(tmp_path, capsys):
     assert main(["check", str(tmp_path)]) == 2
     assert "holds no model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["finetune", "pretrain"])
+def test_a_recipe_that_the_trainer_would_refuse(verb, tmp_path, tiny_squad, tiny_qa_folder, capsys):
+    task = "masked_lm" if verb == "pretrain" else "question_answering"
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(f"task: {task}\nmodel: {tiny_qa_folder('bert')}\ntrain_data: {tiny_squad}\noutput_dir: out\n")
+    assert main(["check", str(recipe), "--optim", "adamw_8bit"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("longspan check: tiny: optim is 'adamw_8bit'") and error.count("\n") == 1

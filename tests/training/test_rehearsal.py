@@ -78,6 +78,12 @@ def test_refused_before_any_file_is_opened(fields, message, tiny_recipe, nothing
         finetune(tiny_recipe(**fields))
 
 
+def test_a_recipe_made_in_python_is_checked(tiny_recipe, nothing_is_opened):
+    recipe = tiny_recipe()
+    with pytest.raises(InputError, match="tiny: max_steps is 0, which trains nothing"):
+        finetune(recipe.model_copy(update={"training": recipe.training | {"max_steps": 0}}))
+
+
 def test_a_tracker_that_is_not_installed(tiny_recipe, nothing_is_opened, monkeypatch, tmp_path):
     monkeypatch.setattr(integration_utils, "is_wandb_available", lambda: False)
     with pytest.raises(InputError, match=r"tiny: report_to is .*WandbCallback requires wandb to be installed"):

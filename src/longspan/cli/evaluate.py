@@ -197,7 +197,7 @@ def weight_hashes(arguments: argparse.Namespace) -> dict[str, str]:
 
     hashes = {}
     for name in filter(None, (arguments.model, arguments.short_model)):
-        folder = find_adapter(name) if name == PACKAGED else Path(name)
+        folder = find_adapter(name) if name == PACKAGED else Path(name).expanduser()
         if folder.is_dir():
             for path in sorted(folder.glob("*.safetensors")):
                 hashes[f"{name}/{path.name}"] = hash_file(path)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, Trainer, TrainingArguments
@@ -52,7 +53,11 @@ def rehearse(arguments: TrainingArguments, *, trackers: list[str], is_given: Map
         return
     # The folder of the checkpoints is made by the run itself.
     with TemporaryDirectory() as folder:
-        _make_trainer(arguments, folder, is_given)
+        try:
+            _make_trainer(arguments, folder, is_given)
+        finally:
+            # accelerate keeps what the first trainer of a process was made with; the run's own comes now.
+            AcceleratorState._reset_state(reset_partial_state=False)
 
 
 def is_alone_with_fsdp(arguments: TrainingArguments) -> bool:

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from longspan.attention import AttentionPattern
 from longspan.attention.products import cpu_computes_bf16
 from longspan.errors import InputError
+from longspan.training.number_ranges import require_in_range
 from longspan.training.recipe import Recipe
 from longspan.training.rehearsal import REFUSALS, rehearse
 
@@ -61,6 +62,7 @@ def make_arguments(
     if fields.get("fp16") and fields["use_cpu"]:
         raise InputError(f"{recipe.name}: fp16 needs a GPU; use precision: auto, bf16 or float32")
     try:
+        require_in_range(recipe.training)  # of a recipe that was not read from a file, too
         arguments = TrainingArguments(**fields)
         _settle_precision(arguments, is_said=bool(recipe.precision or {"bf16", "fp16"} & recipe.training.keys()))
         _require_evaluation(arguments, evaluates=evaluates, metrics=metrics)
