@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
+from longspan.extend.families import FAMILY_OF_TYPE
 from longspan.extend.texts import packaged_texts
 from longspan.records import Check, Drift, ProofRecord, made_now
 
@@ -70,8 +71,10 @@ def prove(
     (a) Inputs of at most window / 2 + 1 tokens lie in everybody's window: every hidden state and the task head's
     output are equal, with and without global tokens. (b) With a window of twice the old maximum the same holds for
     every input that the old model accepts. (c) The drift of the last hidden state on text, with the chosen window.
-    Only real tokens are compared. All in float32. Interpolated positions change every row, so (a) and (b) are then
-    shown with the trained rows set back, which proves the other weights; what interpolation does shows in (c).
+    Only real tokens are compared. All in float32. Inputs hold unknown words and special tokens in their middle, and
+    padding tokens where the source counts no position for them either. Interpolated positions change every row, so (a)
+    and (b) are then shown with the trained rows set back, which proves the other weights; what interpolation does shows
+    in (c).
 
     Raises:
         InputError: (a) or (b) fails; the message holds the numbers.
@@ -85,7 +88,9 @@ def prove(
     else:
         with _for_comparison(source) as old, _for_comparison(extended) as new:
             encoded = _encode(tokenizer, packaged_texts() if texts is None else texts, old_max_tokens, notes)
-            maker = _BatchMaker(old, new.config.type_vocab_size, encoded, seed)
+            if not FAMILY_OF_TYPE[source.config.model_type].reserves_rows:
+                encoded = _before_padding(encoded, new.config.pad_token_id, notes)
+            maker = _BatchMaker(old, new, tokenizer, encoded, seed)
             aligned = (
                 _twin(new, windows, _trained_rows(old, new, old_max_tokens)) if positions == "interpolate" else new
             )
@@ -168,26 +173,61 @@ def _encode(
     return [ids for ids in encoded if ids]
 
 
-class _BatchMaker:
-    """Makes rows of given lengths, by turns random tokens and real text."""
+def _before_padding(encoded: list[list[int]], pad_id: int, notes: list[str]) -> list[list[int]]:
+    """The part of each text before the first padding token in it."""
+    if any(pad_id in ids for ids in encoded):
+        notes.append(
+            f"a text holds the padding token (id {pad_id}), after which a Longformer's positions go on as if it were "
+            "not there, and the source's do not; the text was compared up to it"
+        )
+    cut = [ids[: ids.index(pad_id)] if pad_id in ids else ids for ids in encoded]
+    return [ids for ids in cut if ids]
 
-    def __init__(self, model: PreTrainedModel, n_types: int, encoded: list[list[int]], seed: int) -> None:
-        self.vocab_size = model.config.vocab_size
-        self.pad_id = model.config.pad_token_id
-        self.n_types = n_types
-        self.device = model.device
+
+class _BatchMaker:
+    """Makes rows of given lengths, by turns random tokens and real text, with special tokens in their middle."""
+
+    def __init__(
+        self,
+        old: PreTrainedModel,
+        new: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None,
+        encoded: list[list[int]],
+        seed: int,
+    ) -> None:
+        self.vocab_size = old.config.vocab_size
+        self.pad_id = new.config.pad_token_id
+        self.n_types = new.config.type_vocab_size
+        self.device = old.device
         self.encoded = encoded
         self.generator = torch.Generator().manual_seed(seed)
+        # RoBERTa's positions are counted by the padding token, as a Longformer's are. BERT's are not: the extended
+        # model has the positions of a text without that token.
+        self.may_pad = FAMILY_OF_TYPE[old.config.model_type].reserves_rows
+        self.special_ids = self._find_special_ids(old.config, tokenizer)
+
+    def _find_special_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> list[int]:
+        """Ids that a configuration may have another opinion on, that of padding first."""
+        keys = [f"{role}_token_id" for role in ("pad", "unk", "sep", "cls", "mask", "bos", "eos")]
+        named = [getattr(holder, key, None) for key in keys for holder in (config, tokenizer)]
+        found = [one for one in named if isinstance(one, int) and 0 <= one < self.vocab_size]
+        return [one for one in dict.fromkeys(found) if self.may_pad or one != self.pad_id]
 
     def rows(self, lengths: Sequence[int]) -> _Batch:
         shape = len(lengths), max(lengths)
-        # Any id but the pad id: a pad id inside a text moves the Longformer's positions, as it does RoBERTa's.
-        ids_BT = torch.randint(self.vocab_size - 1, shape, generator=self.generator)
-        ids_BT += (ids_BT >= self.pad_id).long()
+        if self.may_pad:
+            ids_BT = torch.randint(self.vocab_size, shape, generator=self.generator)
+        else:
+            ids_BT = torch.randint(self.vocab_size - 1, shape, generator=self.generator)
+            ids_BT += (ids_BT >= self.pad_id).long()
         for row, length in enumerate(lengths):
             if row % 2 and self.encoded:
                 text = torch.tensor(self.encoded[row // 2 % len(self.encoded)][:length])
-                ids_BT[row, : len(text)] = torch.where(text == self.pad_id, ids_BT[row, : len(text)], text)
+                ids_BT[row, : len(text)] = text
+            # The first row has them one after another from its second token on, the next two tokens apart, ...
+            places = range(1, length, row + 1)
+            for place, special_id in zip(places, self.special_ids, strict=False):
+                ids_BT[row, place] = special_id
         is_token_BT = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
         ids_BT = ids_BT.masked_fill(~is_token_BT, self.pad_id)
         types_BT = torch.randint(self.n_types, shape, generator=self.generator) if self.n_types > 1 else None

@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, require_writable_directory
+from longspan.models.agreement import require_agreement, settle
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
@@ -88,8 +89,9 @@ def export_model(
         overwrite: allow the folder to hold files; they are gone afterwards.
 
     Raises:
-        InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
-            is not installed, a graph that computes something else than the model, or a folder that cannot be written.
+        InputError: not such a model, not in float32, a tokenizer of another model, an unknown format, a `max_tokens`
+            beyond the model, a library that is not installed, a graph that computes something else than the model, or
+            a folder that cannot be written.
     """
     if type(model) not in OUTPUTS:
         raise InputError(
@@ -101,6 +103,8 @@ def export_model(
         raise InputError(f"export takes a model in float32, not {model.dtype}; load it with dtype=torch.float32")
     if format == "onnx":
         _require_installed("onnxscript")
+    if tokenizer is not None:
+        require_agreement(model.name_or_path or type(model).__name__, model, tokenizer)
     require_writable_directory(destination, overwrite=overwrite)
     with _ready(model):
         traced = trace_model(model, max_tokens=max_tokens, with_global_mask=with_global_mask)
@@ -143,7 +147,8 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
         The model in eval mode, and the tokenizer, or None where the folder has none.
 
     Raises:
-        InputError: no such folder or name, a damaged one, another family, or a head that longspan does not know.
+        InputError: no such folder or name, a damaged one, another family, a head that longspan does not know, or a
+            tokenizer that does not belong to the model.
     """
     name = str(name_or_path)
     folder = Path(name).expanduser()
@@ -177,6 +182,7 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
         with explain_loading(name, "the tokenizer of "):
             tokenizer = AutoTokenizer.from_pretrained(name)
         require_tokenizer(name, tokenizer)
+        settle(name, model, tokenizer)
     return model.eval(), tokenizer
 
 

@@ -104,7 +104,9 @@ def _make_trainer(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> Pretr
     return PretrainTrainer(
         model=ready.built.model,
         args=arguments,
-        data_collator=MaskedLmCollator(ready.built.tokenizer),
+        data_collator=MaskedLmCollator(
+            ready.built.tokenizer, padding_position=ready.built.model.longformer.embeddings.padding_idx
+        ),
         train_dataset=ready.stream,
         eval_dataset=ready.stream if ready.texts else None,  # `score` has its own; the Trainer wants to see one
         processing_class=ready.built.tokenizer,
