@@ -88,7 +88,7 @@ def extend(
             f"extend takes a transformers model or the name of one, not {type(model_or_name).__name__}; "
             "a model wrapped by another library has to be unwrapped first"
         )
-    family = find_family(source.config)
+    family = find_family(source.config, needs_padding=tokenizer is None)
     kind = _find_kind(source, family)
     old_max_tokens = count_positions(source.config, family)
     if tokenizer is not None:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.extend.families import FAMILY_OF_TYPE
 from longspan.extend.texts import packaged_texts
+from longspan.models.agreement import padding_of_texts
 from longspan.records import Check, Drift, ProofRecord, made_now
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,8 @@ def prove(
     else:
         with _for_comparison(source) as old, _for_comparison(extended) as new:
             encoded = _encode(tokenizer, packaged_texts() if texts is None else texts, old_max_tokens, notes)
-            if not FAMILY_OF_TYPE[source.config.model_type].reserves_rows:
-                encoded = _before_padding(encoded, new.config.pad_token_id, notes)
-            maker = _BatchMaker(old, new, tokenizer, encoded, seed)
+            maker = _BatchMaker(old, new, tokenizer, seed)
+            maker.take_texts(encoded, notes)
             aligned = (
                 _twin(new, windows, _trained_rows(old, new, old_max_tokens)) if positions == "interpolate" else new
             )
@@ -106,7 +106,7 @@ def prove(
                 lengths = [old_max_tokens, max(1, old_max_tokens * 3 // 4), 1]
                 statement = f"attention_window {wide}, inputs of at most {old_max_tokens} tokens{note}"
                 checks += _check(old, twin, maker.rows(lengths), statement)
-                drift = _measure_drift(old, new, encoded, old_max_tokens)
+                drift = _measure_drift(old, new, maker.encoded, old_max_tokens)
     return ProofRecord(
         made=made_now(seed=seed),
         source=source_name,
@@ -173,17 +173,6 @@ def _encode(
     return [ids for ids in encoded if ids]
 
 
-def _before_padding(encoded: list[list[int]], pad_id: int, notes: list[str]) -> list[list[int]]:
-    """The part of each text before the first padding token in it."""
-    if any(pad_id in ids for ids in encoded):
-        notes.append(
-            f"a text holds the padding token (id {pad_id}), after which a Longformer's positions go on as if it were "
-            "not there, and the source's do not; the text was compared up to it"
-        )
-    cut = [ids[: ids.index(pad_id)] if pad_id in ids else ids for ids in encoded]
-    return [ids for ids in cut if ids]
-
-
 class _BatchMaker:
     """Makes rows of given lengths, by turns random tokens and real text, with special tokens in their middle."""
 
@@ -192,19 +181,31 @@ class _BatchMaker:
         old: PreTrainedModel,
         new: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase | None,
-        encoded: list[list[int]],
         seed: int,
     ) -> None:
         self.vocab_size = old.config.vocab_size
-        self.pad_id = new.config.pad_token_id
+        # The tokenizer's, not the new model's, whose choice is to be proved.
+        pad_id = padding_of_texts(tokenizer)
+        self.pad_id = new.config.pad_token_id if pad_id is None else pad_id
         self.n_types = new.config.type_vocab_size
         self.device = old.device
-        self.encoded = encoded
+        self.encoded: list[list[int]] = []
         self.generator = torch.Generator().manual_seed(seed)
-        # RoBERTa's positions are counted by the padding token, as a Longformer's are. BERT's are not: the extended
-        # model has the positions of a text without that token.
+        # RoBERTa counts no position for a padding token in a text, as a Longformer does; BERT counts one.
         self.may_pad = FAMILY_OF_TYPE[old.config.model_type].reserves_rows
         self.special_ids = self._find_special_ids(old.config, tokenizer)
+
+    def take_texts(self, encoded: list[list[int]], notes: list[str]) -> None:
+        """Use these texts, each up to the first padding token in it where the two models differ there."""
+        self.encoded = encoded
+        if self.may_pad or not any(self.pad_id in ids for ids in encoded):
+            return
+        notes.append(
+            f"a text holds the padding token (id {self.pad_id}), for which a Longformer counts no position and the "
+            "source counts one; the text was compared up to it"
+        )
+        self.encoded = [ids[: ids.index(self.pad_id)] if self.pad_id in ids else ids for ids in encoded]
+        self.encoded = [ids for ids in self.encoded if ids]
 
     def _find_special_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> list[int]:
         """Ids that a configuration may have another opinion on, that of padding first."""

@@ -113,6 +113,8 @@ def settle(
     found: list[str] = []
     if _counts_from_padding(model):
         found += padding_notes(config.pad_token_id, tokenizer)
+        if config.model_type == "longformer" and _is_text(tokenizer, config.pad_token_id):
+            found.append("if an older longspan made this Longformer of a BERT, make it again: `longspan extend`")
     else:
         _settle_padding(model, tokenizer, found)
     for key, value in special_ids(config, tokenizer, found).items():
@@ -159,23 +161,31 @@ def choose_padding_id(config: Any, tokenizer: PreTrainedTokenizerBase | None, no
     """
     if tokenizer is None:
         return config.pad_token_id
-    own: Any = tokenizer.pad_token_id
-    if own is not None and own not in _ids_of_roles(tokenizer):
+    own = padding_of_texts(tokenizer)
+    if own is not None:
         if own != config.pad_token_id:
             notes.append(
                 f"the configuration's pad_token_id was {_named(tokenizer, config.pad_token_id)}; the tokenizer pads "
                 f"with {_named(tokenizer, own)}, which is the new model's pad_token_id"
             )
         return own
-    what = "has no padding token" if own is None else f"pads with {_named(tokenizer, own)}, which has another role too"
-    if _is_text(tokenizer, config.pad_token_id):
+    what = "has no padding token"
+    if tokenizer.pad_token_id is not None:
+        what = f"pads with {_named(tokenizer, tokenizer.pad_token_id)}, which has another role too"
+    if not isinstance(config.pad_token_id, int) or _is_text(tokenizer, config.pad_token_id):
         raise InputError(
             f"the tokenizer {what}, and the configuration's pad_token_id {_named(tokenizer, config.pad_token_id)} is "
-            "a piece of texts; a Longformer counts positions by the padding token, so it needs one of its own: "
+            "no padding either; a Longformer counts positions by the padding token, so it needs one of its own: "
             'tokenizer.add_special_tokens({"pad_token": "[PAD]"}), then model.resize_token_embeddings(len(tokenizer))'
         )
     notes.append(f"the tokenizer {what}; the configuration's pad_token_id {config.pad_token_id} is kept")
     return config.pad_token_id
+
+
+def padding_of_texts(tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    """The id that `tokenizer` pads with and no text has; None where it has none of that kind."""
+    own: Any = None if tokenizer is None else tokenizer.pad_token_id
+    return None if tokenizer is None or own in _ids_of_roles(tokenizer) else own
 
 
 def padding_notes(pad_token_id: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -188,8 +198,7 @@ def padding_notes(pad_token_id: int, tokenizer: PreTrainedTokenizerBase) -> list
         pads = "has no padding token" if own is None else f"pads with {_named(tokenizer, own)}"
         return [
             f"pad_token_id is {_named(tokenizer, pad_token_id)} in the tokenizer, which {pads}: the model counts no "
-            "position for that piece, wherever it stands in a text. A Longformer that an older longspan made of a "
-            "BERT is to be made again with `longspan extend`"
+            "position for that piece, wherever it stands in a text"
         ]
     if own is not None and own != pad_token_id:
         return [
@@ -232,8 +241,8 @@ def set_max_length(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
 def _settle_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, notes: list[str]) -> None:
     """The tokenizer's padding id in a model that does not count by it: there it is the row without a gradient."""
     config: Any = model.config
-    old, own = getattr(config, "pad_token_id", None), tokenizer.pad_token_id
-    if not isinstance(old, int) or not isinstance(own, int) or own == old or own in _ids_of_roles(tokenizer):
+    old, own = getattr(config, "pad_token_id", None), padding_of_texts(tokenizer)
+    if not isinstance(old, int) or own is None or own == old:
         return
     notes.append(
         f"the configuration's pad_token_id was {_named(tokenizer, old)}; it is the tokenizer's now, "
@@ -300,7 +309,7 @@ def _ids_of_roles(tokenizer: PreTrainedTokenizerBase) -> set[Any]:
 
 
 def _is_text(tokenizer: PreTrainedTokenizerBase, piece_id: int) -> bool:
-    """Whether `piece_id` may stand in a text, as a word, an unknown one or a special token that frames it."""
+    """Whether `piece_id` may stand in a text, as a word, an unknown one or a special token around it."""
     if piece_id in _ids_of_roles(tokenizer):
         return True
     if piece_id == tokenizer.pad_token_id or not 0 <= piece_id <= _highest_id(tokenizer):

@@ -219,7 +219,7 @@ def base_like(name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, p
     if is_long(base.model) or not is_long(tuned):
         return base
     config: Any = tuned.config
-    if not find_family(base.model.config).reserves_rows:
+    if not find_family(base.model.config, needs_padding=False).reserves_rows:
         # It was chosen by a tokenizer, which a base that is given as an object does not have.
         base.model.config.pad_token_id = config.pad_token_id
     windows = config.attention_window
