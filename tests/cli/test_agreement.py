@@ -61,13 +61,21 @@ def test_check_names_what_was_set_right(tiny_qa_folder, tmp_path, capsys):
     assert "sep_token_id was 7; it is the tokenizer's now, 2 (</s>)" in capsys.readouterr().out
 
 
-def test_export_takes_the_tokenizers_separator(tiny_qa_folder, tmp_path):
-    from longspan.models.export import load_model
+def test_export_takes_the_tokenizers_separator(tiny_qa_folder, tmp_path, monkeypatch):
+    from longspan.models import export
 
     folder = shutil.copytree(tiny_qa_folder("longformer"), tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"sep_token_id": 7}))
-    assert load_model(folder)[0].config.sep_token_id == 2
+    seen = []
+
+    def pretend(model, *_, **__):
+        seen.append(model.config.sep_token_id)
+        return export.Exported(tmp_path, "model.onnx", ("input_ids",), ("start_logits",), 3, 100, 0.0)
+
+    monkeypatch.setattr(export, "export_model", pretend)
+    assert main(["export", str(folder), str(tmp_path / "out")]) == 0
+    assert seen == [2]
 
 
 @pytest.mark.parametrize(("role", "kind", "task"), [("mask", "xlm-roberta", "masked_lm"), ("pad", "bert", None)])

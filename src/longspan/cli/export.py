@@ -30,10 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, trace, compare, save."""
     from longspan.files import require_writable_directory
+    from longspan.models.agreement import settle
     from longspan.models.export import export_model, load_model
 
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
     model, tokenizer = load_model(arguments.model)
+    if tokenizer is not None:
+        settle(arguments.model, model, tokenizer)
     exported = export_model(
         model,
         arguments.destination,

@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, require_writable_directory
-from longspan.models.agreement import require_agreement, settle
+from longspan.models.agreement import require_agreement
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
@@ -147,8 +147,7 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
         The model in eval mode, and the tokenizer, or None where the folder has none.
 
     Raises:
-        InputError: no such folder or name, a damaged one, another family, a head that longspan does not know, or a
-            tokenizer that does not belong to the model.
+        InputError: no such folder or name, a damaged one, another family, or a head that longspan does not know.
     """
     name = str(name_or_path)
     folder = Path(name).expanduser()
@@ -182,7 +181,6 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
         with explain_loading(name, "the tokenizer of "):
             tokenizer = AutoTokenizer.from_pretrained(name)
         require_tokenizer(name, tokenizer)
-        settle(name, model, tokenizer)
     return model.eval(), tokenizer
 
 
