@@ -192,3 +192,17 @@ def test_every_family_that_reserves_rows_is_known(kind):
         model(torch.full((1, 64), 9))
         with pytest.raises(IndexError):
             model(torch.full((1, 65), 9))
+
+
+def test_padding_has_a_token_type_too(words):
+    words._pad_token_type_id = 3
+    with pytest.raises(InputError, match="token types up to 3"):
+        require_agreement("m", make("Bert"), words)
+
+
+def test_a_reserving_table_is_seen_without_its_name(words):
+    model = make("Bert", pad_token_id=3)
+    model.embeddings.position_embeddings.padding_idx = 3  # as a family that longspan does not know by name
+    assert max_tokens_of(model) == 62
+    settle("m", model, words, [])
+    assert model.config.pad_token_id == 3

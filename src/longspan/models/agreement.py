@@ -17,7 +17,7 @@ from longspan.errors import InputError
 logger = logging.getLogger(__name__)
 
 # Families whose position table starts after the padding token's row: rows 0 to pad_token_id are never used, and an id
-# that is pad_token_id has no position.
+# that is pad_token_id has no position. In transformers' own code such a table has that row as its `padding_idx`, too.
 _POSITIONS_AFTER_PADDING = {
     "camembert",
     "data2vec-text",
@@ -48,7 +48,7 @@ def max_tokens_of(model: PreTrainedModel) -> int | None:
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return None
-    if model.config.model_type in _POSITIONS_AFTER_PADDING:
+    if _counts_from_padding(model):
         pad_token_id = getattr(model.config, "pad_token_id", None)
         return positions - (1 if pad_token_id is None else pad_token_id) - 1
     return positions
@@ -74,7 +74,7 @@ def require_agreement(name: str, model: PreTrainedModel, tokenizer: PreTrainedTo
             f"is {piece!r}, id {highest}); they don't belong together, or the model needs resize_token_embeddings"
         )
     n_types = _type_rows(model)
-    if n_types > 1 and (highest := _highest_type(tokenizer)) >= n_types:
+    if n_types > 1 and (highest := max(_highest_type(tokenizer), tokenizer.pad_token_type_id)) >= n_types:
         raise InputError(
             f"the tokenizer of {name} makes token types up to {highest}, the model has {n_types} "
             "(type_vocab_size); they don't belong together"
@@ -188,12 +188,14 @@ def padding_of_texts(tokenizer: PreTrainedTokenizerBase | None) -> int | None:
     return None if tokenizer is None or own in _ids_of_roles(tokenizer) else own
 
 
-def padding_notes(pad_token_id: int, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def padding_notes(pad_token_id: int | None, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What to know of a model that counts positions by `pad_token_id`, where its tokenizer pads with another id.
 
     Its position rows were trained that way, so the id stays.
     """
     own: Any = tokenizer.pad_token_id
+    if not isinstance(pad_token_id, int):
+        return []
     if _is_text(tokenizer, pad_token_id):
         pads = "has no padding token" if own is None else f"pads with {_named(tokenizer, own)}"
         return [
