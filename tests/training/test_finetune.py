@@ -1,5 +1,7 @@
+import copy
 import json
 import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -287,3 +289,26 @@ def test_the_batch_size_that_was_found_is_recorded(tiny_recipe, monkeypatch):
     monkeypatch.setattr(QaTrainer, "training_step", too_small)
     record = finetune(tiny_recipe(max_steps=2, auto_find_batch_size=True))
     assert 1 <= record.recipe["per_device_train_batch_size"] <= 2
+
+
+@pytest.mark.parametrize("adapter", [{}, {"adapter_rank": 2, "merge_adapter": True}])
+def test_a_finished_model_counts_positions_as_in_training(
+    tiny_qa_folder, tiny_tokenizer, tiny_recipe, tmp_path, adapter
+):
+    folder = shutil.copytree(tiny_qa_folder("longformer"), tmp_path / "start")
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.pad_token = tokenizer.mask_token  # id 4, and the model's padding id is 1
+    tokenizer.save_pretrained(folder)
+    trained = []
+
+    class Keep(TrainerCallback):
+        def on_train_end(self, args, state, control, model=None, **_):
+            inner = getattr(model, "get_base_model", lambda: model)()
+            trained.append(copy.deepcopy(inner.longformer.embeddings))
+
+    recipe = tiny_recipe().model_copy(update={"model": str(folder), **adapter})
+    finetune(recipe, callbacks=(Keep(),))
+    model, _ = load_qa_model(recipe.output_dir)
+    assert model.config.pad_token_id == trained[0].padding_idx == 1
+    ids = torch.tensor([[0, 7, 4, 8, 2]])
+    assert torch.equal(model.longformer.embeddings(ids), trained[0].eval()(ids))

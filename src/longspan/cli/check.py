@@ -56,21 +56,27 @@ def _check_recipe(path: str, fields: list[str]) -> int:
 
 
 def _check_model(folder: Path) -> int:
+    from longspan.models.agreement import max_tokens_of
     from longspan.tasks.loading import load_qa_model
-    from longspan.tasks.question_answering import max_tokens_of
 
-    model, tokenizer = load_qa_model(folder, needs_head=False)
+    notes: list[str] = []
+    model, tokenizer = load_qa_model(folder, needs_head=False, notes=notes)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     limit = max_tokens_of(model)
     architectures = getattr(model.config, "architectures", None) or ["no class named"]
     print(f"{'model':12} {', '.join(architectures)}, {n_parameters / 1e6:.1f} million parameters, {model.dtype}")
     print(f"{'takes':12} {'any length' if limit is None else f'{limit:,} tokens'}")
     if model.config.model_type == "longformer":
+        from longspan.models import LongformerConfig
         from longspan.models.config import stock_differences
 
         print(f"{'window':12} {model.config.attention_window}")
-        for difference in stock_differences(model.config):  # pyright: ignore[reportArgumentType]
+        is_whole = (folder / "config.json").is_file()  # an adapter has none; a model's own head counts here
+        config = LongformerConfig.from_pretrained(folder) if is_whole else model.config
+        for difference in stock_differences(config):  # pyright: ignore[reportArgumentType]
             print(f"{'note':12} {difference}")
+    for note in notes:
+        print(f"{'note':12} {note}")
     print(f"{'tokenizer':12} {type(tokenizer).__name__}, {len(tokenizer):,} pieces")
     return 0
 

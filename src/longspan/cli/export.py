@@ -34,12 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, trace, compare, save."""
     from longspan.files import require_writable_directory
+    from longspan.models.agreement import settle
     from longspan.models.export import export_model, load_model
     from longspan.tasks.loading import is_adapter, load_qa_model
 
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
     load = load_qa_model if is_adapter(arguments.model) else load_model
     model, tokenizer = load(arguments.model)
+    if tokenizer is not None:
+        settle(arguments.model, model, tokenizer)
     exported = export_model(
         model,  # pyright: ignore[reportArgumentType] - an adapter's base may be of any family, which it refuses
         arguments.destination,

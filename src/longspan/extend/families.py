@@ -293,8 +293,12 @@ REFUSED_TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-def find_family(config: Any) -> Family:
+def find_family(config: Any, *, needs_padding: bool = True) -> Family:
     """The family that a model with this configuration belongs to.
+
+    Args:
+        config: of the model.
+        needs_padding: refuse a configuration without padding id also where a tokenizer could give it.
 
     Raises:
         InputError: the family, or this member of it, cannot be extended; the message says which and why.
@@ -325,7 +329,7 @@ def find_family(config: Any) -> Family:
     act = getattr(config, family.renamed.get("hidden_act", "hidden_act"))
     if not isinstance(act, str):
         raise refuse(family.name, "its activation is a function without a name, which no configuration can save")
-    if not isinstance(getattr(config, "pad_token_id", None), int):
+    if (needs_padding or family.reserves_rows) and not isinstance(getattr(config, "pad_token_id", None), int):
         raise InputError(
             f"the {family.name} model's configuration has no pad_token_id, which says where positions start; "
             "set config.pad_token_id"

@@ -57,7 +57,7 @@ def load_source(
         raise InputError(f"{name}: no such folder")
     with explain_loading(name):
         config = AutoConfig.from_pretrained(name)
-    family = find_family(config)
+    family = find_family(config, needs_padding=False)
     class_name = _choose_class(config, family, name)
     # `from_pretrained` only warns about what it could not fill; what it could not fill must not pass for a model.
     with explain_loading(name):

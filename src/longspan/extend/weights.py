@@ -109,7 +109,7 @@ def _replace_rows(
 ) -> None:
     """Put the long position table in place, reserved rows first, and token types where the family has none."""
     rows = weights[_POSITION_ROWS]
-    assert config.pad_token_id is not None, "find_family checked it"
+    assert config.pad_token_id is not None, "make_config chose it"
     n_reserved = config.pad_token_id + 1
     if family.reserves_rows:
         reserved, rows = rows[:n_reserved], rows[n_reserved:]

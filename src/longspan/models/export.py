@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, require_writable_directory
+from longspan.models.agreement import require_agreement
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
@@ -88,9 +89,9 @@ def export_model(
         overwrite: allow the folder to hold files; they are gone afterwards.
 
     Raises:
-        InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
-            is not installed, an opset that it cannot write or that is given for torch's format, a graph that computes
-            something else than the model, or a folder that cannot be written.
+        InputError: not such a model, not in float32, a tokenizer of another model, an unknown format, a `max_tokens`
+            beyond the model, a library that is not installed, an opset that it cannot write or that is given for
+            torch's format, a graph that computes something else than the model, or a folder that cannot be written.
     """
     if type(model) not in OUTPUTS:
         raise InputError(
@@ -106,6 +107,8 @@ def export_model(
         _require_opset(opset)
     elif opset is not None:
         raise InputError(f"opset {opset} is of no effect with the format {format}; leave it out, or choose onnx")
+    if tokenizer is not None:
+        require_agreement(model.name_or_path or type(model).__name__, model, tokenizer)
     require_writable_directory(destination, overwrite=overwrite)
     with _ready(model):
         traced = trace_model(model, max_tokens=max_tokens, with_global_mask=with_global_mask)

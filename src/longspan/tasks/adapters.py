@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.extend import extend
+from longspan.extend.families import find_family
 from longspan.extend.positions import Positions
 from longspan.tasks.adapter_files import (
     Adapter,
@@ -223,6 +224,9 @@ def base_like(
     if is_long(base.model) or not is_long(tuned):
         return base
     config: Any = tuned.config
+    if not find_family(base.model.config, needs_padding=False).reserves_rows:
+        # It was chosen by a tokenizer, which a base that is given as an object does not have.
+        base.model.config.pad_token_id = config.pad_token_id
     windows = config.attention_window
     if not isinstance(windows, int) and len(set(windows)) == 1:
         windows = windows[0]

@@ -13,6 +13,8 @@ from longspan.extend import extend, load_source
 from longspan.extend.positions import Positions
 from longspan.extend.verify import Effort
 from longspan.models import LongformerForQuestionAnswering
+from longspan.models.agreement import require_special_tokens
+from longspan.models.heads.fresh import reset_head, say_left_behind
 from longspan.records import ProofRecord
 from longspan.tasks.adapter_files import is_adapter
 from longspan.tasks.loading import load_qa_model
@@ -59,7 +61,8 @@ def build_qa_model(
         dropout: `attention_dropout`, `hidden_dropout`; as the model has them where not given.
 
     Raises:
-        InputError: the model cannot be loaded or extended, or has no such dropout.
+        InputError: the model cannot be loaded or extended, its tokenizer has no padding token, or it has no such
+            dropout.
     """
     made_proof = None
     set_seed(seed)
@@ -80,6 +83,8 @@ def build_qa_model(
         source, tokenizer = load_source(name)
     else:
         source, tokenizer = load_qa_model(name, needs_head=False, dtype=torch.float32, allow_pickle=allow_pickle)
+    if tokenizer is not None:
+        require_special_tokens(name, tokenizer, ["pad"])
     # A fresh head is drawn from the seed alone, whatever was drawn before (the proof's inputs).
     set_seed(seed)
     return QaModel(as_question_answering(source.float(), **dropout), tokenizer, made_proof)
@@ -90,7 +95,8 @@ def as_question_answering(
 ) -> PreTrainedModel:
     """`source` as a question answering model with the given dropout; its tensors are taken over, not copied.
 
-    A question answering head that is there is kept, another one is left behind, a missing one is drawn at random.
+    A question answering head that is there is kept, another one is left behind with everything that the configuration
+    says of it, a missing one is drawn at random.
 
     Raises:
         InputError: its family has no question answering head in transformers, or no such dropout.
@@ -98,6 +104,11 @@ def as_question_answering(
     config = copy.deepcopy(source.config)
     set_dropout(config, attention_dropout=attention_dropout, hidden_dropout=hidden_dropout)
     cls: Any = _class_for(source)
+    name = type(source).__name__
+    if "ForQuestionAnswering" not in name or config.num_labels != 2:
+        reset_head(config)
+        if source.base_model is not source:
+            say_left_behind(source.name_or_path or name, name, "question answering")
     config.architectures = [cls.__name__]
     with torch.device("meta"):
         model = cls(config)

@@ -15,6 +15,7 @@ from longspan.training.card import write_card
 from longspan.training.checkpoints import require_steps
 from longspan.training.identity import identity_of
 from longspan.training.model import merge_adapters
+from longspan.training.padding_id import KeepPaddingId
 from longspan.training.preparation import Prepared, make_finetune_arguments, prepare
 from longspan.training.processes import in_first_process, largest
 from longspan.training.qa_data import examples_with_language, merge_counts
@@ -113,7 +114,7 @@ def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> Qa
         train_dataset=ready.windows,
         eval_dataset=ready.eval_windows,
         processing_class=built.tokenizer,
-        callbacks=[*callbacks, *tensorboard(recipe, ready.folder.logs)],
+        callbacks=[KeepPaddingId(built.body.config), *callbacks, *tensorboard(recipe, ready.folder.logs)],
         predictor=predictor,
         eval_examples=examples_with_language(ready.evaluation),
     )

@@ -16,6 +16,7 @@ from longspan.models import LongformerForMaskedLM
 from longspan.records import LanguageModelScore, TrainingRecord, made_now, write_record
 from longspan.tasks.masked_lm import MaskedLmScorer
 from longspan.training.checkpoints import require_steps
+from longspan.training.padding_id import KeepPaddingId
 from longspan.training.pretrain_card import write_card
 from longspan.training.pretrain_folder import PretrainFolder
 from longspan.training.pretrain_model import KeepOldRows, has_global_tokens, with_both_biases
@@ -108,11 +109,13 @@ def _make_trainer(ready: Ready, callbacks: tuple[TrainerCallback, ...]) -> Pretr
     return PretrainTrainer(
         model=ready.built.model,
         args=arguments,
-        data_collator=MaskedLmCollator(ready.built.tokenizer),
+        data_collator=MaskedLmCollator(
+            ready.built.tokenizer, padding_position=ready.built.model.longformer.embeddings.padding_idx
+        ),
         train_dataset=ready.stream,
         eval_dataset=ready.stream if ready.texts else None,  # `score` has its own; the Trainer wants to see one
         processing_class=ready.built.tokenizer,
-        callbacks=[*callbacks, *tensorboard(recipe, ready.folder.logs)],
+        callbacks=[KeepPaddingId(ready.built.model.config), *callbacks, *tensorboard(recipe, ready.folder.logs)],
         score=lambda model: _metrics(_score(ready, model, ready.lengths[-1:])),
         skips_non_finite=recipe.on_non_finite == "skip",
         rows_of_epoch=len(ready.blocks),

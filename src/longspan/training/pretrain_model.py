@@ -19,8 +19,10 @@ from transformers import (
 
 from longspan.errors import InputError
 from longspan.extend import extend
-from longspan.models import LongformerForMaskedLM
+from longspan.models import LongformerConfig, LongformerForMaskedLM
+from longspan.models.agreement import require_special_tokens, settle
 from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
 from longspan.models.self_attention import LongformerSelfAttention
 from longspan.records import ProofRecord
 from longspan.training.model import freeze, set_dropout
@@ -52,7 +54,8 @@ def build_masked_lm(recipe: PretrainRecipe) -> MaskedLm:
     from the local ones again.
 
     Raises:
-        InputError: the model cannot be loaded or extended, has no tokenizer, or `freeze` or a dropout does not fit it.
+        InputError: the model cannot be loaded or extended, has no fitting tokenizer with a mask and a padding token, or
+            `freeze` or a dropout does not fit it.
     """
     set_seed(recipe.seed)
     proof = None
@@ -70,11 +73,7 @@ def build_masked_lm(recipe: PretrainRecipe) -> MaskedLm:
         source, tokenizer = _load_longformer(recipe)
     if tokenizer is None:
         raise InputError(f"{recipe.model} has no tokenizer beside it; save its tokenizer into the same folder")
-    if len(tokenizer) > source.config.vocab_size:
-        raise InputError(
-            f"the tokenizer of {recipe.model} has {len(tokenizer):,} pieces, the model {source.config.vocab_size:,} "
-            "rows for them; they don't belong together, or the model needs resize_token_embeddings"
-        )
+    require_special_tokens(recipe.model, tokenizer, ["pad", "mask"])
     set_seed(recipe.seed)
     model = as_masked_lm(source.float())
     _set_dropout(model, recipe)
@@ -106,6 +105,10 @@ def as_masked_lm(source: PreTrainedModel) -> LongformerForMaskedLM:
     body: Any = source.base_model
     body.pooler = None
     config = body.config
+    reset_head(config)
+    if body is not source:
+        name = type(source).__name__
+        say_left_behind(source.name_or_path or name, name, "masked language modelling")
     config.architectures = [LongformerForMaskedLM.__name__]
     with torch.device("meta"):
         model = LongformerForMaskedLM(config)
@@ -197,8 +200,13 @@ def _load_longformer(recipe: PretrainRecipe) -> tuple[PreTrainedModel, PreTraine
     if config is None or config.model_type != "longformer":
         raise InputError(f"{recipe.model} is no Longformer; extend it: --max_tokens 4096")
     with explain_loading(name):
+        config = LongformerConfig.from_pretrained(name)
+        old_head = other_head(config, "ForMaskedLM")
+        if old_head is not None:
+            reset_head(config)
         loaded: Any = LongformerForMaskedLM.from_pretrained(
             name,
+            config=config,
             dtype=torch.float32,
             use_safetensors=None if recipe.allow_pickle else True,
             output_loading_info=True,
@@ -206,7 +214,10 @@ def _load_longformer(recipe: PretrainRecipe) -> tuple[PreTrainedModel, PreTraine
         )
     model, info = loaded
     require_loaded(name, "LongformerForMaskedLM", info, needed_in="longformer.")
+    if old_head is not None:
+        say_left_behind(name, old_head, "masked language modelling")
     with explain_loading(name, "the tokenizer of "):
         tokenizer = AutoTokenizer.from_pretrained(name)
     require_tokenizer(name, tokenizer)
+    settle(name, model, tokenizer)
     return model, tokenizer
