@@ -94,7 +94,7 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm
 
 _PIECE = 1 << 15
 """Characters that are tokenised at once of a longer text, where there is a safe place to cut it."""
-_LONGEST_PIECE = 1 << 20
+_LONGEST_PIECE = 1 << 18
 _CONTEXT = 200
 """Characters after a cut that it is checked with."""
 _N_TRIES = 12
@@ -107,7 +107,7 @@ def tokenise_in_pieces(
 
     A piece is tokenised with the characters that follow it, and ends where these, tokenised alone, have the same
     tokens. Such places are looked for before white space, then after the ends of sentences. Where a text has none in
-    32,768 characters, the piece grows, up to a million characters. A text that has none in these is cut between
+    32,768 characters, the piece grows, up to 262,144 characters. A text that has none in these is cut between
     any two tokens; there a token or two may differ from those of the whole text.
 
     Args:
