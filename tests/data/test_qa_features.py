@@ -184,8 +184,8 @@ def test_a_question_longer_than_the_window_is_named(tokenizer):
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [
-        (example(" "), {}, "document of question q is empty"),
-        (example("x", question=" "), {}, "question q is empty"),
+        (example(" "), {}, "document of question 'q' is empty"),
+        (example("x", question=" "), {}, "question 'q' is empty"),
         (example("x"), {"max_length": 0}, "max_length is 0"),
         (example("x"), {"overlap": 64}, "overlap is 64"),
         (example("x"), {"overlap": -1}, "overlap is -1"),

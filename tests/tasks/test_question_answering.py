@@ -195,9 +195,10 @@ def test_options_out_of_range_are_refused(bert, option, value):
 
 
 @pytest.mark.parametrize(
-    ("question", "context", "message"), [(" ", "Text.", "is empty"), ("What?", " \n", "empty document")]
+    ("question", "context", "message"),
+    [(" ", "Text.", "is empty"), ("What?", " \n", "is empty"), ("\ud83d?", "Text.", "U\\+D83D")],
 )
-def test_empty_questions_and_documents_are_refused(bert, question, context, message):
+def test_questions_and_documents_must_be_text(bert, question, context, message):
     example = QaExample(id="q7", question=question, context=context, answers=())
     with pytest.raises(InputError, match=f"q7.*{message}"):
         QaPredictor(*bert).predict([example])

@@ -5,17 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from longspan.data.decoding import decode
 from longspan.data.unpacking import CHUNK, Meter, open_stream
 from longspan.errors import InputError
 from longspan.limits import DATA_BYTES
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zip", ".zst")
-# How files begin that people take for documents.
-_NOT_TEXT = {
-    b"%PDF": "a PDF",
-    b"PK\x03\x04": "an archive (as .docx, .odt and .epub files are)",
-    b"\xd0\xcf\x11\xe0": "an old Office file",
-}
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -35,7 +30,7 @@ def read_text(path: str | Path) -> str:
     Raises:
         InputError: as `read_bytes`; or the bytes are not UTF-8 (the message says at which byte).
     """
-    return _decode(path, read_bytes(path))
+    return decode(path, read_bytes(path))
 
 
 def read_json(path: str | Path) -> Any:
@@ -47,7 +42,7 @@ def read_json(path: str | Path) -> Any:
     """
     data = read_bytes(path)
     try:
-        text = _decode(path, data)
+        text = decode(path, data)
     except InputError:
         if _ends_inside_a_character(data):
             raise _cut(path, len(data)) from None
@@ -67,25 +62,6 @@ def read_json(path: str | Path) -> Any:
 
 def _cut(path: str | Path, n_bytes: int) -> InputError:
     return InputError(f"{path} is cut: it ends after byte {n_bytes:,} in the middle of its JSON; fetch the file again")
-
-
-def _decode(path: str | Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, 0, error) from error
-
-
-def not_utf8(path: str | Path, offset: int, error: UnicodeDecodeError) -> InputError:
-    """What to say of bytes, starting at `offset` in the file, that did not decode."""
-    data = error.object
-    for signature, kind in _NOT_TEXT.items():
-        if offset == 0 and data.startswith(signature):
-            return InputError(f"{path} is {kind}, not text; convert it to a text file first")
-    return InputError(
-        f"{path} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
-        "save the file as UTF-8"
-    )
 
 
 def _ends_inside_a_character(data: bytes) -> bool:

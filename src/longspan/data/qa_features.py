@@ -14,6 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from longspan.data.decoding import require_text
 from longspan.data.examples import QaExample
 from longspan.data.qa_tokens import DocumentTokens, Template, find_template, tokenise
 from longspan.errors import InputError
@@ -178,8 +179,9 @@ def make_qa_features(
         The windows, in the order of `examples`, with counts.
 
     Raises:
-        InputError: a question leaves no room for its document (the message names the question and both lengths); an
-            empty question or document; `max_length` or `overlap` out of range; the tokenizer is not a fast one.
+        InputError: a question leaves no room for its document (the message names the question and both lengths); a
+            question or document is empty or not valid text; `max_length` or `overlap` out of range; the tokenizer is
+            not a fast one.
     """
     _check(examples, tokenizer, max_length, overlap)
     template = find_template(tokenizer)
@@ -239,11 +241,26 @@ def _check(examples: Sequence[QaExample], tokenizer: PreTrainedTokenizerBase, ma
         raise InputError(
             f"overlap is {overlap}; it should be between 0 and max_length ({max_length}), for instance 128"
         )
+    require_texts(examples)
+
+
+def require_texts(examples: Sequence[QaExample]) -> None:
+    """Refuse questions and documents that no tokenizer can read.
+
+    Raises:
+        InputError: one is empty or is not all characters (`require_text`); the message names the question.
+    """
+    checked: str | None = None  # neighbouring questions share their document
     for example in examples:
         if not example.question.strip():
-            raise InputError(f"question {example.id} is empty; write the question")
-        if not example.context.strip():
-            raise InputError(f"the document of question {example.id} is empty; give it text")
+            raise InputError(f"question {example.id!r} is empty; give it some text or remove it")
+        require_text(example.question, f"question {example.id!r}")
+        if example.context is checked:
+            continue
+        checked = example.context
+        if not checked.strip():
+            raise InputError(f"the document of question {example.id!r} is empty; give it some text or remove it")
+        require_text(checked, f"the document of question {example.id!r}")
 
 
 def _window_spans(n_tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:

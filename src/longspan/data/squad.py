@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from longspan.data.decoding import require_text
 from longspan.data.examples import GoldAnswer, QaDataset, QaExample
 from longspan.data.locate import locate_answer
 from longspan.data.opening import COMPRESSIONS, read_json
@@ -153,10 +154,13 @@ class QaCollector:
         """`record[key]`, which must be text; `default` where it is missing and a default is given."""
         if default is not None and isinstance(record, Mapping) and record.get(key) is None:
             return default
-        value = self.field(record, key, where)
+        return self.text(self.field(record, key, where), f"{where}.{key}")
+
+    def text(self, value: Any, where: str) -> str:
+        """`value`, which must be text that a tokenizer takes."""
         if not isinstance(value, str):
-            self.fail(f"{where}.{key}", f"should be text, and is {_kind(value)}")
-        return value
+            self.fail(where, f"should be text, and is {_kind(value)}")
+        return require_text(value, f"{self.source}: {where}")
 
     def list_of(self, record: Any, key: str, where: str) -> list[Any]:
         """`record[key]`, which must be a list."""
@@ -225,7 +229,7 @@ class QaCollector:
         value = self.field(record, "id", where)
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(f"{where}.id", f"should be text or a whole number, and is {_kind(value)}")
-        return str(value)
+        return self.text(str(value), f"{where}.id")
 
     def unique(self, identifier: str) -> str:
         """The id, or a new one where an earlier question has it; both questions count."""

@@ -159,15 +159,19 @@ def _hub_records(rows: Iterable[Mapping[str, Any]], collector: QaCollector) -> I
         pages = row["entity_pages"]
         if isinstance(pages, Mapping):  # `datasets` gives a list of objects as an object of lists
             pages = [dict(zip(pages, values, strict=True)) for values in zip(*pages.values(), strict=True)]
-        found = [_Page(page["filename"], page["title"], page["wiki_context"]) for page in pages]
-        yield _Record(str(row["question_id"]), row["question"], aliases, found)
+        found = [
+            _Page(page["filename"], page["title"], collector.text_of(page, "wiki_context", f"{where}: page {p}"))
+            for p, page in enumerate(pages)
+        ]
+        yield _Record(str(row["question_id"]), collector.text_of(row, "question", where), aliases, found)
 
 
 def _checked(aliases: list[str], value: str | None, collector: QaCollector, where: str) -> list[str]:
     """The aliases, the most usual one first, each once; the order has no effect on scores."""
     if not aliases:
         collector.fail(where, "has no aliases of its answer; a test set can neither be trained on nor scored")
-    return list(dict.fromkeys([*([value] if value in aliases else []), *aliases]))
+    texts = [collector.text(alias, f"{where}: alias {i}") for i, alias in enumerate(aliases)]
+    return list(dict.fromkeys([*([value] if value in texts else []), *texts]))
 
 
 def _dataset(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
+from longspan.data.qa_features import require_texts
 from longspan.errors import InputError
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
 from longspan.tasks.qa_decoding import Span, WindowLogits, argmax_span, decode_spans, is_aligned
@@ -120,14 +121,10 @@ class QaPredictor:
         """One prediction for each example, in the given order.
 
         Raises:
-            InputError: a document or question is empty, a question leaves no room for the document, the model's
-                outputs are not those of question answering, or its logits are NaN (each names the example).
+            InputError: a document or question is empty or not valid text, a question leaves no room for the document,
+                the model's outputs are not those of question answering, or its logits are NaN (each names the example).
         """
-        for example in examples:
-            if not example.question.strip():
-                raise InputError(f"question {example.id!r} is empty; give it some text or remove it")
-            if not example.context.strip():
-                raise InputError(f"question {example.id!r} has an empty document; give it some text or remove it")
+        require_texts(examples)
         predictions: list[QaPrediction] = []
         was_training = self.model.training
         self.model.eval()

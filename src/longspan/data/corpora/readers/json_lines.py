@@ -7,7 +7,7 @@ from pathlib import Path
 from longspan.data.corpora.fragments import Fragment, Reading
 from longspan.data.corpora.readers.records import documents_of_records
 from longspan.data.corpora.streams import Meter, open_stream
-from longspan.data.opening import not_utf8
+from longspan.data.decoding import not_utf8, require_text
 from longspan.errors import InputError
 from longspan.limits import LINE_BYTES, bound_of_file, too_large
 
@@ -52,4 +52,4 @@ def _text_of(path: Path, line: int, data: bytes, offset: int, field: str) -> str
         )
     if not isinstance(record[field], str):
         raise InputError(f"{path}: line {line:,}: {field!r} holds {type(record[field]).__name__}, not text")
-    return record[field]
+    return require_text(record[field], f"{path}: line {line:,}: {field!r}")
