@@ -164,9 +164,7 @@ def _cut(text: str, last: int, tokenizer: PreTrainedTokenizerBase) -> tuple[Docu
     return (_encode(text[:last], tokenizer), last, 0) if is_longest else None
 
 
-def _check(
-    text: str, place: int, tokens: DocumentTokens, tokenizer: PreTrainedTokenizerBase
-) -> tuple[int, int] | None:
+def _check(text: str, place: int, tokens: DocumentTokens, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int] | None:
     """How many of the text's tokens stand before a safe place, and how many are only at the start of the text after it.
 
     None if the place is not safe: the text after it has other tokens, or is blank and tells nothing.
@@ -179,7 +177,11 @@ def _check(
         n_after = len(after.ids) - n_skipped
         n = len(ids) - n_after
         is_same = n_after > 0 and n > 0 and np.array_equal(after.ids[n_skipped:], ids[n:])
-        if is_same and np.array_equal(after.spans[n_skipped:] + np.int32(place), spans[n:]) and spans[n - 1, 1] <= place:
+        if (
+            is_same
+            and np.array_equal(after.spans[n_skipped:] + np.int32(place), spans[n:])
+            and spans[n - 1, 1] <= place
+        ):
             return n, n_skipped
     return None
 
