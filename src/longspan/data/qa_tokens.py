@@ -147,19 +147,19 @@ def _cut(text: str, last: int, tokenizer: PreTrainedTokenizerBase) -> tuple[Docu
 
     None if no place is safe, unless the text is as long as a piece may be.
     """
-    places = [
-        [found.start() for found in pattern.finditer(text, last - last // 4, last)] for pattern in (SPACE, SENTENCE_END)
-    ]
-    places = [place for some in places for place in some[: -_N_TRIES - 1 : -1]]
     is_longest = last >= _LONGEST_PIECE
+    first = 0 if is_longest else last - last // 4
+    found = [[match.start() for match in pattern.finditer(text, first, last)] for pattern in (SPACE, SENTENCE_END)]
+    places = [place for some in found for place in some[: -_N_TRIES - 1 : -1]]
     if not places and not is_longest:
         return None
     tokens = _encode(text, tokenizer)
     if is_longest:
-        places += [int(end) for end in tokens.spans[-_CONTEXT:, 1][::-1] if 0 < end <= last][:_N_TRIES]
+        ends = np.asarray(tokens.spans)[::-1, 1].tolist()
+        places += [end for end in ends if 0 < end <= last][:_N_TRIES]
     for place in places:
-        if _is_between_characters(text, place) and (found := _check(text, place, tokens, tokenizer)) is not None:
-            n, n_next = found
+        if _is_between_characters(text, place) and (cut := _check(text, place, tokens, tokenizer)) is not None:
+            n, n_next = cut
             return DocumentTokens(tokens.ids[:n], tokens.spans[:n]), place, n_next
     return (_encode(text[:last], tokenizer), last, 0) if is_longest else None
 
@@ -176,12 +176,9 @@ def _check(text: str, place: int, tokens: DocumentTokens, tokenizer: PreTrainedT
     for n_skipped in (0, 1):  # some tokenizers put a lone "▁" before every text
         n_after = len(after.ids) - n_skipped
         n = len(ids) - n_after
-        is_same = n_after > 0 and n > 0 and np.array_equal(after.ids[n_skipped:], ids[n:])
-        if (
-            is_same
-            and np.array_equal(after.spans[n_skipped:] + np.int32(place), spans[n:])
-            and spans[n - 1, 1] <= place
-        ):
+        if n_after < 1 or n < 1 or spans[n - 1, 1] > place or not np.array_equal(after.ids[n_skipped:], ids[n:]):
+            continue
+        if np.array_equal(after.spans[n_skipped:] + np.int32(place), spans[n:]):
             return n, n_skipped
     return None
 
