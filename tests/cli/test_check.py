@@ -31,6 +31,17 @@ def test_every_answer_that_is_nowhere_is_named(tiny_squad, tmp_path, capsys):
     assert ", ".join(f"{i}-0" for i in range(12)) in capsys.readouterr().out
 
 
+def test_text_that_no_tokenizer_takes(tiny_squad, tmp_path, capsys):
+    path = tmp_path / "cut.json"
+    content = json.loads(tiny_squad.read_text())
+    content["data"][0]["paragraphs"][3]["qas"][1]["question"] += "\ud83d"
+    path.write_text(json.dumps(content))
+    assert main(["check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "cut.json: data[0].paragraphs[3].qas[1].question is not valid text: character" in error
+    assert "U+D83D" in error
+
+
 @pytest.mark.parametrize(("kind", "limit"), [("bert", "64 tokens"), ("longformer", "192 tokens")])
 def test_a_model(tiny_qa_folder, capsys, kind, limit):
     assert main(["check", str(tiny_qa_folder(kind))]) == 0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.data import load_qa_dataset, make_qa_features
-from longspan.data.trivia_qa import find_aliases, read_trivia_qa
+from longspan.data.trivia_qa import find_aliases, read_trivia_qa, trivia_qa_from_rows
 from longspan.errors import InputError
 from longspan.metrics import normalize_answer
 
@@ -139,6 +139,30 @@ def test_wrong_files_are_explained(tmp_path):
     path.write_text("{}")
     with pytest.raises(InputError, match="not in TriviaQA's format"):
         read_trivia_qa(path)
+
+
+def test_aliases_and_pages_must_be_text(tmp_path):
+    row = question("q1", "York.txt")
+    row["Answer"] = ANSWER | {"NormalizedAliases": ["york", "y\ud83d"]}
+    with pytest.raises(InputError, match=r"wikipedia-dev\.json: Data\[0\]: alias 1 is not valid text: .* U\+D83D"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = ANSWER | {"NormalizedAliases": ["york", None]}
+    with pytest.raises(InputError, match=r"Data\[0\]: alias 1 should be text, and is null"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = ANSWER | {"NormalizedAliases": "york"}
+    with pytest.raises(InputError, match=r"Data\[0\]\.Answer\.NormalizedAliases should be a list, and is text"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = "york"
+    with pytest.raises(InputError, match=r"Data\[0\]\.Answer should be an object"):
+        load_qa_dataset(write(tmp_path, [row]))
+
+
+def test_null_is_no_id_of_a_row():
+    answer = {"normalized_aliases": ["york"], "normalized_value": "york"}
+    page = {"filename": "York.txt", "title": "York", "wiki_context": "York is old."}
+    row = {"question": "Where?", "question_id": None, "entity_pages": [page], "answer": answer}
+    with pytest.raises(InputError, match=r"row 0\.question_id should be text or a whole number, and is null"):
+        trivia_qa_from_rows(datasets.Dataset.from_list([row]), source="hub", name="x", documents="joined")
 
 
 @pytest.mark.parametrize("split", ["validation", "train"])

@@ -42,6 +42,11 @@ def test_drift_on_the_user_s_text(make_model, tokenizer):
     assert [(one.n_tokens, one.n_texts) for one in proof.drift] == [(40, 1)]
 
 
+def test_texts_that_no_tokenizer_takes(make_model, tokenizer):
+    with pytest.raises(InputError, match=r"texts\[1\] is not valid text: character 4 is U\+D83D"):
+        extend(make_model("roberta"), tokenizer, max_tokens=64, attention_window=WINDOW, texts=["a man", "man \ud83d"])
+
+
 def test_without_a_tokenizer_there_is_no_drift_and_the_proof_says_so(make_model):
     proof = extend(make_model("bert"), max_tokens=64, attention_window=WINDOW).proof
     assert proof.checks

@@ -114,6 +114,7 @@ def test_an_unquoted_no_is_the_strategy_no(write):
         ("evaluation_strategy: steps\neval_strategy: no", r"eval_strategy stands twice"),
         ("evaluate_during_training: often", r"evaluate_during_training is 'often'; it must be true or false"),
         ("seed: 1\nseed: 2", r"mine.yaml, line 5: seed stands twice"),
+        ('name: "cut \\ud83d"', r"mine.yaml, line 4: U\+D83D is half of a surrogate pair"),
         ("seed: [1", r"mine.yaml, line \d+: "),
         ("\tseed: 1", r"mine.yaml, line 4: "),
     ],

@@ -14,6 +14,7 @@ import argparse
 from typing import Any
 
 HELP = "measure beside the peers, or explain the choice of an attention backend"
+ANY_PATH = ("output",)
 
 _WHATS = ("attention", "encoder", "training-step")
 _LENGTHS = {"attention": [512, 1024, 4096, 8192], "encoder": [512, 4096], "training-step": [2048]}

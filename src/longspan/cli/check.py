@@ -16,6 +16,7 @@ from longspan.errors import InputError
 
 HELP = "check a recipe, a data file or a model folder"
 TAKES_FIELDS = True
+ANY_PATH = ("target",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

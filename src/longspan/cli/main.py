@@ -2,16 +2,19 @@
 
 A verb is one module of this room with `HELP` (one line), `add_arguments(parser)` and `run(arguments) -> int`. A verb
 that takes any field of a recipe (`--learning_rate 3e-5`) also says `TAKES_FIELDS = True` and finds what argparse did
-not know in `arguments.fields`.
+not know in `arguments.fields`. `ANY_PATH` names its arguments that are paths and may be of any bytes.
 """
 
 import argparse
 import importlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import longspan
+from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
 from longspan.limits import OPTION, set_bound
 from longspan.records import running_commit
@@ -59,9 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     assert module is not None, "argparse accepts known verbs only"
     arguments.fields = rest
+    _set_encoding_of_output()
     # A run of hours is of the commit it began with.
     running_commit()
     try:
+        _require_text(arguments, getattr(module, "ANY_PATH", ()))
         with set_bound(arguments.max_unpacked):
             return module.run(arguments)
     except InputError as error:
@@ -74,6 +79,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) went away; what it read was right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _set_encoding_of_output() -> None:
+    """Write UTF-8, and to a terminal its own encoding, with escapes for what that lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def _require_text(arguments: argparse.Namespace, exempt: Collection[str]) -> None:
+    """Refuse arguments in another encoding: no tokenizer takes their bytes, and no record or model file holds them.
+
+    Raises:
+        InputError: an argument that is not named in `exempt` has such a byte.
+    """
+    for name, value in vars(arguments).items():
+        for word in value if isinstance(value, list) else [value]:
+            text = str(word) if isinstance(word, str | Path) else ""
+            place = find_surrogate(text)
+            if name not in exempt and place is not None:
+                encoding, byte = sys.getfilesystemencoding(), ord(text[place]) & 0xFF
+                raise InputError(
+                    f"the argument {text!a} is not {encoding}: character {place} is the byte 0x{byte:02x}; "
+                    "write it in this encoding, or set the locale (LC_ALL) to its own"
+                )
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):

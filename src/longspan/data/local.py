@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from longspan.data.decoding import require_name
 from longspan.data.examples import QaDataset, QaExample
 from longspan.data.hub import dataset_from_hub_rows
 from longspan.data.languages import language_of_id, language_of_name, languages_of_ids, split_of_name
-from longspan.data.opening import COMPRESSIONS, read_json, read_text
+from longspan.data.opening import COMPRESSIONS, read_json, read_text, split_lines
 from longspan.data.squad import dataset_from_rows, dataset_from_squad, name_of_file, unique_id
 from longspan.data.trivia_qa import is_trivia_qa, read_trivia_qa
 from longspan.errors import InputError
@@ -77,7 +78,7 @@ def _list(record: Any, key: str) -> list[Any]:
 
 
 def _json_lines(path: Path) -> Iterable[Any]:
-    for i, line in enumerate(read_text(path).split("\n")):
+    for i, line in enumerate(split_lines(read_text(path))):
         if line.strip():
             try:
                 yield json.loads(line)
@@ -127,6 +128,8 @@ def files_of_folder(
             the folder while a name tells none.
     """
     files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(_DATA_ENDINGS))
+    for file in files:
+        require_name(file)
     if not files:
         raise InputError(
             f"{path} is a folder that holds no data set; pass a file, a folder of files in SQuAD's format, or one "

@@ -33,14 +33,27 @@ def read_text(path: str | Path) -> str:
     return decode(path, read_bytes(path))
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. `str.splitlines` ends lines at U+2028, U+0085 and other characters of a text, too."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file, decompressed as by `read_bytes`.
 
     Raises:
-        InputError: as `read_text`; or the text is not JSON. A file that was cut says after which byte it ends, other
+        InputError: as `read_bytes` and `parse_json`.
+    """
+    return parse_json(path, read_bytes(path))
+
+
+def parse_json(path: str | Path, data: bytes) -> Any:
+    """The value in the bytes of a JSON file; `path` is for errors.
+
+    Raises:
+        InputError: the bytes are not UTF-8 or not JSON. A file that was cut says after which byte it ends, other
             mistakes at which byte they stand (both counted in the decompressed file).
     """
-    data = read_bytes(path)
     try:
         text = decode(path, data)
     except InputError:

@@ -181,7 +181,7 @@ class QaCollector:
         question = self.text_of(record, "question", where)
         if not question.strip():
             self.fail(f"{where}.question", "is empty; write the question or remove the record")
-        given = self._given_identifier(record, where)
+        given = self.identifier_of(record, "id", where)
         if self.keep is not None and not self.keep(given):
             self.counts["other_languages"] += 1
             return
@@ -225,11 +225,12 @@ class QaCollector:
             sha256=sha256,
         )
 
-    def _given_identifier(self, record: Mapping[str, Any], where: str) -> str:
-        value = self.field(record, "id", where)
+    def identifier_of(self, record: Mapping[str, Any], key: str, where: str) -> str:
+        """`record[key]`, which must be text or a whole number."""
+        value = self.field(record, key, where)
         if isinstance(value, bool) or not isinstance(value, str | int):
-            self.fail(f"{where}.id", f"should be text or a whole number, and is {_kind(value)}")
-        return self.text(str(value), f"{where}.id")
+            self.fail(f"{where}.{key}", f"should be text or a whole number, and is {_kind(value)}")
+        return self.text(str(value), f"{where}.{key}")
 
     def unique(self, identifier: str) -> str:
         """The id, or a new one where an earlier question has it; both questions count."""

@@ -17,6 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from longspan.data.decoding import decoded_rows
 from longspan.data.examples import GoldAnswer, QaDataset, QaExample
 from longspan.data.hub import fingerprint_of, require_columns
 from longspan.data.opening import read_json, read_text
@@ -95,7 +96,9 @@ def trivia_qa_from_rows(rows: Any, *, source: str, name: str, documents: Documen
     """
     require_columns(rows, ("question", "question_id", "entity_pages", "answer"), source)
     collector = QaCollector(source)
-    return _dataset(_hub_records(rows, collector), documents, source, name, {source: fingerprint_of(rows)})
+    return _dataset(
+        _hub_records(decoded_rows(rows, source), collector), documents, source, name, {source: fingerprint_of(rows)}
+    )
 
 
 class _Page(NamedTuple):
@@ -140,7 +143,12 @@ def _records(content: Mapping[str, Any], pages: _Pages, collector: QaCollector) 
         answer = row.get("Answer")
         if not answer:
             collector.fail(where, "has no `Answer`; a test set without answers can neither be trained on nor scored")
-        aliases = [alias for key in ("NormalizedAliases", "HumanAnswers") for alias in answer.get(key) or []]
+        if not isinstance(answer, Mapping):
+            collector.fail(f"{where}.Answer", "should be an object with `NormalizedAliases`")
+        aliases = []
+        for key in ("NormalizedAliases", "HumanAnswers"):
+            if answer.get(key) is not None:
+                aliases += collector.list_of(answer, key, f"{where}.Answer")
         value = answer.get("NormalizedValue")
         found = []
         for p, page in enumerate(row.get("EntityPages") or []):
@@ -163,7 +171,8 @@ def _hub_records(rows: Iterable[Mapping[str, Any]], collector: QaCollector) -> I
             _Page(page["filename"], page["title"], collector.text_of(page, "wiki_context", f"{where}: page {p}"))
             for p, page in enumerate(pages)
         ]
-        yield _Record(str(row["question_id"]), collector.text_of(row, "question", where), aliases, found)
+        identifier = collector.identifier_of(row, "question_id", where)
+        yield _Record(identifier, collector.text_of(row, "question", where), aliases, found)
 
 
 def _checked(aliases: list[str], value: str | None, collector: QaCollector, where: str) -> list[str]:

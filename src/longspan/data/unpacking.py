@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import stat
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +17,8 @@ from longspan.errors import InputError
 from longspan.limits import DATA_BYTES, bound_of_archive, bound_of_file, too_large
 
 CHUNK = 1 << 20
+STANDARD_INPUT = "standard input"
+"""What errors call it."""
 # What 1 KiB of Zstandard can unpack to is 32 MiB; the package has no bound of its own on one call.
 _ZST_BYTES = 1 << 10
 
@@ -29,6 +32,8 @@ class Meter:
 
 def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
     """The bytes of a file, decompressed where its name ends in .gz, .xz, .bz2, .zip (of one file) or .zst.
+
+    A file of another name is decompressed if its content begins as one of these formats but .zip does.
 
     Args:
         path: the file.
@@ -51,32 +56,47 @@ def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> i
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; pass a file") from None
     try:
-        return io.BufferedReader(_Decompressed(path, raw, meter, most_bytes), CHUNK)
+        return io.BufferedReader(_Decompressed(str(path), path.suffix.lower(), raw, meter, most_bytes), CHUNK)
     except InputError:
         raw.close()
         raise
 
 
+def open_standard_input(meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
+    """The bytes of standard input, as `open_stream` reads a file without an ending.
+
+    Raises:
+        InputError: as `open_stream`, or standard input is closed.
+    """
+    if sys.stdin is None:
+        raise InputError(f"{STANDARD_INPUT} is closed; pass a file")
+    return io.BufferedReader(_Decompressed(STANDARD_INPUT, "", sys.stdin.buffer, meter, most_bytes), CHUNK)
+
+
 class _Decompressed(io.RawIOBase):
     """The decompressed bytes of an open file; names the file where they are broken, and counts what was read."""
 
-    def __init__(self, path: Path, raw: IO[bytes], meter: Meter, most_bytes: int | None) -> None:
-        self.path, self.raw, self.meter = path, raw, meter
+    def __init__(self, name: str, ending: str, raw: IO[bytes], meter: Meter, most_bytes: int | None) -> None:
+        self.name, self.raw, self.meter = name, raw, meter
         self.n_out = 0
         self.counted = _Counted(raw, meter)
-        status = os.fstat(raw.fileno())
-        opener = _OPENERS.get(path.suffix.lower())
+        is_regular, size = _regular_size(raw)
+        try:
+            self.ending = ending if ending in _OPENERS else self.counted.ending_of_content()
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error}; pass a file") from error
+        opener = _OPENERS.get(self.ending)
         self.is_packed = opener is not None
         self.bound: int | None = None if most_bytes is None else bound_of_file(most_bytes)
         if self.is_packed:
-            of_archive = bound_of_archive(status.st_size)
+            of_archive = bound_of_archive(size)
             self.bound = of_archive if self.bound is None else min(self.bound, of_archive)
-        elif self.bound is None and not stat.S_ISREG(status.st_mode):
+        elif self.bound is None and not is_regular:
             self.bound = bound_of_file(DATA_BYTES)
         if not self.is_packed:
-            self.require(status.st_size)
+            self.require(size)
         try:
-            self.opened: Any = self.counted if opener is None else opener(path, self.counted, self)
+            self.opened: Any = self.counted if opener is None else opener(name, self.counted, self)
         except zipfile.BadZipFile as error:
             raise self.broken(error) from error
 
@@ -86,11 +106,11 @@ class _Decompressed(io.RawIOBase):
     def require(self, n_bytes: int, *, is_whole: bool = True) -> None:
         """Refuse `n_bytes` of content that is declared, or was read so far."""
         if self.bound is not None and n_bytes > self.bound:
-            raise too_large(self.path, n_bytes, self.bound, is_packed=self.is_packed, is_whole=is_whole)
+            raise too_large(self.name, n_bytes, self.bound, is_packed=self.is_packed, is_whole=is_whole)
 
     def broken(self, error: Exception) -> InputError:
         return InputError(
-            f"{self.path}: its {self.path.suffix} data is broken or cut after byte {self.n_out:,} of the text "
+            f"{self.name}: its {self.ending} data is broken or cut after byte {self.n_out:,} of the text "
             f"({error}); fetch the file again"
         )
 
@@ -104,7 +124,7 @@ class _Decompressed(io.RawIOBase):
         except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, NotImplementedError, OSError) as error:
             # OSError: bz2 says "Invalid data stream" with it, gzip "Not a gzipped file".
             if not self.is_packed:
-                raise InputError(f"{self.path} cannot be read: {error}; pass a file") from error
+                raise InputError(f"{self.name} cannot be read: {error}; pass a file") from error
             raise self.broken(error) from error
         self.n_out += len(data)
         self.require(self.n_out, is_whole=False)
@@ -112,7 +132,7 @@ class _Decompressed(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self.name != STANDARD_INPUT:
             self.raw.close()
         super().close()
 
@@ -123,6 +143,13 @@ class _Counted(io.RawIOBase):
     def __init__(self, raw: IO[bytes], meter: Meter) -> None:
         self.raw, self.meter = raw, meter
         self.n_read = 0
+        self.head = b""  # read already, to look at
+
+    def ending_of_content(self) -> str:
+        """The ending of the compression that the content begins with; "" if it does with none."""
+        while len(self.head) < _LONGEST_SIGNATURE and (data := self.raw.read(_LONGEST_SIGNATURE - len(self.head))):
+            self.head += data
+        return next((ending for start, ending in _SIGNATURES.items() if self.head.startswith(start)), "")
 
     def readable(self) -> bool:
         return True
@@ -137,7 +164,11 @@ class _Counted(io.RawIOBase):
         return self.raw.tell()
 
     def readinto(self, buffer: Any, /) -> int:
-        n = self.raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue]
+        if self.head:
+            n = min(len(buffer), len(self.head))
+            buffer[:n], self.head = self.head[:n], self.head[n:]
+        else:
+            n = self.raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue]
         self.n_read += n
         self.meter.n_bytes += n
         return n
@@ -146,11 +177,11 @@ class _Counted(io.RawIOBase):
 class _Zst:
     """Reads Zstandard frames through the package zstandard, whose own reader takes a cut file for a short one."""
 
-    def __init__(self, path: Path, raw: IO[bytes], decompressed: _Decompressed) -> None:
+    def __init__(self, name: str, raw: IO[bytes], decompressed: _Decompressed) -> None:
         try:
             self.zstandard = importlib.import_module("zstandard")
         except ModuleNotFoundError:
-            raise InputError(f"reading {path} needs the package zstandard: pip install 'longspan[zstd]'") from None
+            raise InputError(f"reading {name} needs the package zstandard: pip install 'longspan[zstd]'") from None
         self.raw, self.decompressed = io.BufferedReader(raw, 1 << 16), decompressed  # pyright: ignore[reportArgumentType]
         self.frame = self.zstandard.ZstdDecompressor().decompressobj()
         self.is_at_start = False  # an empty file holds no frame: it is broken
@@ -186,33 +217,50 @@ class _Zst:
 _LONGEST_ZST_HEADER = 18  # bytes; a shorter rest is decompressed without looking at what it declares
 
 
-def _gz(_: Path, raw: IO[bytes], _decompressed: _Decompressed) -> gzip.GzipFile:
+def _gz(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> gzip.GzipFile:
     return gzip.GzipFile(fileobj=raw)
 
 
-def _xz(_: Path, raw: IO[bytes], _decompressed: _Decompressed) -> lzma.LZMAFile:
+def _xz(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> lzma.LZMAFile:
     return lzma.LZMAFile(raw)
 
 
-def _bz2(_: Path, raw: IO[bytes], _decompressed: _Decompressed) -> bz2.BZ2File:
+def _bz2(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> bz2.BZ2File:
     return bz2.BZ2File(raw)
 
 
-def _zip(path: Path, raw: IO[bytes], decompressed: _Decompressed) -> IO[bytes]:
+def _zip(name: str, raw: IO[bytes], decompressed: _Decompressed) -> IO[bytes]:
     try:
         archive = zipfile.ZipFile(raw)
     except io.UnsupportedOperation:
-        raise InputError(f"{path} is a pipe, and a .zip cannot be read from one; pass the file") from None
+        raise InputError(f"{name} is a pipe, and a .zip cannot be read from one; pass the file") from None
     members = [
         member for member in archive.infolist() if not member.is_dir() and not member.filename.startswith("__MACOSX")
     ]
     if len(members) != 1:
         names = ", ".join(member.filename for member in members[:5]) or "none"
-        raise InputError(f"{path} holds {len(members)} files ({names}); unpack it and pass one of them")
+        raise InputError(f"{name} holds {len(members)} files ({names}); unpack it and pass one of them")
     if members[0].flag_bits & 1:
-        raise InputError(f"{path} is encrypted; unpack it and pass the file")
+        raise InputError(f"{name} is encrypted; unpack it and pass the file")
     decompressed.require(members[0].file_size)
     return archive.open(members[0])
 
 
 _OPENERS: dict[str, Any] = {".gz": _gz, ".xz": _xz, ".bz2": _bz2, ".zip": _zip, ".zst": _Zst}
+# What compressed data begins with, and no text does. A .zip is known by its name only, for documents are such archives.
+_SIGNATURES = {
+    b"\x1f\x8b": ".gz",
+    b"\xfd7zXZ\0": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    **{b"BZh%d1AY&SY" % level: ".bz2" for level in range(1, 10)},
+}
+_LONGEST_SIGNATURE = max(map(len, _SIGNATURES))
+
+
+def _regular_size(raw: IO[bytes]) -> tuple[bool, int]:
+    """Whether an open file is a regular one, and its size."""
+    try:
+        status = os.fstat(raw.fileno())
+    except OSError:  # no file of the system
+        return False, 0
+    return stat.S_ISREG(status.st_mode), status.st_size

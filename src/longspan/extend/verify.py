@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from longspan.data.decoding import require_text
 from longspan.errors import InputError
 from longspan.extend.texts import packaged_texts
 from longspan.records import Check, Drift, ProofRecord, made_now
@@ -164,6 +165,8 @@ def _encode(
     if tokenizer is None:
         notes.append("no tokenizer was given: the proof ran on random tokens, and no drift was measured")
         return []
+    for i, text in enumerate(texts):
+        require_text(text, f"texts[{i}]")
     encoded = [list(tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]) for text in texts]
     return [ids for ids in encoded if ids]
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 import yaml
 from pydantic import ValidationError
 
+from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
 from longspan.limits import YAML_BYTES, bound_of_description, load_yaml, read_bounded
 from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert, modern_fields
@@ -94,7 +95,14 @@ def _find(path: str | Path) -> Path:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, which YAML would take silently."""
+    """Refuses what YAML would take silently: a key that stands twice, and half of a surrogate pair."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        place = find_surrogate(node.value) if isinstance(node.value, str) else None
+        if place is not None:
+            problem = f"U+{ord(node.value[place]):04X} is half of a surrogate pair; write the whole character"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

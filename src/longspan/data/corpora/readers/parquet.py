@@ -7,6 +7,7 @@ from typing import Any
 from longspan.data.corpora.fragments import Fragment, Reading
 from longspan.data.corpora.readers.records import documents_of_records
 from longspan.data.corpora.streams import Meter
+from longspan.data.decoding import decoded_rows
 from longspan.errors import InputError
 from longspan.limits import bound_of_archive, too_large
 
@@ -52,7 +53,8 @@ def _texts(path: Path, column: str, meter: Meter) -> Iterator[str]:
                 texts = batch.column(0)
                 if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
                     raise InputError(f"{path}: column {column!r} holds {texts.type}, not text")
-                for i, text in enumerate(texts.to_pylist()):
+                values = (value.as_py() for value in texts)
+                for i, text in enumerate(decoded_rows(values, path, first=n_read + 1)):
                     if text is None:
                         raise InputError(f"{path}: row {n_read + i + 1:,} has no text in {column!r}")
                     yield text

@@ -1,7 +1,9 @@
 """TEI: novels and other texts marked up in XML, read as a stream."""
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from xml.parsers import expat
 
@@ -38,6 +40,7 @@ _INLINE = frozenset(
     )
 )
 _BREAKS_LINE = {"lb"}
+_ROOTS = {"TEI", "TEI.2", "teiCorpus", "teiCorpus.2"}
 _SPACE = re.compile(r"[ \t\r\n]+")
 
 
@@ -51,23 +54,39 @@ def read_tei(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
         InputError: as `open_stream`; the XML is malformed (with line and column), or holds no <text>.
     """
     del reading  # no options
-    parser = _Parser()
     with open_stream(path, meter) as stream:
-        while True:
-            data = stream.read(_CHUNK)
-            try:
-                parser.expat.Parse(data, not data)
-            except expat.ExpatError as error:
-                told = f"{expat.ErrorString(error.code)} at column {error.offset}"
-                raise InputError(f"{path}: line {error.lineno:,}: malformed XML: {told}; mend the file") from error
-            except (ValueError, LookupError) as error:
-                # An encoding that the XML declaration names and Python does not have.
-                raise InputError(f"{path}: {error}; save the file as UTF-8") from error
-            yield from parser.take()
-            if not data:
-                break
+        yield from tei_fragments(path, iter(lambda: stream.read(_CHUNK), b""))
+
+
+def tei_fragments(name: str | Path, chunks: Iterable[bytes]) -> Iterator[Fragment]:
+    """The documents of a TEI file as `read_tei` gives them; `name` is for errors.
+
+    Raises:
+        InputError: as `read_tei`.
+    """
+    parser = _Parser()
+    for data in chain(chunks, [b""]):
+        try:
+            parser.expat.Parse(data, not data)
+        except expat.ExpatError as error:
+            told = f"{expat.ErrorString(error.code)} at column {error.offset}"
+            raise InputError(f"{name}: line {error.lineno:,}: malformed XML: {told}; mend the file") from error
+        except (ValueError, LookupError) as error:
+            # An encoding that the XML declaration names and Python does not have.
+            raise InputError(f"{name}: {error}; save the file as UTF-8") from error
+        yield from parser.take()
     if not parser.n_texts:
-        raise InputError(f"{path} holds no <text>: it is XML, but not TEI; extract its text first")
+        raise InputError(f"{name} holds no <text>: it is XML, but not TEI; extract its text first")
+
+
+def begins_as_tei(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of XML whose first element is one of TEI's."""
+    names: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, _: names.append(name)
+    with contextlib.suppress(expat.ExpatError, ValueError, LookupError):
+        parser.Parse(head[:_CHUNK], False)
+    return bool(names) and names[0].rpartition(":")[2] in _ROOTS
 
 
 class _Parser:
