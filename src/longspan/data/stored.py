@@ -5,17 +5,25 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
-from longspan.data.qa_tokens import DocumentTokens, tokenise_in_pieces
 from longspan.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _IN_MEMORY = 16 << 20
 """Bytes of a file that stay in memory: a novel needs no disk."""
 _BLOCK = 1 << 14  # characters; a slice of the text decodes the blocks it touches
+
+
+class Text(Protocol):
+    """A text, or what gives the text of its slices."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, characters: slice, /) -> str: ...
 
 
 class StoredText:
@@ -75,15 +83,16 @@ class StoredText:
 
 
 class StoredDocument:
-    """A text and its tokens, without special ones, in temporary files. Close it to remove them.
+    """A text's tokens, without special ones, in temporary files. Close it to remove them; the text stays.
 
     Attributes:
         text: of the document.
         tokens: rows that slices read.
     """
 
-    def __init__(self, text: StoredText, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Tokenise `text`, which is closed with the document."""
+    def __init__(self, text: StoredText, tokenizer: "PreTrainedTokenizerBase") -> None:
+        from longspan.data.qa_tokens import DocumentTokens, tokenise_in_pieces
+
         self.text = text
         self._ids, self._spans = _TemporaryFile(), _TemporaryFile()
         dtype = np.dtype(np.int32 if len(text) <= np.iinfo(np.int32).max else np.int64)
@@ -98,7 +107,7 @@ class StoredDocument:
 
     def close(self) -> None:
         """Remove the files."""
-        for file in (self.text, self._ids, self._spans):
+        for file in (self._ids, self._spans):
             file.close()
 
 

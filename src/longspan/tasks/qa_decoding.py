@@ -5,11 +5,12 @@ Letters: T tokens of one window. With K the longest answer in tokens, a band of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from longspan.data.stored import Text
 from longspan.errors import InputError
 
 
@@ -39,13 +40,6 @@ class WindowLogits(NamedTuple):
     start_T: NDArray[np.floating]
     end_T: NDArray[np.floating]
     offsets: Sequence[tuple[int, int] | None]
-
-
-class Text(Protocol):
-    """A text, or what gives the text of its slices."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, characters: slice, /) -> str: ...
 
 
 class Decoded(NamedTuple):

@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
 from longspan.data.qa_features import require_texts
-from longspan.data.stored import StoredDocument, StoredText
+from longspan.data.stored import StoredDocument, StoredText, Text
 from longspan.errors import InputError
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
-from longspan.tasks.qa_decoding import Span, SpanDecoder, Text, WindowLogits, argmax_span, is_aligned
+from longspan.tasks.qa_decoding import Span, SpanDecoder, WindowLogits, argmax_span, is_aligned
 
 # Families whose position table starts after the padding token's row: rows 0 to pad_token_id are never used.
 _RESERVES_ROWS = {

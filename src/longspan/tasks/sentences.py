@@ -2,7 +2,7 @@
 
 import re
 
-from longspan.tasks.qa_decoding import Text
+from longspan.data.stored import Text
 
 # A full stop of many scripts with what may close behind it, or an empty line. A Western one needs space after it.
 _END = re.compile(r"(?:[.!?…؟۔]+[\"'»”’)\]]*(?=\s)|[。！？｡।॥]+[」』”’）]*|\n\s*\n)")
