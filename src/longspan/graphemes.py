@@ -9,6 +9,7 @@ The rules are those of the package regex. Only the neighbourhood of a place is l
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Protocol
 
 import regex
 
@@ -20,17 +21,24 @@ _GRAPHEME = regex.compile(r"\X")
 _EXTENDS = regex.compile(r"[\p{GCB=Extend}\p{GCB=ZWJ}]")
 
 
-def whole_graphemes(text: str, start: int, end: int) -> tuple[int, int]:
+class Text(Protocol):
+    """A string, or an object whose slices are strings."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, characters: slice, /) -> str: ...
+
+
+def whole_graphemes(text: Text, start: int, end: int) -> tuple[int, int]:
     """`start` and `end`, moved outwards where they are inside a grapheme of `text`."""
     return grapheme_start(text, start), grapheme_end(text, end)
 
 
-def grapheme_start(text: str, place: int) -> int:
+def grapheme_start(text: Text, place: int) -> int:
     """Start of the grapheme that `place` is inside of; `place` itself between two graphemes."""
     return _around(text, place)[0]
 
 
-def grapheme_end(text: str, place: int) -> int:
+def grapheme_end(text: Text, place: int) -> int:
     """End of the grapheme that `place` is inside of; `place` itself between two graphemes."""
     return _around(text, place)[1]
 
@@ -40,27 +48,28 @@ def split_graphemes(text: str) -> Iterator[tuple[int, str]]:
     return ((found.start(), found[0]) for found in _GRAPHEME.finditer(text))
 
 
-def _around(text: str, place: int) -> tuple[int, int]:
+def _around(text: Text, place: int) -> tuple[int, int]:
     """Start and end of the grapheme that `place` is inside of; twice `place` between two graphemes."""
-    if not 0 < place < len(text) or _is_sure_boundary(text[place - 1 : place + 1]):
+    if not 0 < place < len(text) or is_sure_boundary(text[place - 1 : place + 1]):
         return place, place
     start = place - 1
-    while start > 0 and not _is_sure_boundary(text[start - 1 : start + 1]):
+    while start > 0 and not is_sure_boundary(text[start - 1 : start + 1]):
         start -= 1
         if place - start > MOST_CHARACTERS:
             return place, place
-    most = place + MOST_CHARACTERS
-    for grapheme in _GRAPHEME.finditer(text, start, most):
-        if grapheme.end() >= most:
+    part = text[start : place + MOST_CHARACTERS]
+    for grapheme in _GRAPHEME.finditer(part):
+        if grapheme.end() >= place - start + MOST_CHARACTERS:
             break
-        if grapheme.end() >= place:
-            return (grapheme.start(), grapheme.end()) if grapheme.end() > place else (place, place)
+        if start + grapheme.end() >= place:
+            found = start + grapheme.start(), start + grapheme.end()
+            return found if found[1] > place else (place, place)
     return place, place
 
 
 @lru_cache(1 << 14)
-def _is_sure_boundary(pair: str) -> bool:
-    """Whether a grapheme ends between two characters, whatever stands before them.
+def is_sure_boundary(pair: str) -> bool:
+    """Return whether a grapheme ends between the two characters of `pair`, whatever stands before them.
 
     The rules look further back than one character in three cases: conjuncts (GB9c) and emoji sequences (GB11), where
     the character before is an extending one, and flags (GB12, GB13), where the pair alone is not cut.

@@ -15,6 +15,7 @@ are, compressed data as what it unpacks to, and TEI as its text without the mark
 """
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -26,6 +27,7 @@ from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_file
 
 if TYPE_CHECKING:
+    from longspan.data.stored import StoredText
     from longspan.data.text import Places
     from longspan.tasks.question_answering import QaPrediction
 
@@ -77,9 +79,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, answer, write."""
+    from longspan.data.text import store_document
+
     if arguments.output is not None:
         require_writable_file(arguments.output)
-    document, places = _read_document(arguments.document)
+    document, places = store_document(arguments.document)
+    with contextlib.closing(document):
+        return _answer(arguments, document, places)
+
+
+def _answer(arguments: argparse.Namespace, document: "StoredText", places: "Places") -> int:
     questions = [*((None, text) for text in arguments.question), *_read_questions(arguments.questions)]
     if not questions:
         raise InputError("no question; give --question TEXT or --questions FILE")
@@ -89,7 +98,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     import torch
 
-    from longspan.data import QaExample
     from longspan.tasks.loading import load_qa_model
     from longspan.tasks.question_answering import QaPredictor
 
@@ -107,14 +115,11 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         dtype=torch.bfloat16 if arguments.bf16 else None,
     )
-    examples = [
-        QaExample(id=str(i) if name is None else name, question=text, context=document, answers=())
-        for i, (name, text) in enumerate(questions)
-    ]
-    predictions = predictor.predict(examples)
+    named = [(str(i) if name is None else name, text) for i, (name, text) in enumerate(questions)]
+    predictions = predictor.predict_document(document, named)
     rows = [
-        _row(prediction, example.question, document, places, arguments.top_k)
-        for prediction, example in zip(predictions, examples, strict=True)
+        _row(prediction, question, document, places, arguments.top_k)
+        for prediction, (_, question) in zip(predictions, named, strict=True)
     ]
     text = "".join(_as_text(row) if arguments.format == "text" else _json_line(row) for row in rows)
     if arguments.output is None:
@@ -130,12 +135,6 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
-
-
-def _read_document(source: str) -> tuple[str, "Places"]:
-    from longspan.data.text import read_document
-
-    return read_document(source)
 
 
 def _read_questions(path: str | None) -> Iterator[tuple[str | None, str]]:
@@ -188,7 +187,9 @@ def _question(record: Any, where: str) -> tuple[str | None, str]:
     return None if identifier is None else require_text(str(identifier), f"{where}: `id`"), text
 
 
-def _row(prediction: "QaPrediction", question: str, document: str, places: "Places", top_k: int) -> dict[str, Any]:
+def _row(
+    prediction: "QaPrediction", question: str, document: "StoredText", places: "Places", top_k: int
+) -> dict[str, Any]:
     from longspan.tasks.sentences import sentence_around
 
     answers = []

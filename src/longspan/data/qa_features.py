@@ -120,7 +120,7 @@ class QaFeatures(Sequence[QaFeature]):
 
     def _build(self, window: _Window) -> QaFeature:
         template = self._template
-        question = self._questions[window.example_index].ids.tolist()
+        question = self._questions[window.example_index].ids[:].tolist()
         context = self._contexts[window.example_index]
         before, between, after = template.before, template.between, template.after
         n_before = len(before) + len(question)
@@ -159,6 +159,7 @@ def make_qa_features(
     overlap: int,
     with_labels: bool,
     progress: bool = False,
+    document: DocumentTokens | None = None,
 ) -> QaFeatures:
     """Tokenise questions and documents, cut long documents into windows, and align gold answers with tokens.
 
@@ -174,6 +175,8 @@ def make_qa_features(
         overlap: context tokens that a window shares with the one before.
         with_labels: set the features' start and end positions.
         progress: show a bar.
+        document: the tokens of the document of all examples, whose contexts are not looked at then. They may lie in a
+            file (`longspan.data.stored`). Only without labels.
 
     Returns:
         The windows, in the order of `examples`, with counts.
@@ -183,12 +186,16 @@ def make_qa_features(
             question or document is empty or not valid text; `max_length` or `overlap` out of range; the tokenizer is
             not a fast one.
     """
-    _check(examples, tokenizer, max_length, overlap)
+    assert document is None or not with_labels, "labels are found in memory"
+    _check(examples, tokenizer, max_length, overlap, has_contexts=document is None)
     template = find_template(tokenizer)
     question_texts = [example.question.strip() for example in examples]
     with tqdm(total=2 * len(examples), desc="tokenise", unit="text", disable=not progress) as bar:
         questions = tokenise(question_texts, tokenizer, bar)
-        contexts = tokenise([example.context for example in examples], tokenizer, bar)
+        if document is None:
+            contexts = tokenise([example.context for example in examples], tokenizer, bar)
+        else:
+            contexts = [document] * len(examples)
 
     counts: Counter[str] = Counter(questions=len(examples))
     windows: list[_Window] = []
@@ -205,7 +212,7 @@ def make_qa_features(
             continue
         spans = _window_spans(len(contexts[i].ids), room, overlap)
         counts["smaller_overlaps"] += len(spans) > 1 and overlap >= room
-        labelled = _labelled_spans(example, contexts[i].spans) if with_labels else np.empty((0, 2), np.int64)
+        labelled = _labelled_spans(example, contexts[i].spans[:]) if with_labels else np.empty((0, 2), np.int64)
         shift = len(template.before) + len(questions[i].ids) + len(template.between)
         is_held = False
         for k, (begin, end) in enumerate(spans):
@@ -229,7 +236,14 @@ def make_qa_features(
     )
 
 
-def _check(examples: Sequence[QaExample], tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: int) -> None:
+def _check(
+    examples: Sequence[QaExample],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    overlap: int,
+    *,
+    has_contexts: bool,
+) -> None:
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(
             f"{type(tokenizer).__name__} is not a fast tokenizer, which alone knows the characters of each token; "
@@ -241,11 +255,15 @@ def _check(examples: Sequence[QaExample], tokenizer: PreTrainedTokenizerBase, ma
         raise InputError(
             f"overlap is {overlap}; it should be between 0 and max_length ({max_length}), for instance 128"
         )
-    require_texts(examples)
+    require_texts(examples, has_contexts=has_contexts)
 
 
-def require_texts(examples: Sequence[QaExample]) -> None:
+def require_texts(examples: Sequence[QaExample], *, has_contexts: bool = True) -> None:
     """Refuse questions and documents that no tokenizer can read.
+
+    Args:
+        examples: the questions.
+        has_contexts: look at the documents as well.
 
     Raises:
         InputError: one is empty or is not all characters (`require_text`); the message names the question.
@@ -255,7 +273,7 @@ def require_texts(examples: Sequence[QaExample]) -> None:
         if not example.question.strip():
             raise InputError(f"question {example.id!r} is empty; give it some text or remove it")
         require_text(example.question, f"question {example.id!r}")
-        if example.context is checked:
+        if example.context is checked or not has_contexts:
             continue
         checked = example.context
         if not checked.strip():

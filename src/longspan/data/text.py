@@ -9,8 +9,10 @@ from pathlib import Path
 from longspan.data.corpora.readers.tei import begins_as_tei, tei_fragments
 from longspan.data.corpora.sources import format_of
 from longspan.data.decoding import BYTE_ORDER_MARK, decode_chunks
+from longspan.data.stored import StoredText, store_text
 from longspan.data.unpacking import CHUNK, STANDARD_INPUT, Meter, open_standard_input, open_stream
 from longspan.errors import InputError
+from longspan.graphemes import Text
 from longspan.limits import DATA_BYTES
 
 
@@ -34,9 +36,26 @@ def read_document(source: str | Path) -> tuple[str, "Places"]:
     places = Places()
     text = "".join(document_chunks(source, places, most_bytes=DATA_BYTES))
     if not text.strip():
-        name = STANDARD_INPUT if source == "-" else source
-        raise InputError(f"{name} is empty; pass a document with text in it")
+        raise _empty(source)
     return text, places
+
+
+def store_document(source: str | Path) -> tuple[StoredText, "Places"]:
+    """`read_document` for documents of any length: the text lies in a temporary file. Close it to remove the file.
+
+    Raises:
+        InputError: as `read_document`, or there is no room for the temporary file.
+    """
+    places = Places()
+    text = store_text(document_chunks(source, places))
+    if text.is_blank:
+        text.close()
+        raise _empty(source)
+    return text, places
+
+
+def _empty(source: str | Path) -> InputError:
+    return InputError(f"{STANDARD_INPUT if source == '-' else source} is empty; pass a document with text in it")
 
 
 def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | None = None) -> Iterator[str]:
@@ -104,7 +123,7 @@ class Places:
         """The place in the document as it was written of the character at `place` in the text."""
         return place + self._n_before + bisect_left(self._pairs, place)
 
-    def written(self, text: str, start: int, end: int) -> str:
+    def written(self, text: Text, start: int, end: int) -> str:
         """`text[start:end]` as it was written."""
         characters = list(text[start:end])
         for places, line_end in ((self._pairs, "\r\n"), (self._returns, "\r")):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longspan.errors import InputError
-from longspan.graphemes import whole_graphemes
+from longspan.graphemes import Text, whole_graphemes
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,54 @@ def decode_spans(
     Raises:
         InputError: a logit is NaN, or `max_answer_tokens` or `n_best` is below 1.
     """
-    if max_answer_tokens < 1 or n_best < 1:
-        raise InputError(f"max_answer_tokens ({max_answer_tokens}) and n_best ({n_best}) must be at least 1")
-    logit_of_span: dict[tuple[int, int], float] = {}
-    no_answer_score = float("inf")
+    decoder = SpanDecoder(context, max_answer_tokens=max_answer_tokens, n_best=n_best)
     for window in windows:
+        decoder.add(window)
+    return decoder.decoded()
+
+
+class SpanDecoder:
+    """`decode_spans` for windows that come one by one, in any order; keeps `n_best` spans and no logits.
+
+    Args:
+        context: the document, or what gives the text of its slices.
+        max_answer_tokens: longest answer.
+        n_best: spans to keep.
+
+    Raises:
+        InputError: `max_answer_tokens` or `n_best` is below 1.
+    """
+
+    def __init__(self, context: Text, *, max_answer_tokens: int = 30, n_best: int = 20) -> None:
+        if max_answer_tokens < 1 or n_best < 1:
+            raise InputError(f"max_answer_tokens ({max_answer_tokens}) and n_best ({n_best}) must be at least 1")
+        self._context, self._max_answer_tokens, self._n_best = context, max_answer_tokens, n_best
+        self._ranked: list[tuple[tuple[int, int], float]] = []
+        self._no_answer_score = float("inf")
+
+    def add(self, window: WindowLogits) -> None:
+        """Rank the spans of a window among those before.
+
+        Raises:
+            InputError: a logit is NaN.
+        """
         if np.isnan(window.start_T).any() or np.isnan(window.end_T).any():
             raise InputError("the model's logits are NaN; try float32, or train again with a lower learning rate")
-        no_answer_score = min(no_answer_score, float(window.start_T[0]) + float(window.end_T[0]))
-        for span, logit in _best_of_window(window, context, max_answer_tokens, n_best).items():
+        self._no_answer_score = min(self._no_answer_score, float(window.start_T[0]) + float(window.end_T[0]))
+        logit_of_span = dict(self._ranked)
+        for span, logit in _best_of_window(window, self._context, self._max_answer_tokens, self._n_best).items():
             logit_of_span[span] = max(logit, logit_of_span.get(span, float("-inf")))
-    ranked = sorted(logit_of_span.items(), key=lambda item: (-item[1], item[0]))[:n_best]
-    scores = _softmax(np.array([logit for _, logit in ranked]))
-    spans = [
-        Span(context[start:end], start, end, float(score), logit)
-        for ((start, end), logit), score in zip(ranked, scores, strict=True)
-    ]
-    return Decoded(spans, no_answer_score)
+        # What is left out now is worse than as many others, whose logits only grow.
+        self._ranked = sorted(logit_of_span.items(), key=lambda item: (-item[1], item[0]))[: self._n_best]
+
+    def decoded(self) -> Decoded:
+        """The best spans of the windows so far, and the no-answer score."""
+        scores = _softmax(np.array([logit for _, logit in self._ranked]))
+        spans = [
+            Span(self._context[start:end], start, end, float(score), logit)
+            for ((start, end), logit), score in zip(self._ranked, scores, strict=True)
+        ]
+        return Decoded(spans, self._no_answer_score)
 
 
 def argmax_span(window: WindowLogits) -> tuple[int, int] | None:
@@ -102,7 +133,7 @@ def is_aligned(offsets: Sequence[tuple[int, int] | None], start: int, end: int) 
 
 
 def _best_of_window(
-    window: WindowLogits, context: str, max_answer_tokens: int, n_best: int
+    window: WindowLogits, context: Text, max_answer_tokens: int, n_best: int
 ) -> dict[tuple[int, int], float]:
     """At least the `n_best` best distinct character spans of one window (fewer if it has fewer) -> logit."""
     places = [place for place, offset in enumerate(window.offsets) if offset is not None]
@@ -135,7 +166,7 @@ def _best_of_window(
 
 
 def _characters(
-    offsets: Sequence[tuple[int, int] | None], first: int, last: int, context: str
+    offsets: Sequence[tuple[int, int] | None], first: int, last: int, context: Text
 ) -> tuple[int, int] | None:
     """The graphemes of tokens `first` to `last` inclusive, less white space at the edges; None if nothing is left."""
     first_offset, last_offset = offsets[first], offsets[last]

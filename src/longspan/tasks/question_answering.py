@@ -15,10 +15,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
 from longspan.data.qa_features import require_texts
+from longspan.data.stored import StoredDocument, StoredText
 from longspan.errors import InputError
+from longspan.graphemes import Text
 from longspan.models.agreement import max_tokens_of, require_agreement
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
-from longspan.tasks.qa_decoding import Span, WindowLogits, argmax_span, decode_spans, is_aligned
+from longspan.tasks.qa_decoding import Span, SpanDecoder, WindowLogits, argmax_span, is_aligned
 
 # How much text is tokenised ahead: rows of like length for batches, yet never a whole corpus of features in memory.
 _CHUNK_CHARACTERS = 4_000_000
@@ -116,37 +118,83 @@ class QaPredictor:
                 the model's outputs are not those of question answering, or its logits are NaN (each names the example).
         """
         require_texts(examples)
+        return self._predict(list(_chunks(examples)), None, progress=progress)
+
+    def predict_document(
+        self, text: StoredText, questions: Sequence[tuple[str, str]], *, progress: bool = True
+    ) -> list[QaPrediction]:
+        """One prediction for each question about one document, of any length: memory does not grow with it.
+
+        The document is tokenised once, into temporary files.
+
+        Args:
+            text: of the document.
+            questions: id and text of each.
+            progress: show a bar.
+
+        Raises:
+            InputError: as `predict`, or there is no room for temporary files.
+        """
+        examples = [QaExample(id=name, question=question, context="", answers=()) for name, question in questions]
+        require_texts(examples, has_contexts=False)
+        if text.is_blank:
+            raise InputError("the document is empty; give it some text")
+        # As many questions at once as `predict` takes of documents this long.
+        n = min(-(-_CHUNK_CHARACTERS // len(text)), _CHUNK_EXAMPLES)
+        chunks = [examples[first : first + n] for first in range(0, len(examples), n)]
+        began = time.perf_counter()
+        with contextlib.closing(StoredDocument(text, self.tokenizer)) as document:
+            seconds = (time.perf_counter() - began) / max(len(examples), 1)
+            return self._predict(chunks, document, progress=progress, seconds=seconds)
+
+    def _predict(
+        self,
+        chunks: Sequence[Sequence[QaExample]],
+        document: StoredDocument | None,
+        *,
+        progress: bool,
+        seconds: float = 0.0,
+    ) -> list[QaPrediction]:
         predictions: list[QaPrediction] = []
         was_training = self.model.training
         self.model.eval()
         try:
-            with tqdm(total=len(examples), unit="question", disable=None if progress else True) as bar:
-                for chunk in _chunks(examples):
-                    predictions.extend(self._predict_chunk(chunk, bar))
+            total = sum(len(chunk) for chunk in chunks)
+            with tqdm(total=total, unit="question", disable=None if progress else True) as bar:
+                for chunk in chunks:
+                    predictions.extend(self._predict_chunk(chunk, document, bar, seconds))
         finally:
             self.model.train(was_training)
         return predictions
 
-    def _predict_chunk(self, examples: Sequence[QaExample], bar: tqdm) -> list[QaPrediction]:
+    def _predict_chunk(
+        self, examples: Sequence[QaExample], document: StoredDocument | None, bar: tqdm, seconds_before: float
+    ) -> list[QaPrediction]:
         began = time.perf_counter()
         features = make_qa_features(
-            examples, self.tokenizer, max_length=self.max_length, overlap=self.overlap, with_labels=False
+            examples,
+            self.tokenizer,
+            max_length=self.max_length,
+            overlap=self.overlap,
+            with_labels=False,
+            document=None if document is None else document.tokens,
         )
-        seconds = [(time.perf_counter() - began) / len(examples)] * len(examples)
-        windows: list[list[tuple[QaFeature, WindowLogits]]] = [[] for _ in examples]
+        share = seconds_before + (time.perf_counter() - began) / len(examples)
+        open_questions = [
+            _OpenQuestion(self, example, example.context if document is None else document.text, share)
+            for example in examples
+        ]
         answered: dict[int, QaPrediction] = {}
         for batch in self._batches(features):
             began = time.perf_counter()
             logits = self._logits(batch)
             share = (time.perf_counter() - began) / len(batch)
             for feature, window in zip(batch, logits, strict=True):
-                i = feature.example_index
-                windows[i].append((feature, window))
-                seconds[i] += share
-                if len(windows[i]) == (1 if self.truncate else feature.n_windows):
-                    # Decoded at once, so that no more logits are kept than documents are being read.
-                    answered[i] = self._decode(examples[i], windows[i], seconds[i])
-                    windows[i] = []
+                question = open_questions[feature.example_index]
+                # Decoded at once, so that no more logits are kept than those of a batch.
+                question.add(feature, window, share)
+                if question.n_windows == (1 if self.truncate else feature.n_windows):
+                    answered[feature.example_index] = question.prediction()
                     bar.update()
         return [answered[i] for i in range(len(examples))]
 
@@ -186,56 +234,83 @@ class QaPredictor:
             for row, feature in enumerate(features)
         ]
 
-    def _decode(
-        self, example: QaExample, windows: Sequence[tuple[QaFeature, WindowLogits]], seconds: float
-    ) -> QaPrediction:
+
+class _OpenQuestion:
+    """What the windows of a question gave so far, in any order.
+
+    Args:
+        predictor: its options and tokenizer.
+        example: the question.
+        context: its document.
+        seconds: spent on it before.
+    """
+
+    def __init__(self, predictor: QaPredictor, example: QaExample, context: Text, seconds: float) -> None:
+        self._predictor, self._example, self._seconds = predictor, example, seconds
+        self._decoder = SpanDecoder(context, max_answer_tokens=predictor.max_answer_tokens, n_best=predictor.n_best)
+        self.n_windows = 0
+        self._n_context = self._n_others = 0  # tokens
+        self._argmax_text: str | None = None
+
+    def add(self, feature: QaFeature, logits: WindowLogits, seconds: float) -> None:
+        """Take in one window, whose logits took `seconds`.
+
+        Raises:
+            InputError: a logit is NaN.
+        """
         began = time.perf_counter()
         try:
-            spans, no_answer_score = decode_spans(
-                [logits for _, logits in windows],
-                example.context,
-                max_answer_tokens=self.max_answer_tokens,
-                n_best=self.n_best,
-            )
+            self._decoder.add(logits)
         except InputError as error:
-            raise InputError(f"question {example.id!r}: {error}") from None
+            raise InputError(f"question {self._example.id!r}: {error}") from None
+        n_context = sum(offset is not None for offset in feature.offsets)
+        self.n_windows += 1
+        self._n_context += n_context
+        self._n_others = len(feature.input_ids) - n_context
+        if feature.window_index == 0:
+            self._argmax_text = self._find_argmax_text(feature, logits)
+        self._seconds += seconds + time.perf_counter() - began
+
+    def prediction(self) -> QaPrediction:
+        """The answer, when all windows are in."""
+        began = time.perf_counter()
+        spans, no_answer_score = self._decoder.decoded()
         best = spans[0] if spans else Span("", 0, 0, 0.0)
         return QaPrediction(
-            id=example.id,
+            id=self._example.id,
             text=best.text,
             start=best.start,
             end=best.end,
             score=best.score,
             alternatives=spans,
             no_answer_score=no_answer_score,
-            n_windows=len(windows),
-            n_tokens=self._count_tokens([feature for feature, _ in windows]),
-            seconds=seconds + time.perf_counter() - began,
+            n_windows=self.n_windows,
+            n_tokens=self._count_tokens(),
+            seconds=self._seconds + time.perf_counter() - began,
             logit=best.logit,
-            argmax_text=self._argmax_text(example, windows),
+            argmax_text=self._argmax_text,
         )
 
-    def _argmax_text(self, example: QaExample, windows: Sequence[tuple[QaFeature, WindowLogits]]) -> str | None:
-        gold = example.answers[0] if example.answers else None
+    def _find_argmax_text(self, feature: QaFeature, logits: WindowLogits) -> str | None:
+        gold = self._example.answers[0] if self._example.answers else None
         if gold is None or gold.start is None:
             return None
-        feature, logits = next(window for window in windows if window[0].window_index == 0)
         if not is_aligned(feature.offsets, gold.start, gold.start + len(gold.text)):
             return None
         span = argmax_span(logits)
         # Tokens are decoded, not cut out of the document: they may be the question's.
-        text = "" if span is None else self.tokenizer.decode(feature.input_ids[span[0] : span[1] + 1])
+        ids = [] if span is None else feature.input_ids[span[0] : span[1] + 1]
+        text = self._predictor.tokenizer.decode(ids) if ids else ""
         assert isinstance(text, str), "one row of ids is one text"
         return text
 
-    def _count_tokens(self, features: Sequence[QaFeature]) -> int:
+    def _count_tokens(self) -> int:
         """Tokens of question and document, those in the overlap of two windows once."""
-        n_context = [sum(offset is not None for offset in feature.offsets) for feature in features]
-        n_others = len(features[0].input_ids) - n_context[0]
-        room = self.max_length - n_others
+        room = self._predictor.max_length - self._n_others
+        overlap = self._predictor.overlap
         # Where a question leaves too little room for the overlap, windows overlap by half (longspan.data.qa_features).
-        overlap = self.overlap if self.overlap < room else room - (room + 1) // 2
-        return n_others + sum(n_context) - overlap * (len(features) - 1)
+        overlap = overlap if overlap < room else room - (room + 1) // 2
+        return self._n_others + self._n_context - overlap * (self.n_windows - 1)
 
 
 def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:

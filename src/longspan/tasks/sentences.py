@@ -2,7 +2,7 @@
 
 import re
 
-from longspan.graphemes import grapheme_end, whole_graphemes
+from longspan.graphemes import Text, grapheme_end, whole_graphemes
 
 # A full stop of many scripts with what may close behind it, or an empty line. A Western one needs space after it.
 _END = re.compile(r"(?:[.!?…؟۔]+[\"'»”’)\]]*(?=\s)|[。！？｡।॥]+[」』”’）]*|\n\s*\n)")
@@ -10,12 +10,20 @@ _END = re.compile(r"(?:[.!?…؟۔]+[\"'»”’)\]]*(?=\s)|[。！？｡।॥]
 _MOST_CHARACTERS = 300
 
 
-def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
+def sentence_around(text: Text, start: int, end: int) -> tuple[int, int]:
     """Start and end of the sentence, or run of sentences, of `text` that holds `text[start:end]`; no grapheme is cut.
 
     A sentence that goes on for more than 300 characters on a side is cut there, between words where it has blanks.
     """
     assert 0 <= start <= end <= len(text)
+    # One character more than is looked at on each side, so that the text's own start and end are told from a cut.
+    at, stop = max(0, start - _MOST_CHARACTERS - 1), min(len(text), end + _MOST_CHARACTERS + 1)
+    at, stop = whole_graphemes(text, at, stop)
+    first, last = _in_part(text[at:stop], start - at, end - at)
+    return at + first, at + last
+
+
+def _in_part(text: str, start: int, end: int) -> tuple[int, int]:
     start, end = whole_graphemes(text, start, end)
     low, high = max(0, start - _MOST_CHARACTERS), min(len(text), end + _MOST_CHARACTERS)
     before = [match.end() for match in _END.finditer(text, low, start)]
