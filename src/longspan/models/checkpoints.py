@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
 from longspan.errors import InputError
+from longspan.files import require_whole
 
 SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
 PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -25,6 +26,7 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that holds config.json and model.safetensors")
+    require_whole(folder)
     if not (folder / "config.json").is_file():
         hint = "; the run in it has not finished" if (folder / "checkpoints").is_dir() else ""
         raise InputError(f"{folder} holds no model: config.json is missing{hint}")

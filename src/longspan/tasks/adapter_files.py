@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from longspan.errors import InputError
+from longspan.files import require_whole
 
 PACKAGED = "packaged"
 """The name of the adapter that comes with longspan."""
@@ -122,6 +123,7 @@ def find_adapter(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         raise InputError(f"{name_or_path}: no such folder; give one that holds {DESCRIPTION_FILE}")
+    require_whole(folder)
     if not (folder / DESCRIPTION_FILE).is_file():
         hint = ""
         if (folder / PEFT_FILE).is_file():

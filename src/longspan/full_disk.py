@@ -1,0 +1,89 @@
+"""Whether something could not be written for want of room: a full disk, a used-up quota, a limit on a file's size."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from longspan.errors import InputError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# A disk that cannot take this much more is full, whatever size of block it has.
+_SMALL = 1 << 20
+
+
+def is_full_disk(error: BaseException, written: Path | None = None, n_bytes: int = _SMALL) -> bool:
+    """Whether `error` says that there was no room to write; the arguments are those of `no_room_behind`."""
+    return no_room_behind(error, written, n_bytes) is not None
+
+
+def no_room_behind(error: BaseException, written: Path | None = None, n_bytes: int = _SMALL) -> OSError | None:
+    """The system's refusal to write for want of room that is behind `error`; None if it is an error of another kind.
+
+    The error itself or one it is chained to has the number of such a refusal. Where no number is in the chain (torch,
+    safetensors and numpy write files by themselves), the disk is asked whether it could take more.
+
+    Args:
+        error: raised while something was written.
+        written: the file that was written, or the folder that holds nothing but what was; None: the disk is not asked.
+        n_bytes: size of what was to be written where the library removes what it could not finish.
+    """
+    has_number = False
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno is not None:
+            has_number = True
+            if link.errno in NO_ROOM:
+                return link
+    if has_number or written is None or isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit)):
+        return None
+    return _ask(written, max(n_bytes, _SMALL))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, what it was raised from or during, and so on."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        link = waiting.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            waiting += [link.__context__, link.__cause__]
+
+
+def _ask(written: Path, n_bytes: int) -> OSError | None:
+    """The error with which the system refuses `n_bytes` more beside or at the end of what was written, if it does."""
+    folder = written if written.is_dir() else written.parent
+    files = [written] if written.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+    try:
+        if shutil.disk_usage(folder).free < n_bytes:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for path in files:  # a file may have reached the largest size that is allowed, on a disk with room
+            _reserve(os.open(path, os.O_WRONLY), _SMALL)
+        handle, name = tempfile.mkstemp(dir=folder)
+        try:
+            _reserve(handle, n_bytes)
+        finally:
+            os.unlink(name)
+    except OSError as error:
+        return error if error.errno in NO_ROOM else None
+    return None
+
+
+def _reserve(handle: int, n_bytes: int) -> None:
+    """Let the system reserve room at the end of an open file, give it back, and close the file.
+
+    Raises:
+        OSError: it refuses.
+    """
+    size = os.fstat(handle).st_size
+    try:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(handle, size, n_bytes)
+    finally:
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, size)
+        os.close(handle)
