@@ -189,7 +189,7 @@ def _is_written_to(path: Path) -> bool:
     target = resolved(path)
     try:
         mode = target.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         kind = "a disk" if stat.S_ISBLK(mode) else "a socket"

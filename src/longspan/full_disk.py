@@ -2,25 +2,27 @@
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from longspan.errors import InputError
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # A disk that cannot take this much more is full, whatever size of block it has.
-_SMALL = 1 << 20
+_SMALL = 1 << 16
 
 
-def is_full_disk(error: BaseException, written: Path | None = None, n_bytes: int = _SMALL) -> bool:
+def is_full_disk(error: BaseException, written: Path | None = None, n_bytes: int = 0) -> bool:
     """Whether `error` says that there was no room to write; the arguments are those of `no_room_behind`."""
     return no_room_behind(error, written, n_bytes) is not None
 
 
-def no_room_behind(error: BaseException, written: Path | None = None, n_bytes: int = _SMALL) -> OSError | None:
+def no_room_behind(error: BaseException, written: Path | None = None, n_bytes: int = 0) -> OSError | None:
     """The system's refusal to write for want of room that is behind `error`; None if it is an error of another kind.
 
     The error itself or one it is chained to has the number of such a refusal. Where no number is in the chain (torch,
@@ -40,6 +42,47 @@ def no_room_behind(error: BaseException, written: Path | None = None, n_bytes: i
     if has_number or written is None or isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit)):
         return None
     return _ask(written, max(n_bytes, _SMALL))
+
+
+class PatientFile(io.RawIOBase):
+    """A file for a library that does not survive a refusal: the first one is kept, and raised when it is closed.
+
+    What torch.export.save uses ends the process instead of raising an error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = path.open("wb")
+        self._refusal: OSError | None = None
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write `data`, or nothing any more after a refusal."""
+        try:
+            if self._refusal is None:
+                self._file.write(data)
+        except OSError as error:
+            self._refusal = error
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        """Close the file.
+
+        Raises:
+            OSError: not everything could be written.
+        """
+        if self.closed:
+            return
+        super().close()
+        try:
+            self._file.close()
+        except OSError as error:
+            self._refusal = self._refusal or error
+        if self._refusal is not None:
+            raise self._refusal
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

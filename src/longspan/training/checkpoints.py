@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
@@ -269,12 +270,12 @@ class _Restore(TrainerCallback):
 def _no_room_for(write: Callable[[], None], staging: Path, n_bytes: int) -> OSError | None:
     """The refusal of a disk that had no room for what `write` wrote in `staging`, None if it had; other errors go on.
 
-    `n_bytes` is the size of the weights, which safetensors removes where it cannot finish them.
+    `n_bytes` is the size of the weights: safetensors removes what it cannot finish.
     """
     try:
         write()
     except BaseException as error:  # torch.distributed.checkpoint's own is no Exception
-        refusal = no_room_behind(error, staging, n_bytes)
+        refusal = no_room_behind(error, staging, n_bytes if isinstance(error, SafetensorError) else 0)
         if refusal is None:
             raise
         return refusal
