@@ -13,7 +13,7 @@ from longspan.errors import InputError
 from longspan.files import replace_directory, replace_file
 from longspan.full_disk import PatientFile, is_full_disk, no_room_behind
 
-N_BYTES = 4_000_000
+N_BYTES = 2_400_000
 
 
 @contextlib.contextmanager
@@ -44,8 +44,8 @@ def save_with_tokenizers(path):
     Tokenizer(models.WordLevel({f"word-{i}": i for i in range(N_BYTES // 15)}, "word-0")).save(str(path))
 
 
-def save_program(path):
-    program = torch.export.export(torch.nn.Linear(1000, 1000), (torch.zeros(1, 1000),))
+def save_program(path, width=1000):
+    program = torch.export.export(torch.nn.Linear(width, width), (torch.zeros(1, width),))
     with PatientFile(path) as file:
         torch.export.save(program, file)
 
@@ -70,6 +70,12 @@ def test_no_room_is_known_whichever_library_writes(tmp_path, save, limit):
     # With room there is another reason, unless the error itself says so.
     assert is_full_disk(error, tmp_path, N_BYTES) == (getattr(error, "errno", None) is not None)
     assert {path.name for path in tmp_path.iterdir()} <= {"file"}
+
+
+def test_a_program_that_has_room_is_written(tmp_path):
+    save_program(tmp_path / "file.pt2", width=3)
+    program = torch.export.load(tmp_path / "file.pt2").module()
+    assert program(torch.zeros(1, 3)).shape == (1, 3)
 
 
 @pytest.mark.parametrize("save", LIBRARIES)

@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,29 @@ class PatientFile(io.RawIOBase):
         """It is."""
         return True
 
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As in other files; nowhere after a refusal."""
+        return self._unless_refused(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        """As in other files."""
+        return self._file.tell()
+
     def write(self, data: Any) -> int:
         """Write `data`, or nothing any more after a refusal."""
+        return self._unless_refused(lambda: self._file.write(data), memoryview(data).nbytes)
+
+    def _unless_refused(self, do: Callable[[], int], otherwise: int) -> int:
         try:
             if self._refusal is None:
-                self._file.write(data)
+                return do()
         except OSError as error:
             self._refusal = error
-        return memoryview(data).nbytes
+        return otherwise
 
     def close(self) -> None:
         """Close the file.

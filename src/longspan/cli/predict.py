@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--question", action="append", default=[], help="may be repeated")
     parser.add_argument("--questions", metavar="FILE", help="one question a line, or JSON lines")
     parser.add_argument("--top_k", type=int, default=1, help="answers per question")
-    parser.add_argument("--output", metavar="FILE", help="write there instead of to the terminal")
+    parser.add_argument("--output", metavar="FILE", help="write there instead of to the terminal; a pipe too")
     parser.add_argument("--format", choices=["json", "text"], default="json", help="of the answers")
     parser.add_argument("--max_length", type=int, help="longest window in tokens; all the model takes where not given")
     parser.add_argument("--overlap", type=int, help="tokens that windows share; 128 or a quarter of a shorter window")
