@@ -4,6 +4,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import sys
 
 import pytest
@@ -68,6 +69,29 @@ def test_questions_from_a_file_and_several_answers_to_a_file(model, document, tm
         scores = [answer["score"] for answer in row["answers"]]
         assert scores == sorted(scores, reverse=True)
     assert capsys.readouterr().out == ""
+
+
+def test_answers_go_where_a_link_leads(model, document, tmp_path):
+    output, target = tmp_path / "answers.jsonl", tmp_path / "disk" / "answers"
+    output.symlink_to(target)
+    assert main(["predict", model, "--document", document, "--question", "Where?", "--output", str(output)]) == 0
+    assert output.is_symlink() and len(lines(target.read_text())) == 1
+
+
+def test_answers_go_into_an_open_file(model, document):
+    reads, writes = os.pipe()
+    words = ["--document", document, "--question", "Where?", "--output", f"/dev/fd/{writes}"]
+    assert main(["predict", model, *words]) == 0
+    os.close(writes)
+    with os.fdopen(reads) as file:
+        assert len(lines(file.read())) == 1
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(document, tmp_path, capsys):
+    with open(document) as file:
+        words = ["--document", document, "--question", "Where?", "--output", f"/dev/fd/{file.fileno()}"]
+        assert main(["predict", str(tmp_path / "no model is looked for"), *words]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
 
 
 def test_text_for_people(model, document, capsys):
@@ -293,6 +317,14 @@ def packaged(tmp_path, monkeypatch):
     folder = tmp_path / "packaged"
     monkeypatch.setattr("longspan.tasks.adapter_files.packaged_folder", lambda: folder)
     return folder
+
+
+def test_a_half_replaced_folder_is_refused(model, document, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    (folder / ".longspan.replacing").mkdir()  # a killed run's mark
+    assert main(["predict", str(folder), "--document", document, "--question", "Where?"]) == 2
+    assert "is incomplete: the run that was filling it was killed" in capsys.readouterr().err
 
 
 def test_without_a_model_the_packaged_one_answers(tiny_qa_folder, packaged, document, capsys):

@@ -315,6 +315,19 @@ def test_a_full_disk_leaves_nothing_that_is_believed(tmp_path, words, text_file)
     assert load(tmp_path, words, str(text_file)).n_tokens == 60_000
 
 
+def test_a_cache_behind_links_stays_there(tmp_path, words, text_file):
+    (tmp_path / "cache").symlink_to(tmp_path / "disk" / "cache")
+    folder = load(tmp_path, words, str(text_file)).sources[0].store.folder
+    real = tmp_path / "larger" / "disk"
+    real.parent.mkdir()
+    folder.rename(real)
+    folder.symlink_to(real)
+    change(text_file, "other one two three")
+    assert load(tmp_path, words, str(text_file)).n_documents == 1
+    assert folder.is_symlink() and (real / "manifest.json").exists() and caches(tmp_path) == [folder.name]
+    assert (tmp_path / "cache").is_symlink()
+
+
 @pytest.mark.parametrize("text", ["", " \n\n \n"])
 def test_an_empty_corpus_is_refused(tmp_path, words, text_file, text):
     change(text_file, text)

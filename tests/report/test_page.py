@@ -236,6 +236,17 @@ def test_a_page_of_another_name(proof, tmp_path):
         write_report([proof()], tmp_path / "report", "T")
 
 
+def test_a_page_where_a_link_leads(proof, tmp_path):
+    (tmp_path / "ours.html").symlink_to(tmp_path / "site" / "index.html")
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere" / "folder")
+    write_report([proof()], tmp_path / "ours.html", "T")
+    write_report([proof()], tmp_path / "folder", "T")
+    assert (tmp_path / "ours.html").is_symlink() and "<title>T" in (tmp_path / "site" / "index.html").read_text()
+    assert (tmp_path / "elsewhere" / "folder" / "report.html").exists() and (tmp_path / "folder").is_symlink()
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        write_report([proof()], "/dev/null", "T")
+
+
 def test_refuses_nothing_and_a_file_for_a_folder(records, tmp_path):
     with pytest.raises(InputError, match="no record"):
         write_report([], tmp_path, "T")

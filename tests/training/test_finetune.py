@@ -2,6 +2,7 @@ import copy
 import json
 import resource
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,16 +91,22 @@ def test_a_resumed_run_with_another_recipe_warns(tiny_recipe, caplog, stop_at):
 
 
 class FullDisk(TrainerCallback):
-    """Files above 1,000 bytes cannot be written at one step."""
+    """Files above so many bytes cannot be written at one step."""
+
+    def __init__(self, n_bytes):
+        self.n_bytes = n_bytes
 
     def on_step_begin(self, args, state, control, **_):
-        limit = 1_000 if state.global_step == 1 else resource.RLIM_INFINITY
+        limit = self.n_bytes if state.global_step == 1 else resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-def test_a_full_disk_while_saving_does_not_end_the_training(tiny_recipe, tmp_path):
+# The largest limits are reached in the optimiser's state, which is twice as large as the weights.
+@pytest.mark.parametrize("share", [0.01, 1.1, 1.9])
+def test_a_full_disk_while_saving_does_not_end_the_training(tiny_recipe, tmp_path, share):
+    size = (Path(tiny_recipe().model) / "model.safetensors").stat().st_size
     try:
-        record = finetune(tiny_recipe(save_steps=1), callbacks=(FullDisk(),))
+        record = finetune(tiny_recipe(save_steps=1), callbacks=(FullDisk(int(size * share)),))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert record.counts["checkpoints_not_saved"] == 1
@@ -312,3 +319,25 @@ def test_a_finished_model_counts_positions_as_in_training(
     assert model.config.pad_token_id == trained[0].padding_idx == 1
     ids = torch.tensor([[0, 7, 4, 8, 2]])
     assert torch.equal(model.longformer.embeddings(ids), trained[0].eval()(ids))
+
+
+@pytest.mark.parametrize("kind", ["mount point", "working folder", "link to no folder"])
+def test_an_output_folder_that_keeps_its_name(tiny_recipe, tmp_path, monkeypatch, mounted, kind):
+    root = output = tmp_path / "out"
+    fields = {"save_steps": 1, "save_total_limit": 1, "proof": "none", "max_tokens": 600, "attention_window": 16}
+    if kind == "mount point":
+        mounted("50m", root)
+        (root / "lost+found").mkdir()
+    elif kind == "working folder":
+        root.mkdir()
+        monkeypatch.chdir(root)
+        output = "."
+    else:
+        root = tmp_path / "disk" / "real"
+        output.symlink_to(root)
+    finetune(tiny_recipe(output_dir=str(output), max_steps=1, **fields))
+    finetune(tiny_recipe(output_dir=str(output), max_steps=2, resume_from_checkpoint=True, **fields))
+    load_qa_model(root)
+    assert {path.name for path in (root / "checkpoints").glob("*-*")} == {"checkpoint-2"}
+    assert f"# {root.name}\n" in (root / "README.md").read_text()
+    assert not list(root.glob(".longspan.[nr]*")) and (kind != "link to no folder" or output.is_symlink())

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--question", action="append", default=[], help="may be repeated")
     parser.add_argument("--questions", metavar="FILE", help="one question a line, JSON lines, or a JSON array")
     parser.add_argument("--top_k", type=int, action=at_least(1), default=1, help="answers per question")
-    parser.add_argument("--output", metavar="FILE", help="write there instead of to the terminal")
+    parser.add_argument("--output", metavar="FILE", help="write there instead of to the terminal; a pipe too")
     parser.add_argument("--format", choices=["json", "text"], default="json", help="of the answers")
     parser.add_argument(
         "--max_length",

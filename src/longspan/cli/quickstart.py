@@ -58,7 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     require_writable_directory(arguments.output, overwrite=arguments.overwrite)
     began = time.perf_counter()
     documents = _long_documents()
-    (arguments.output / "documents").mkdir(parents=True, exist_ok=True)
     for language, document in documents.items():
         with replace_file(_document_path(arguments.output, language)) as temporary:
             temporary.write_text(document.text, encoding="utf-8")

@@ -14,6 +14,7 @@ from longspan.extend.verify import format_proof
 from longspan.files import replace_directory
 from longspan.models.model_card import stock_warning
 from longspan.records import ProofRecord, write_record
+from longspan.replacing import resolved
 
 PROOF_FILE = "proof.json"
 
@@ -55,7 +56,7 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         write_record(proof, folder / PROOF_FILE)
-        (folder / "README.md").write_text(write_card(model, proof, destination.name), encoding="utf-8")
+        (folder / "README.md").write_text(write_card(model, proof, resolved(destination).name), encoding="utf-8")
     return destination
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
 from longspan.errors import InputError
+from longspan.files import require_whole
 from longspan.limits import DESCRIPTION_BYTES, bound_of_description, load_json, too_large
 
 SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -27,6 +28,7 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that holds config.json and model.safetensors")
+    require_whole(folder)
     if not (folder / "config.json").is_file():
         if (folder / "adapter.json").is_file():
             raise InputError(

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import torch
 import transformers
@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, require_writable_directory
+from longspan.full_disk import PatientFile
 from longspan.models.agreement import require_agreement
 from longspan.models.checkpoints import (
     explain_loading,
@@ -118,7 +119,8 @@ def export_model(
                 _save_onnx(traced, path, opset)
                 _require_written(path, opset)
             else:
-                torch.export.save(traced.program, path)
+                with PatientFile(path) as file:
+                    torch.export.save(traced.program, cast(IO[bytes], file))
             difference = _largest_difference(model, traced, path)
             if difference is not None and not difference <= TOLERANCE:
                 raise InputError(

@@ -4,13 +4,16 @@ B batch rows  T tokens  C model width
 """
 
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutputWithPooling
 
+from longspan.full_disk import no_room_behind
 from longspan.models.config import LongformerConfig
 from longspan.models.embeddings import LongformerEmbeddings, check_positions, position_ids_of
 from longspan.models.encoder import LongformerEncoder, LongformerPooler, first_tokens
@@ -36,8 +39,19 @@ class LongformerPreTrainedModel(PreTrainedModel):
     def save_pretrained(
         self, save_directory: str | os.PathLike, is_main_process: bool = True, *args: Any, **kwargs: Any
     ) -> Any:
-        """As in transformers; where stock transformers would compute something else, the model card says so."""
-        saved = super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        """As in transformers; where stock transformers would compute something else, the model card says so.
+
+        Raises:
+            OSError: also for a disk without room, which safetensors reports without the system's number.
+        """
+        try:
+            saved = super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        except SafetensorError as error:
+            n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in self.state_dict().values())
+            refusal = no_room_behind(error, Path(save_directory), n_bytes)
+            if refusal is None:
+                raise
+            raise refusal from error
         if is_main_process and os.path.isdir(save_directory):
             note_stock_differences(save_directory, self.config)
         return saved

@@ -75,6 +75,10 @@ def page_of(destination: str | Path) -> Path:
         folder, page = destination.parent, destination
     else:
         folder, page = destination, destination / "report.html"
+    if folder.exists() and not folder.is_file() and not folder.is_dir():
+        raise InputError(
+            f"{folder} is a pipe or a device, and a report is several files; choose a folder, or a name in .html"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; a report is written into a folder, choose another name")
     if page.is_dir():

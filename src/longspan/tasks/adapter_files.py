@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from longspan.errors import InputError
+from longspan.files import require_whole
 from longspan.limits import read_description
 from longspan.models.checkpoints import require_small_files
 
@@ -131,6 +132,7 @@ def find_adapter(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         raise InputError(f"{name_or_path}: no such folder; give one that holds {DESCRIPTION_FILE}")
+    require_whole(folder)
     if not (folder / DESCRIPTION_FILE).is_file():
         hint = ""
         if (folder / PEFT_FILE).is_file():

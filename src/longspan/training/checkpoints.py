@@ -4,6 +4,7 @@ A checkpoint is a folder `checkpoint-<step>` as transformers' Trainer writes it,
 SHA-256 of every other file. It gets its name when all of it is on the disk.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -15,13 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from longspan.errors import InputError
-from longspan.files import is_full_disk
+from longspan.full_disk import is_full_disk, no_room_behind
 from longspan.limits import load_json
+from longspan.replacing import remove
 from longspan.training.processes import anywhere, largest
 from longspan.training.usage import Usage
 
@@ -90,8 +93,13 @@ def remove_checkpoint(path: Path) -> None:
     """Take the name away first, so that half of it never passes for a checkpoint."""
     leaving = path.with_name(_LEAVING + path.name)
     shutil.rmtree(leaving, ignore_errors=True)
-    path.rename(leaving)
-    shutil.rmtree(leaving, ignore_errors=True)
+    try:
+        path.rename(leaving)
+    except OSError:  # a mount point, a folder of an image's lower layer
+        (path / MANIFEST).unlink(missing_ok=True)
+        leaving = path
+    with contextlib.suppress(OSError):
+        remove(leaving)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -157,11 +165,12 @@ class DurableTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         progress, best_before = self.progress(), self.state.best_model_checkpoint
         save: Callable[[], None] = functools.partial(super()._save_checkpoint, model, trial, *args, **kwargs)
+        n_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         for write in (
             lambda: self._write_beside(staging, save, progress),
             lambda: self._put_in_place(staging / path.name, path),
         ):
-            error = _full_disk_of(write)
+            error = _no_room_for(write, staging, n_bytes)
             if anywhere(self.args, error is not None):
                 self.state.best_model_checkpoint = best_before
                 self._report_failure(path, error, staging)
@@ -203,14 +212,14 @@ class DurableTrainer(Trainer):
         load_result.missing_keys[:] = [key for key in load_result.missing_keys if key not in tied]
         super()._issue_warnings_after_load(load_result)
 
-    def _report_failure(self, path: Path, error: Exception | None, staging: Path) -> None:
+    def _report_failure(self, path: Path, error: OSError | None, staging: Path) -> None:
         self.failed_saves += 1
         if self.is_world_process_zero():
             shutil.rmtree(staging, ignore_errors=True)
             last = f"the last good one is {self.last_checkpoint}" if self.last_checkpoint else "there is none before it"
             logger.error(
                 "%s could not be saved: %s. Training goes on; %s. Make room: the next one is tried as planned",
-                path, error or "another process failed", last,
+                path, error.strerror if error else "another process failed", last,
             )  # fmt: skip
 
     def _rotate(self, root: Path) -> None:
@@ -273,14 +282,18 @@ class _Restore(TrainerCallback):
             self._trainer.restore_progress(load_json(self._path))
 
 
-def _full_disk_of(write: Callable[[], None]) -> Exception | None:
-    """The error of a disk that was too full for `write`, None where it was not; any other error goes on."""
+def _no_room_for(write: Callable[[], None], staging: Path, n_bytes: int) -> OSError | None:
+    """The refusal of a disk that had no room for what `write` wrote in `staging`, None if it had; other errors go on.
+
+    `n_bytes` is the size of the weights: safetensors removes what it cannot finish.
+    """
     try:
         write()
-    except Exception as error:
-        if not is_full_disk(error):
+    except BaseException as error:  # torch.distributed.checkpoint's own is no Exception
+        refusal = no_room_behind(error, staging, n_bytes if isinstance(error, SafetensorError) else 0)
+        if refusal is None:
             raise
-        return error
+        return refusal
     return None
 
 

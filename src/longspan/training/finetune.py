@@ -1,7 +1,5 @@
 """recipe -> checkpoint: one fine-tuning run on transformers' Trainer."""
 
-from pathlib import Path
-
 import torch
 from torch import nn
 from transformers import TrainerCallback
@@ -135,7 +133,7 @@ def _save(trained: nn.Module, ready: Prepared, record: TrainingRecord) -> None:
         write_record(record, finished / "training.json")
         if proof is not None:
             write_record(proof, finished / "proof.json")
-        title = Path(recipe.output_dir).name
+        title = ready.folder.root.name
         lines = [] if adapter is None else adapter_lines(adapter, half=half)
         card = write_card(ready.built.body, recipe.model, record, proof, title, adapter=lines)
         (finished / "README.md").write_text(card, encoding="utf-8")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longspan.errors import InputError
+from longspan.replacing import LOCK, is_mount, resolved
 
 # Data workers of a run that was killed inherited its lock, and live on until they notice, some 5 seconds.
 _WAIT_SECONDS = 15.0
@@ -16,7 +17,8 @@ _WAIT_SECONDS = 15.0
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`; the system gives it back when the process ends, however it ends.
 
-    The lock is a file beside the folder, since the folder itself is replaced when a run is finished.
+    The lock is a file beside the folder, since the folder itself is replaced when a run is finished; of a mount point,
+    or below a folder that may not be written, a file in it, since such a folder stays.
 
     Raises:
         InputError: another process holds it, or the file cannot be made.
@@ -26,8 +28,10 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:  # a system without flock
         yield
         return
-    folder = folder.resolve()
+    folder = resolved(folder)
     path = folder.with_name(f".{folder.name}.lock")
+    if folder.is_dir() and (is_mount(folder) or not os.access(folder.parent, os.W_OK | os.X_OK)):
+        path = folder / LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

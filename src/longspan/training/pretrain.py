@@ -1,7 +1,6 @@
 """recipe -> checkpoint: extend, evaluate, train on masked text, evaluate, write a model card."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,7 +215,7 @@ def _save(model: LongformerForMaskedLM, ready: Ready, record: TrainingRecord) ->
         write_record(record, finished / "training.json")
         if proof is not None:
             write_record(proof, finished / "proof.json")
-        title = Path(ready.recipe.output_dir).name
+        title = ready.folder.root.name
         card = write_card(model, ready.recipe.model, record, proof, title)
         (finished / "README.md").write_text(card, encoding="utf-8")
 

@@ -25,8 +25,10 @@ from typing import Any, ClassVar
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.files import is_full_disk, replace_directory, replace_file, require_writable_directory
+from longspan.files import make_directory, replace_directory, replace_file, require_writable_directory
+from longspan.full_disk import no_room_behind
 from longspan.limits import load_json
+from longspan.replacing import clear, entries_of, remove_unfinished, resolved
 from longspan.training.checkpoints import (
     checkpoints_in,
     fault_of,
@@ -57,7 +59,7 @@ class RunFolder:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.root = Path(recipe.output_dir).expanduser()
+        self.root = resolved(Path(recipe.output_dir).expanduser())
         self.checkpoints = self.root / "checkpoints"
         self.logs = self.root / "logs"
         self._started_with = self.checkpoints / "recipe.json"
@@ -84,7 +86,9 @@ class RunFolder:
         """
         resume = self.recipe.resume_from_checkpoint
         overwrite = self.recipe.overwrite_output_dir
-        if self.root.is_dir() and any(self.root.iterdir()) and not resume and not overwrite:
+        if self.root.is_dir():
+            require_writable_directory(self.root, overwrite=True)  # and what a killed run left to do there is done
+        if self.root.is_dir() and entries_of(self.root) and not resume and not overwrite:
             n_checkpoints = len(checkpoints_in(self.checkpoints))
             holds = f"holds {n_checkpoints} checkpoints of a run" if n_checkpoints else "is not empty"
             raise InputError(
@@ -153,9 +157,11 @@ class RunFolder:
         """
         with explain_full_disk(self.root):
             if resume_from is None:
-                shutil.rmtree(self.checkpoints, ignore_errors=True)
-                shutil.rmtree(self.logs, ignore_errors=True)
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+                clear(self.checkpoints)
+                clear(self.logs)
+                with contextlib.suppress(OSError):  # a link or a mount point stays
+                    self.logs.rmdir()
+            make_directory(self.checkpoints)
         self._remove_leftovers()
         if resume_from is not None:
             found = checkpoints_in(self.checkpoints)
@@ -177,26 +183,25 @@ class RunFolder:
         `leave_out` names files of an earlier end of the run that would not fit to this one.
         """
         self._remove_leftovers()
-        with replace_directory(self.root, overwrite=True) as folder:
+        # A run that replaces another keeps its own parts only; one that goes on keeps whatever lies beside them.
+        keep_all = not self.recipe.overwrite_output_dir
+        ours = {self.checkpoints.name, self.logs.name}
+
+        def keep(name: str) -> bool:
+            return name not in leave_out and (keep_all or name in ours)
+
+        with replace_directory(self.root, overwrite=True, keep=keep) as folder:
             yield folder
-            # A run that replaces another keeps its own parts only; one that goes on keeps whatever lies beside them.
-            keep_all = not self.recipe.overwrite_output_dir
-            for entry in self.root.iterdir():
-                is_ours = entry in (self.checkpoints, self.logs)
-                if entry.name in leave_out:
-                    continue
-                if (is_ours or keep_all) and not (folder / entry.name).exists():
-                    _link(entry, folder / entry.name)
 
     def _remove_leftovers(self) -> None:
         """Of runs that were killed while they saved (beside checkpoints) or finished (beside the folder)."""
         remove_leftovers(self.checkpoints)
-        root = self.root.resolve()
-        if not root.is_dir():
+        remove_unfinished(self.root)
+        if not self.root.is_dir() or not os.access(self.root.parent, os.R_OK | os.W_OK):
             return
         # As `longspan.files.replace_directory` names them; nobody else writes there, since the lock is ours.
-        begun = re.compile(rf"\.{re.escape(root.name)}\.[a-z0-9_]{{8}}(\.old)?")
-        for path in root.parent.iterdir():
+        begun = re.compile(rf"\.{re.escape(self.root.name)}\.[a-z0-9_]{{8}}(\.old)?")
+        for path in self.root.parent.iterdir():
             if begun.fullmatch(path.name) and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -207,26 +212,9 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        is_forbidden = isinstance(error, OSError) and error.errno in _FORBIDDEN
-        if not is_full_disk(error) and not is_forbidden:
+        forbidden = error if isinstance(error, OSError) and error.errno in _FORBIDDEN else None
+        refusal = forbidden or no_room_behind(error)
+        if refusal is None or isinstance(error, InputError):
             raise
-        path = (error.filename if isinstance(error, OSError) else None) or folder
-        why = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOSPC)
-        mend = "change its permissions" if is_forbidden else "make room"
-        raise InputError(f"cannot write {path}: {why}; {mend} and resume") from error
-
-
-def _link(source: Path, destination: Path) -> None:
-    """Copy a file or folder by hard links, which take no room; by bytes where the file system has none."""
-
-    def link(one: str, other: str) -> str:
-        try:
-            os.link(one, other)
-        except OSError:
-            shutil.copy2(one, other)
-        return other
-
-    if source.is_dir():
-        shutil.copytree(source, destination, copy_function=link)
-    else:
-        link(str(source), str(destination))
+        mend = "change its permissions" if forbidden else "make room"
+        raise InputError(f"cannot write {refusal.filename or folder}: {refusal.strerror}; {mend} and resume") from error

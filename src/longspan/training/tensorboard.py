@@ -8,7 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from longspan.files import is_full_disk
+from longspan.full_disk import is_full_disk
 from longspan.training.recipe import Recipe
 from longspan.training.trainer_arguments import reports
 

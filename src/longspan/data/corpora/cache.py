@@ -28,8 +28,9 @@ from longspan.data.corpora.shards import SCHEMA, view_shard
 from longspan.data.corpora.sources import CorpusSource, is_hub
 from longspan.data.corpora.streams import Meter
 from longspan.errors import InputError
-from longspan.files import replace_file, require_writable_directory
+from longspan.files import make_directory, replace_file, require_writable_directory
 from longspan.limits import load_json, read_description
+from longspan.replacing import put_in_place, resolved
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
         return
     require_writable_directory(folder.parent, overwrite=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(folder.parent)
     lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         lock.acquire(timeout=0)
@@ -327,12 +328,9 @@ def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict
 
 def _move(building: Path, folder: Path) -> None:
     """Put the finished folder where an old one may stand. A kill in between leaves a finished one to continue from."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = building.with_name(f"{building.name}.old")  # for a moment, where two names cannot be exchanged
     shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    building.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    put_in_place(building, resolved(folder))
 
 
 def _write_json(path: Path, value: Any) -> None:
