@@ -1,13 +1,15 @@
 """Documents and questions as tokens with their places in the text, and the special tokens that go around both."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from longspan.data.plain_text import plain_text_of
 from longspan.errors import InputError
 
 
@@ -35,7 +37,8 @@ class Template(NamedTuple):
 
 def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     """Read the frame off one tokenised pair: no table of tokenizer families is needed."""
-    encoding = _backend_encode(tokenizer, [("a", "a")], add_special_tokens=True)[0]
+    with _untruncated(tokenizer) as backend:
+        encoding = backend.encode_batch([("a", "a")])[0]
     frame = list(zip(encoding.ids, encoding.type_ids, strict=True))
     of_question = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 0]
     of_context = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 1]
@@ -54,13 +57,14 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 
 
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm) -> list[DocumentTokens]:
-    """Tokens of each text without special tokens; equal texts share one result."""
+    """Tokens of each text, none of them special even where one is written in it; equal texts share one result."""
     tokens: dict[str, DocumentTokens] = {}
     waiting: dict[str, None] = {}
     n_characters = 0
 
     def flush() -> None:
-        encodings = _backend_encode(tokenizer, list(waiting), add_special_tokens=False)
+        with _untruncated(tokenizer):
+            encodings = plain_text_of(tokenizer).encode_batch(list(waiting))
         for text, encoding in zip(waiting, encodings, strict=True):
             spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
             tokens[text] = DocumentTokens(np.array(encoding.ids, np.int32), _tidy(text, spans))
@@ -79,14 +83,15 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm
     return [tokens[text] for text in texts]
 
 
-def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *, add_special_tokens: bool) -> list[Any]:
-    """The tokenizers library's own encodings, without truncation or padding; the tokenizer is left as it was."""
+@contextmanager
+def _untruncated(tokenizer: PreTrainedTokenizerBase) -> Iterator[Any]:
+    """The tokenizers library's own tokenizer, without truncation or padding; it is left as it was."""
     backend: Any = getattr(tokenizer, "backend_tokenizer")  # noqa: B009 - only fast tokenizers have one
     truncation, padding = backend.truncation, backend.padding
     backend.no_truncation()
     backend.no_padding()
     try:
-        return backend.encode_batch(texts, add_special_tokens=add_special_tokens)
+        yield backend
     finally:
         if truncation is not None:
             backend.enable_truncation(**truncation)

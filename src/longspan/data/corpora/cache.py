@@ -33,7 +33,7 @@ from longspan.files import replace_file, require_writable_directory
 logger = logging.getLogger(__name__)
 
 SHARD_CHARACTERS = 1 << 23  # of text in a shard: some 10 MB on the disk, and what a kill can lose
-_LAYOUT = 1  # of the cache; another number makes old ones anew
+_LAYOUT = 2  # of the cache; another number makes old ones anew
 
 
 class Counts(BaseModel):
@@ -41,6 +41,7 @@ class Counts(BaseModel):
 
     Attributes:
         n_documents: with at least one token or not; numbered from 0 in the cache.
+        n_characters: of their text, the white space around it left out.
         n_empty: records or files that hold nothing but white space.
         n_cuts: places where documents were cut to be tokenised in pieces.
         n_unsafe_cuts: of these, where a token or two may differ from those of the whole document.
@@ -279,7 +280,7 @@ def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict
     for name in names:
         shard = view_shard(building / name)
         np.add.at(n_tokens, shard.documents, shard.n_tokens)
-        np.add.at(n_characters, shard.documents, shard.characters_of_rows())
+        np.add.at(n_characters, shard.documents, shard.characters)
     with replace_file(building / "document_starts.npy") as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate([[0], np.cumsum(n_tokens)]))
     with replace_file(building / "document_characters.npy") as temporary, temporary.open("wb") as file:
