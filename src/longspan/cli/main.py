@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import longspan
 from longspan.errors import InputError
+from longspan.progress import show_running
 from longspan.records import running_commit
 
 VERBS = (
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A run of hours is of the commit it began with.
     running_commit()
     try:
-        return module.run(arguments)
+        with show_running(f"longspan {arguments.verb}"):
+            return module.run(arguments)
     except InputError as error:
         print(f"longspan {arguments.verb}: {error}", file=sys.stderr)
         return 2

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 import numpy as np
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from longspan.data.examples import QaExample
 from longspan.data.qa_tokens import DocumentTokens, Template, find_template, tokenise
 from longspan.errors import InputError
+from longspan.progress import progress_bar
 
 
 @dataclass(kw_only=True)
@@ -184,7 +184,7 @@ def make_qa_features(
     _check(examples, tokenizer, max_length, overlap)
     template = find_template(tokenizer)
     question_texts = [example.question.strip() for example in examples]
-    with tqdm(total=2 * len(examples), desc="tokenise", unit="text", disable=not progress) as bar:
+    with progress_bar(total=2 * len(examples), desc="tokenise", unit="text", is_shown=progress) as bar:
         questions = tokenise(question_texts, tokenizer, bar)
         contexts = tokenise([example.context for example in examples], tokenizer, bar)
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
 from longspan.errors import InputError
+from longspan.progress import progress_bar
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
 from longspan.tasks.qa_decoding import Span, WindowLogits, argmax_span, decode_spans, is_aligned
 
@@ -132,7 +133,7 @@ class QaPredictor:
         was_training = self.model.training
         self.model.eval()
         try:
-            with tqdm(total=len(examples), unit="question", disable=None if progress else True) as bar:
+            with progress_bar(total=len(examples), unit="question", is_shown=progress) as bar:
                 for chunk in _chunks(examples):
                     predictions.extend(self._predict_chunk(chunk, bar))
         finally:
@@ -145,12 +146,15 @@ class QaPredictor:
             examples, self.tokenizer, max_length=self.max_length, overlap=self.overlap, with_labels=False
         )
         seconds = [(time.perf_counter() - began) / len(examples)] * len(examples)
+        n_read, n_windows = 0, len(examples) if self.truncate else len(features)
         windows: list[list[tuple[QaFeature, WindowLogits]]] = [[] for _ in examples]
         answered: dict[int, QaPrediction] = {}
         for batch in self._batches(features):
             began = time.perf_counter()
             logits = self._logits(batch)
             share = (time.perf_counter() - began) / len(batch)
+            n_read += len(batch)
+            bar.set_postfix_str(f"{n_read:,} of {n_windows:,} windows", refresh=False)
             for feature, window in zip(batch, logits, strict=True):
                 i = feature.example_index
                 windows[i].append((feature, window))

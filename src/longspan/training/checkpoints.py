@@ -21,6 +21,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from longspan.files import is_full_disk
 from longspan.training.processes import anywhere, largest
+from longspan.training.progress_callback import ShowProgress
 from longspan.training.usage import Usage
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class DurableTrainer(Trainer):
         """Take what transformers.Trainer takes."""
         self._staging: Path | None = None
         super().__init__(**kwargs)
+        ShowProgress.replace_in(self)
         self.failed_saves = 0
         self.last_checkpoint: Path | None = None
         self.usage = Usage(on_gpu=self.args.device.type == "cuda")

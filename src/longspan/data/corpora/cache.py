@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tqdm import tqdm
 
 from longspan.data.corpora.contents import Contents, FileState, hash_text, look_at
 from longspan.data.corpora.cutting import MAX_PIECE, Cutter, Piece
@@ -29,6 +28,7 @@ from longspan.data.corpora.sources import CorpusSource, is_hub
 from longspan.data.corpora.streams import Meter
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
+from longspan.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -199,12 +199,12 @@ def _make(
         notes.append(f"{label}: {n_finished} shards of an earlier, unfinished run are used")
     cutter = Cutter(encoder.ids)
     jobs = _Jobs(building, contents, cutter)
-    bar = tqdm(
+    bar = progress_bar(
         total=contents.n_bytes,
         desc=f"tokenising {label}",
         unit="B" if contents.n_bytes is not None else " characters",
         unit_scale=True,
-        disable=not progress,
+        is_shown=progress,
     )
     with bar:
         for position in write_shards(jobs, encoder, n_processes):

@@ -102,10 +102,8 @@ def view_shard(path: Path) -> ShardView:
     """Open a finished shard."""
     batches = _read(path)
     return ShardView(
-        *(
-            np.concatenate([np.zeros(0, np.int64), *(batch.column(name).to_numpy() for batch in batches)])
-            for name in ("document", "characters")
-        ),
+        np.concatenate([np.zeros(0, np.int64), *(batch.column("document").to_numpy() for batch in batches)]),
+        np.concatenate([np.zeros(0, np.int64), *(batch.column("characters").to_numpy() for batch in batches)]),
         np.concatenate(
             [np.zeros(0, np.int64), *(np.diff(batch.column("input_ids").offsets.to_numpy()) for batch in batches)]
         ),
