@@ -1,8 +1,7 @@
 """Documents and questions as tokens with their places in the text, and the special tokens that go around both."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +36,7 @@ class Template(NamedTuple):
 
 def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     """Read the frame off one tokenised pair: no table of tokenizer families is needed."""
-    with _untruncated(tokenizer) as backend:
-        encoding = backend.encode_batch([("a", "a")])[0]
+    encoding = _backend_encode(tokenizer, [("a", "a")], add_special_tokens=True)[0]
     frame = list(zip(encoding.ids, encoding.type_ids, strict=True))
     of_question = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 0]
     of_context = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 1]
@@ -63,8 +61,7 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm
     n_characters = 0
 
     def flush() -> None:
-        with _untruncated(tokenizer):
-            encodings = plain_text_of(tokenizer).encode_batch(list(waiting))
+        encodings = _backend_encode(tokenizer, list(waiting), add_special_tokens=False)
         for text, encoding in zip(waiting, encodings, strict=True):
             spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
             tokens[text] = DocumentTokens(np.array(encoding.ids, np.int32), _tidy(text, spans))
@@ -83,15 +80,14 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm
     return [tokens[text] for text in texts]
 
 
-@contextmanager
-def _untruncated(tokenizer: PreTrainedTokenizerBase) -> Iterator[Any]:
-    """The tokenizers library's own tokenizer, without truncation or padding; it is left as it was."""
+def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *, add_special_tokens: bool) -> list[Any]:
+    """The tokenizers library's own encodings, without truncation or padding; the tokenizer is left as it was."""
     backend: Any = getattr(tokenizer, "backend_tokenizer")  # noqa: B009 - only fast tokenizers have one
     truncation, padding = backend.truncation, backend.padding
     backend.no_truncation()
     backend.no_padding()
     try:
-        yield backend
+        return backend.encode_batch(texts) if add_special_tokens else plain_text_of(tokenizer).encode_batch(texts)
     finally:
         if truncation is not None:
             backend.enable_truncation(**truncation)
