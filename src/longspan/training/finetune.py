@@ -125,5 +125,7 @@ def _save(trained: nn.Module, ready: Prepared, record: TrainingRecord) -> None:
             write_record(proof, finished / "proof.json")
         title = Path(recipe.output_dir).name
         lines = [] if adapter is None else adapter_lines(adapter, half=half)
-        card = write_card(ready.built.body, recipe.model, record, proof, title, adapter=lines)
+        card = write_card(
+            ready.built.body, recipe.model, record, proof, title, tokenizer=ready.built.tokenizer, adapter=lines
+        )
         (finished / "README.md").write_text(card, encoding="utf-8")
