@@ -53,7 +53,7 @@ def as_sentence_model(folder, *, types=None, extra=()):
 
 
 def lengthen(folder, destination):
-    extended = extend(str(folder), max_tokens=100, attention_window=16, proof="none")
+    extended = extend(str(folder), max_tokens=100, attention_window=80, proof="none")
     return save_extended(extended, destination)
 
 
