@@ -2,6 +2,8 @@
 
 import glob
 import json
+import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,8 @@ from longspan.records import (
     TrainingRecord,
     read_record,
 )
+
+logger = logging.getLogger(__name__)
 
 _KINDS = {
     kind.model_fields["kind"].default
@@ -36,15 +40,22 @@ def find_records(places: Iterable[str | Path]) -> list[Found]:
 
     JSON files without one of the records' kinds (configurations, tokenizers) are passed over in folders and patterns,
     and so is whatever is hidden (a name that starts with a dot). A file found twice is read once. A pattern is one that
-    the shell has not opened, such as `"runs/**/evaluation.json"`.
+    the shell has not opened, such as `"runs/**/evaluation.json"`. Files and folders in them that may not be read are
+    named in a warning.
 
     Raises:
-        InputError: a place is missing, a named file or a found record is broken or of a later version (the message
-            names the file and the field), or a place holds no record.
+        InputError: a place is missing or may not be read, a named file or a found record is broken or of a later
+            version (the message names the file and the field), or a place holds no record.
     """
     found: dict[Path, Found] = {}
     for place in map(Path, places):
-        for path in _record_files(place):
+        try:
+            files = _record_files(place)
+        except PermissionError as error:
+            raise InputError(
+                f"{place} may not be read: {error.filename} is closed to you; change its permissions"
+            ) from error
+        for path in files:
             found.setdefault(path.resolve(), Found(path, read_record(path)))
     return list(found.values())
 
@@ -55,6 +66,7 @@ def _record_files(place: Path) -> list[Path]:
     elif place.exists():
         return [place]
     elif glob.has_magic(str(place)):
+        _warn_of_unreadable(place)
         matches = [Path(match) for match in sorted(glob.glob(str(place), recursive=True))]
         if not matches:
             raise InputError(f"nothing matches {place}; pass record files or the folder of a run")
@@ -71,16 +83,49 @@ def _record_files(place: Path) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    files = sorted(
-        path
-        for path in folder.rglob("*.json")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    """The records below `folder`, links to folders followed, each folder once."""
+    files: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=_warn, followlinks=True):
+        state = os.stat(place)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(place, name) for name in names if name.endswith(".json") and not name.startswith(".")]
+    return _only_records(sorted(files))
+
+
+def _warn_of_unreadable(pattern: Path) -> None:
+    """Name the folders that a pattern leads to and that cannot be read: glob passes over them."""
+    for part in reversed(pattern.parents):
+        for match in glob.glob(str(part), recursive=True) if glob.has_magic(str(part)) else [str(part)]:
+            if os.path.isdir(match):
+                try:
+                    with os.scandir(match):
+                        pass
+                except OSError as error:
+                    _warn(error)
+
+
+def _warn(error: OSError) -> None:
+    logger.warning(
+        "%s cannot be read (%s), and what is in it is not in the report; change its permissions, or name other places",
+        error.filename,
+        error.strerror,
     )
-    return _only_records(files)
 
 
 def _only_records(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if _is_record(path)]
+    found = []
+    for path in paths:
+        try:
+            if path.is_file() and _is_record(path):
+                found.append(path)
+        except OSError as error:
+            _warn(error)
+    return found
 
 
 def _is_record(path: Path) -> bool:
