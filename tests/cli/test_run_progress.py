@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import longspan.progress
 from longspan.cli.grid import progress
 
 # Draws a bar as a line's process does, and goes on when its bar has been seen.
@@ -63,6 +64,26 @@ def test_elsewhere_nothing_is_written(tmp_path, capsys):
     assert progress.wait_for(process, log, size, "[1/2] long/42/evaluate") == 3
     assert capsys.readouterr().out == ""
     assert progress.newest_bar(log, size).startswith("xquad.el, window only:")
+
+
+def test_elsewhere_the_bar_is_a_line_a_minute(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_EVERY_ELSEWHERE", 0.02)
+    monkeypatch.setattr(longspan.progress, "_EVERY", 0.05)
+    process, log, size = start(tmp_path)
+    errors = ""
+
+    def look(path, start):
+        nonlocal errors
+        errors += capsys.readouterr().err
+        if "75%" in errors:
+            (tmp_path / "seen").touch()
+        return newest_bar(path, start)
+
+    newest_bar = progress.newest_bar
+    monkeypatch.setattr(progress, "newest_bar", look)
+    assert progress.wait_for(process, log, size, "[1/2] long/42/evaluate") == 3
+    lines = [line for line in errors.splitlines() if "75%" in line]
+    assert lines[0].startswith("[1/2] long/42/evaluate xquad.el, window only:  75%|") and lines[0].endswith("]")
 
 
 @pytest.mark.parametrize("said", ["", "Loading\nno bar: 50% of it\n"])

@@ -78,7 +78,7 @@ def test_a_cache_is_a_data_set_of_the_library(tmp_path, words, text_file):
     rows = datasets.load_from_disk(str(corpus.sources[0].store.folder))
     assert rows[3]["input_ids"] == words("document 3 one two three", add_special_tokens=False)["input_ids"]
     assert rows.features["input_ids"].feature.dtype == "int32"
-    assert rows.column_names == ["document", "input_ids", "n_characters"]
+    assert rows.column_names == ["document", "characters", "input_ids", "n_characters"]
 
 
 def test_a_cache_is_used_again_and_other_choices_need_no_other(tmp_path, words, text_file, written):

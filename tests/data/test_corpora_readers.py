@@ -1,8 +1,10 @@
 import bz2
+import errno
 import gzip
 import importlib.util
 import json
 import lzma
+import os
 import re
 
 import pytest
@@ -398,3 +400,21 @@ def test_a_corpus_needs_a_source():
 def test_memory_of_reading_is_a_chunk_at_a_time(tmp_path):
     path = write(tmp_path / "a.txt", "x" * (3 << 20))
     assert max(len(chunk) for chunk in text_chunks(path, Meter())) <= 1 << 20
+
+
+def test_folders_of_a_corpus_not_searched_are_named(tmp_path, monkeypatch, caplog):
+    for name in ("corpus/open/a.txt", "corpus/closed/b.txt", "elsewhere/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("words")
+    (tmp_path / "corpus" / "linked").symlink_to(tmp_path / "elsewhere")
+
+    def scan(path, scandir=os.scandir):
+        if os.path.basename(path) == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    files, left_out = find_files(CorpusSource(path=str(tmp_path / "corpus")))
+    assert [file.path.name for file in files] == ["a.txt"] and not left_out
+    assert "closed cannot be read (Permission denied)" in caplog.text
+    assert "linked is a link to a folder" in caplog.text

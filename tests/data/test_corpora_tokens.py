@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, models
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
+from longspan.data.corpora import cutting
 from longspan.data.corpora import encoder as encoder_module
 from longspan.data.corpora.cutting import Cutter
 from longspan.data.corpora.encoder import Encoder, find_frame
 from longspan.data.corpora.fragments import Fragment
 from longspan.data.corpora.parts import n_added, split
+from longspan.data.corpora.shards import view_shard, write_shard
 from longspan.errors import InputError
 
 WORDS = [
@@ -194,6 +197,7 @@ class Slow:
 
     is_fast = False
     init_kwargs = {"vocab_file": "/some/place", "lower": True}  # noqa: RUF012
+    all_special_ids = all_special_tokens = ()
 
     def get_vocab(self):
         return {"a": 0}
@@ -206,6 +210,65 @@ def test_a_slow_tokenizer_spreads_the_characters():
     encoded = pickle.loads(pickle.dumps(Encoder(Slow()))).encode(["a bb ccc", "dddd"], [0, 0])
     assert encoded.ids.tolist() == [1, 1, 1, 1]
     assert encoded.n_characters.tolist() == [2, 3, 3, 4]
+
+
+WRITTEN = {
+    "wordpiece": "Anna [SEP] lives[PAD] in [CLS] Oslo [UNK]",
+    "unigram": "Anna <s> lives<pad> in </s> Oslo ＜s＞ <unk>",
+    "byte-level": "Anna <s> lives<pad> in </s> Oslo <unk>",
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_special_tokens_in_a_text_are_letters(tokenizers, kind):
+    tokenizer, text = tokenizers[kind], WRITTEN[kind]
+    forbidden = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    assert forbidden & set(tokenizer(text, add_special_tokens=False)["input_ids"])
+    encoder = pickle.loads(pickle.dumps(Encoder(tokenizer)))
+    encoded = encode(encoder, [Piece(text), Piece("Anna lives in Oslo")])
+    assert not forbidden & set(encoded.ids.tolist())
+    assert encoded.n_characters.sum() == len(text) + len("Anna lives in Oslo")
+    # The words around them are read as ever.
+    ordinary = tokenizer("Anna lives in Oslo", add_special_tokens=False)["input_ids"]
+    assert encoded.ids.tolist()[-len(ordinary) :] == ordinary
+    assert encoder.ids([text])[0] == encoded.ids.tolist()[: -len(ordinary)]
+
+
+def test_added_tokens_that_are_not_special_stay(tokenizers):
+    for kind, written in WRITTEN.items():
+        tokenizer = copy.deepcopy(tokenizers[kind])
+        tokenizer.add_tokens(["<speaker>"])
+        speaker = tokenizer.convert_tokens_to_ids("<speaker>")
+        for text in ("Anna <speaker> lives", f"{written} <speaker> lives"):
+            assert Encoder(tokenizer).ids([text])[0].count(speaker) == 1
+        assert tokenizer("<s> <speaker>")["input_ids"].count(speaker) == 1  # itself is left as it was
+
+
+def test_merges_that_spell_a_special_token_are_left_out():
+    model = models.BPE(vocab={"<": 0, "s": 1, ">": 2, "<s": 3, "<s>": 4}, merges=[("<", "s"), ("<s", ">")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), bos_token="<s>")
+    assert Encoder(tokenizer).ids(["<s>s"]) == [[3, 2, 1]]
+
+
+def test_special_tokens_in_a_text_are_cut_for_slow_tokenizers():
+    tokenizer = ByT5Tokenizer()
+    assert tokenizer("a</s>b", add_special_tokens=False)["input_ids"] == [100, 1, 101]
+    assert Encoder(tokenizer).ids(["a</s>b", "ab"]) == [[byte + 3 for byte in b"a</s>b"], [100, 101]]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram", "byte-level"])
+@pytest.mark.parametrize("text", ["a word " + "x" * 3000 + " end", "a" + " " * 3000 + "b", "\u0007" * 3000 + "c"])
+def test_long_words_blanks_and_controls_keep_their_characters(tokenizers, kind, text, tmp_path):
+    encoder = Encoder(tokenizers[kind])
+    _, pieces = pieces_of(encoder, text, max_piece=500, context=40)
+    assert len(pieces) > 3
+    write_shard(tmp_path / "shard.arrow", encoder, [cutting.Piece(0, *piece[1:]) for piece in pieces])
+    shard = view_shard(tmp_path / "shard.arrow")
+    assert shard.characters.sum() == len(text.strip())
+    has_tokens = shard.n_tokens > 0
+    assert sum(map(np.sum, shard.n_characters)) == shard.characters[has_tokens].sum()
+    if "x" in text:
+        assert has_tokens.all()
 
 
 def test_the_frame_is_the_tokenizers_own(tokenizers):

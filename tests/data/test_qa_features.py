@@ -196,7 +196,10 @@ def test_special_tokens_in_a_text_do_not_move_the_question(tokenizer):
     separator = tokenizer.sep_token
     row = example(f"Oslo {separator} Rome", "Rome", question=f"Is {separator} a token?")
     (feature,) = make_qa_features([row], tokenizer, max_length=64, overlap=16, with_labels=True)
-    assert feature.input_ids == tokenizer(row.question, row.context)["input_ids"]
+    ordinary = tokenizer("Is it a token?", "Oslo or Rome")["input_ids"]
+    for special in set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}:
+        assert feature.input_ids.count(special) == ordinary.count(special)
+    assert feature.is_question.index(False) == feature.input_ids.index(tokenizer.sep_token_id)
     assert row.context[slice(*feature.offsets[feature.end_position])].endswith("e")
 
 

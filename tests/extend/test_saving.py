@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -6,6 +7,7 @@ import torch
 import transformers
 import yaml
 from safetensors import SafetensorError
+from tokenizers import processors
 from transformers import AutoTokenizer
 
 import longspan
@@ -38,6 +40,34 @@ def test_transformers_and_longspan_load_what_was_saved_with_equal_outputs(extend
     for library in (transformers, longspan):
         model = library.LongformerForQuestionAnswering.from_pretrained(folder).eval()
         torch.testing.assert_close(answers_of(model, ids), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("n_separators", "kind"), [(2, "question_answering"), (3, "question_answering"), (2, "base")])
+def test_the_card_says_what_stock_separators_need(make_model, tokenizer, tmp_path, n_separators, kind):
+    tokenizer = copy.deepcopy(tokenizer)
+    pair = "<s> $A </s> $B </s>" if n_separators == 2 else "<s> $A </s> </s> $B </s>"
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair=pair, special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    made = extend(make_model("bert", kind), tokenizer, max_tokens=100, attention_window=WINDOW, proof="none")
+    folder = save_extended(made, tmp_path / "new")
+    needs_mask = n_separators == 2 and kind == "question_answering"
+    assert (
+        "In stock transformers, give it a `global_attention_mask`" in (folder / "README.md").read_text()
+    ) == needs_mask
+    if kind == "base":
+        return
+    # It is true of stock transformers.
+    stock = transformers.LongformerForQuestionAnswering.from_pretrained(folder)
+    rows = AutoTokenizer.from_pretrained(folder)("where", "the man with the dog", return_tensors="pt")
+    assert longspan.LongformerForQuestionAnswering.from_pretrained(folder)(**rows).start_logits.isfinite().all()
+    if not needs_mask:
+        assert stock(**rows).start_logits.isfinite().all()
+        return
+    with pytest.raises(AssertionError, match="exactly three separator tokens"):
+        stock(**rows)
+    mask = (rows["input_ids"] == tokenizer.sep_token_id).cumsum(-1) == 0
+    assert stock(**rows, global_attention_mask=mask.long()).start_logits.isfinite().all()
 
 
 @pytest.mark.parity
@@ -132,7 +162,7 @@ def test_a_killed_save_leaves_the_old_folder(extended, tmp_path, monkeypatch):
     folder = save_extended(extended, tmp_path / "new")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def die(*_):
+    def die(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(saving, "write_card", die)

@@ -7,6 +7,8 @@ from longspan.errors import InputError
 from longspan.extend import extend, load_source
 from longspan.extend.families import FAMILIES
 from longspan.extend.sources import find_facts
+from longspan.models import missing_packages
+from longspan.models.checkpoints import explain_loading
 
 CASES = [(family.model_type, kind) for family in FAMILIES for kind in family.heads]
 
@@ -39,6 +41,47 @@ def test_a_folder_is_extended(make_model, saved):
 def test_a_half_precision_checkpoint_stays_one(make_model, saved):
     folder = saved(make_model("bert").half())
     assert extend(folder, max_tokens=64, attention_window=16).model.dtype == torch.float16
+
+
+SENTENCEPIECE = b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02"
+PACKAGES = {
+    "both": ([], "is no SentencePiece model that can be read; copy"),
+    "no sentencepiece": (["sentencepiece"], "needs sentencepiece; pip install sentencepiece, or save"),
+    "no protobuf": (["protobuf"], "needs protobuf; pip install protobuf, or save"),
+    "neither": (["sentencepiece", "protobuf"], "needs sentencepiece and protobuf; pip install sentencepiece protobuf"),
+}
+
+
+@pytest.mark.parametrize("case", PACKAGES)
+def test_the_package_a_sentencepiece_model_needs_is_named(make_model, tmp_path, monkeypatch, case):
+    missing, words = PACKAGES[case]
+    make_model("xlm-roberta").save_pretrained(tmp_path)
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(SENTENCEPIECE)
+    for package in ("sentencepiece", "protobuf"):
+        monkeypatch.setattr(
+            missing_packages, f"is_{package}_available", lambda is_there=package not in missing: is_there
+        )
+    with pytest.raises(InputError) as raised:
+        load_source(tmp_path)
+    assert words in str(raised.value) and "sentencepiece.bpe.model" in str(raised.value)
+    assert "tiktoken" not in str(raised.value)
+
+
+def test_a_tiktoken_file_needs_tiktoken(tmp_path):
+    (tmp_path / "tokenizer.model").write_text("IQ== 0\nIg== 1\n")
+    error = ValueError("`tiktoken` is required to read a `tiktoken` file. Install it with `pip install tiktoken`.")
+    assert missing_packages.explain_missing_package(str(tmp_path), error) is None
+    assert missing_packages.explain_missing_package("/no/such", error) is None
+
+
+def test_another_missing_package_is_named_with_its_advice(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"requires the X library but .* follow the ones that match"),
+        explain_loading(str(tmp_path)),
+    ):
+        raise ImportError(
+            "\nA requires the X library but it was not found. Check out its page and\nfollow the ones that match"
+        )
 
 
 def test_a_folder_without_a_tokenizer_gives_none(make_model, tmp_path):

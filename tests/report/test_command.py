@@ -1,11 +1,16 @@
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from longspan.cli.main import main
+from longspan.errors import InputError
 from longspan.records import read_record, write_record
+from longspan.report import find_records
 
 
 def test_finds_records_in_folders_and_passes_over_other_json(records, tmp_path, capsys):
@@ -20,6 +25,54 @@ def test_finds_records_in_folders_and_passes_over_other_json(records, tmp_path, 
     assert main(argv) == 0
     assert "4 records" in capsys.readouterr().out
     assert '<h1 dir="auto">Ours</h1>' in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """Folders and files named "closed" may not be read, by root neither."""
+
+    def guard(function):
+        def call(path, *args, **kwargs):
+            if os.path.basename(os.fspath(path)).startswith("closed"):
+                raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+            return function(path, *args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", guard(os.scandir))
+    monkeypatch.setattr(Path, "read_bytes", guard(Path.read_bytes))
+    return tmp_path
+
+
+def test_folders_that_may_not_be_read_are_named(records, closed, caplog):
+    for name in ("open/record.json", "deep/closed-folder/record.json", "open/closed.json"):
+        write_record(records[1], closed / "runs" / name)
+    assert len(find_records([closed / "runs"])) == 1
+    assert "deep/closed-folder cannot be read (Permission denied)" in caplog.text
+    assert "open/closed.json cannot be read (Permission denied)" in caplog.text
+    caplog.clear()
+    assert len(find_records([closed / "runs" / "**" / "*.json"])) == 1
+    assert "deep/closed-folder cannot be read" in caplog.text
+
+
+def test_a_named_place_that_may_not_be_read_is_refused(records, closed, caplog):
+    write_record(records[1], closed / "runs" / "closed.json")
+    with pytest.raises(InputError, match=r"closed\.json may not be read"):
+        find_records([closed / "runs" / "closed.json"])
+    (closed / "closed").mkdir()
+    with pytest.raises(InputError, match="holds no record"):
+        find_records([closed / "closed"])
+    assert "closed cannot be read" in caplog.text
+
+
+def test_linked_folders_are_searched_once(records, tmp_path):
+    write_record(records[1], tmp_path / "disk" / "run" / "record.json")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "run").symlink_to(tmp_path / "disk" / "run")
+    (runs / "circle").symlink_to(runs)
+    (found,) = find_records([runs])
+    assert found.record == records[1]
 
 
 def test_patterns_find_records_alone(records, tmp_path, capsys):

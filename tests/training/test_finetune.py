@@ -2,6 +2,7 @@ import copy
 import json
 import resource
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
+import longspan.progress
 from longspan.errors import InputError
 from longspan.records import read_record
 from longspan.tasks.loading import load_qa_model
@@ -184,6 +186,24 @@ def test_the_precision_that_suits_the_device_is_recorded(tiny_recipe, monkeypatc
     assert record.recipe["precision"] == "bf16"
     with pytest.raises(InputError, match="precision and bf16 or fp16"):
         finetune(tiny_recipe(precision="auto", bf16=True, overwrite_output_dir=True))
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_minutes": 60}])
+def test_a_log_hears_of_training_and_evaluation(tiny_recipe, tiny_squad, monkeypatch, capsys, limit):
+    monkeypatch.setattr(longspan.progress, "_EVERY", 0.02)
+
+    class Slow(TrainerCallback):
+        def on_step_begin(self, *args, **kwargs):
+            time.sleep(0.1)
+
+        on_prediction_step = on_step_begin
+
+    recipe = tiny_recipe(disable_tqdm=False, eval_data=str(tiny_squad), eval_strategy="steps", eval_steps=2, **limit)
+    finetune(recipe, callbacks=(Slow(),))
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("training:") for line in lines)
+    # With a limit, the one bar counts seconds.
+    assert any(line.startswith("evaluating:") for line in lines) or limit
 
 
 def test_the_clock_ends_a_run_as_any_end(tiny_recipe, tmp_path):

@@ -1,4 +1,5 @@
 import copy
+import json
 import shutil
 
 import pytest
@@ -57,6 +58,20 @@ def test_positions_only_trains_the_new_rows_and_nothing_else(tiny_pretrain, tiny
     assert (before[rows][n_old:] != after[rows][n_old:]).any(dim=1).all()
     for name, tensor in before.items():
         assert name == rows or torch.equal(tensor, after[name]), name
+
+
+def test_a_sentence_model_keeps_its_modules(tiny_pretrain, tiny_mlm_folder, tmp_path):
+    folder = shutil.copytree(tiny_mlm_folder, tmp_path / "source")
+    types = {"": "sentence_transformers.models.Transformer", "1_Pooling": "sentence_transformers.models.Pooling"}
+    modules = [{"path": path, "type": name} for path, name in types.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text("{}")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    pretrain(tiny_pretrain(model=str(folder), max_steps=1, eval_lengths=None))
+    assert json.loads((tmp_path / "run" / "modules.json").read_text()) == modules
+    assert (tmp_path / "run" / "1_Pooling" / "config.json").exists()
+    assert json.loads((tmp_path / "run" / "sentence_bert_config.json").read_text()) == {"max_seq_length": 96}
 
 
 def test_positions_only_without_new_positions_is_refused(tiny_pretrain):

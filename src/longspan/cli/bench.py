@@ -103,7 +103,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure or explain; returns the exit code."""
     import torch
-    from tqdm import tqdm
     from transformers.utils import logging
 
     from longspan.attention import explain
@@ -112,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.evaluation.benchmark.setting import AttentionSetting
     from longspan.evaluation.benchmark.table import as_table
     from longspan.files import require_writable_file
+    from longspan.progress import progress_bar
     from longspan.records import write_record
 
     setting = _setting(arguments)
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or f"runs/bench-{arguments.what}.json"
     require_writable_file(output)
     logging.set_verbosity_error()  # transformers' says at every length that it pads
-    with tqdm(desc=f"bench {arguments.what}", unit=" step", leave=False, disable=None) as bar:
+    with progress_bar(desc=f"bench {arguments.what}", unit=" step", leave=False) as bar:
 
         def show(step: str) -> None:
             bar.set_postfix_str(step)

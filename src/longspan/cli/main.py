@@ -17,6 +17,7 @@ import longspan
 from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
 from longspan.limits import OPTION, set_bound
+from longspan.progress import show_running
 from longspan.records import running_commit
 
 VERBS = (
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A run of hours is of the commit it began with.
         running_commit()
         _require_text(arguments, getattr(module, "ANY_PATH", ()))
-        with set_bound(arguments.max_unpacked):
+        with set_bound(arguments.max_unpacked), show_running(f"longspan {arguments.verb}"):
             return module.run(arguments)
     except InputError as error:
         print(f"longspan {wanted}: {error}", file=sys.stderr)

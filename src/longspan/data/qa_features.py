@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 import numpy as np
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from longspan.data.decoding import require_text
 from longspan.data.examples import QaExample
 from longspan.data.qa_tokens import DocumentTokens, Template, find_template, tokenise
 from longspan.errors import InputError
+from longspan.progress import progress_bar
 
 
 @dataclass(kw_only=True)
@@ -190,7 +190,7 @@ def make_qa_features(
     _check(examples, tokenizer, max_length, overlap, has_contexts=document is None)
     template = find_template(tokenizer)
     question_texts = [example.question.strip() for example in examples]
-    with tqdm(total=2 * len(examples), desc="tokenise", unit="text", disable=not progress) as bar:
+    with progress_bar(total=2 * len(examples), desc="tokenise", unit="text", is_shown=progress) as bar:
         questions = tokenise(question_texts, tokenizer, bar)
         if document is None:
             contexts = tokenise([example.context for example in examples], tokenizer, bar)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from longspan.data.corpora.cutting import SENTENCE_END, SPACE
+from longspan.data.plain_text import plain_text_of
 from longspan.errors import InputError
 from longspan.graphemes import is_sure_boundary, whole_graphemes
 
@@ -62,7 +63,7 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 
 
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm) -> list[DocumentTokens]:
-    """Tokens of each text without special tokens; equal texts share one result."""
+    """Tokens of each text, none of them special even where one is written in it; equal texts share one result."""
     tokens: dict[str, DocumentTokens] = {}
     waiting: dict[str, None] = {}
     n_characters = 0
@@ -193,7 +194,7 @@ def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *,
     backend.no_truncation()
     backend.no_padding()
     try:
-        return backend.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return backend.encode_batch(texts) if add_special_tokens else plain_text_of(tokenizer).encode_batch(texts)
     finally:
         if truncation is not None:
             backend.enable_truncation(**truncation)

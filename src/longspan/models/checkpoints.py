@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.files import require_whole
 from longspan.limits import DESCRIPTION_BYTES, bound_of_description, load_json, too_large
+from longspan.models.missing_packages import explain_missing_package
 
 SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
 # Endings of configurations, vocabularies, merges, SentencePiece models and chat templates.
@@ -107,7 +108,11 @@ def explain_loading(name: str, what: str = "") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (AssertionError, AttributeError, TypeError, MemoryError)):
             raise
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if (reason := explain_missing_package(name, error)) is not None:
+            raise InputError(f"cannot load {what}{name}: {reason}") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        # Of a missing package the sentence goes on in the next lines, which say how to get it.
+        first = " ".join(lines) if isinstance(error, ImportError) else lines[0]
         advice = "" if Path(name).is_dir() else "; give a folder, or a name that the hub or its local cache has"
         raise InputError(f"cannot load {what}{name}: {first.rstrip('.')}{advice}") from error
 

@@ -30,6 +30,23 @@ def stock_warning(config: transformers.LongformerConfig) -> str:
     )
 
 
+def separator_warning(class_name: str, tokenizer: transformers.PreTrainedTokenizerBase | None) -> str:
+    """A sentence on what stock transformers needs for pairs of this tokenizer; empty where nothing.
+
+    Its heads that find a question's tokens by themselves count three separators in each row, as RoBERTa's pairs have.
+    """
+    if not class_name.endswith(("ForQuestionAnswering", "ForMultipleChoice")) or tokenizer is None:
+        return ""
+    n_separators = list(tokenizer("a", "a")["input_ids"]).count(tokenizer.sep_token_id)
+    if n_separators == 3:
+        return ""
+    return (
+        f"**In stock transformers, give it a `global_attention_mask`** (1 at the tokens before the first separator): "
+        f"without one `transformers.{class_name}` needs three separators in each row, this tokenizer puts "
+        f"{n_separators}, and the call fails. longspan marks these tokens by itself, however many separators there are."
+    )
+
+
 def note_stock_differences(folder: str | os.PathLike, config: transformers.LongformerConfig) -> None:
     """Bring the warning of the model card (`README.md` in `folder`) up to date, and log it.
 

@@ -1,12 +1,16 @@
 """Finding the records that a report is made from."""
 
 import glob
+import logging
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from longspan.errors import InputError
 from longspan.records import Record, read_record, read_record_if_one
+
+logger = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -21,11 +25,11 @@ def find_records(places: Iterable[str | Path]) -> list[Found]:
 
     In folders and patterns, JSON files that are no records (configurations, tokenizers) are passed over, and so is what
     is hidden (a name that starts with a dot). A file found twice is read once. A pattern is one that the shell has not
-    expanded, such as `"runs/**/evaluation.json"`.
+    expanded, such as `"runs/**/evaluation.json"`. Files and folders that may not be read are named in a warning.
 
     Raises:
-        InputError: a place is missing, a named file or a found record is broken or of a later version (the message
-            names the file and the field), or a place holds no record.
+        InputError: a place is missing or may not be read, a named file or a found record is broken or of a later
+            version (the message names the file and the field), or a place holds no record.
     """
     found: dict[Path, Found | None] = {}
     for place in map(Path, places):
@@ -33,8 +37,7 @@ def find_records(places: Iterable[str | Path]) -> list[Found]:
         for path, is_named in _files(place):
             key = path.resolve()
             if key not in found or (is_named and found[key] is None):
-                record = read_record(path) if is_named else read_record_if_one(path)
-                found[key] = None if record is None else Found(path, record)
+                found[key] = _read(path, is_named=is_named)
             n_records += found[key] is not None
         if not n_records:
             raise InputError(
@@ -43,13 +46,32 @@ def find_records(places: Iterable[str | Path]) -> list[Found]:
     return [one for one in found.values() if one is not None]
 
 
+def _read(path: Path, *, is_named: bool) -> Found | None:
+    try:
+        record = read_record(path) if is_named else read_record_if_one(path)
+    except OSError as error:
+        _warn(error)
+        return None
+    return None if record is None else Found(path, record)
+
+
 def _files(place: Path) -> Iterator[tuple[Path, bool]]:
     """Yield each file of a place, and whether the user named it (then it has to be a record)."""
-    if place.is_dir():
+    try:
+        is_folder = place.is_dir()
+        if is_folder:
+            with os.scandir(place):
+                pass
+    except PermissionError as error:
+        raise InputError(
+            f"{place} may not be read: {error.filename} is closed to you; change its permissions"
+        ) from error
+    if is_folder:
         yield from ((path, False) for path in _in_folder(place))
     elif place.exists():
         yield place, True
     elif glob.has_magic(str(place)):
+        _warn_of_unreadable(place)
         matches = [Path(match) for match in sorted(glob.glob(str(place), recursive=True))]
         if not matches:
             raise InputError(f"nothing matches {place}; pass record files or the folder of a run")
@@ -60,8 +82,35 @@ def _files(place: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*.json")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    """Return the JSON files below `folder`, links to folders followed, each folder once."""
+    files: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=_warn, followlinks=True):
+        state = os.stat(place)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(place, name) for name in names if name.endswith(".json") and not name.startswith(".")]
+    return sorted(path for path in files if path.is_file())
+
+
+def _warn_of_unreadable(pattern: Path) -> None:
+    """Name the folders that a pattern leads to and that cannot be read: glob passes over them."""
+    for part in reversed(pattern.parents):
+        for match in glob.glob(str(part), recursive=True) if glob.has_magic(str(part)) else [str(part)]:
+            if os.path.isdir(match):
+                try:
+                    with os.scandir(match):
+                        pass
+                except OSError as error:
+                    _warn(error)
+
+
+def _warn(error: OSError) -> None:
+    logger.warning(
+        "%s cannot be read (%s), and what is in it is not in the report; change its permissions, or name other places",
+        error.filename,
+        error.strerror,
     )

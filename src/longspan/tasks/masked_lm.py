@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from longspan.data.corpora import BlockDataset, Corpus
 from longspan.data.masking import IGNORED, MaskedLmCollator, Masker
 from longspan.errors import InputError
 from longspan.metrics.language_modelling import LossSums
 from longspan.models import LongformerForMaskedLM
+from longspan.progress import progress_bar
 
 
 class HeldOutText(NamedTuple):
@@ -105,7 +105,7 @@ class MaskedLmScorer:
         found = {}
         jobs = [(i, length) for i in range(len(texts)) for length in self.lengths]
         try:
-            for i, length in tqdm(jobs, desc="evaluating", disable=None if progress else True, leave=False):
+            for i, length in progress_bar(jobs, is_shown=progress, desc="evaluating", leave=False):
                 found[i, length] = self._score_at(model, texts[i], length)
         finally:
             model.train(was_training)

@@ -19,6 +19,7 @@ from longspan.data.stored import StoredDocument, StoredText
 from longspan.errors import InputError
 from longspan.graphemes import Text
 from longspan.models.agreement import max_tokens_of, require_agreement
+from longspan.progress import progress_bar
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
 from longspan.tasks.qa_decoding import Span, SpanDecoder, WindowLogits, argmax_span, is_aligned
 
@@ -160,7 +161,7 @@ class QaPredictor:
         self.model.eval()
         try:
             total = sum(len(chunk) for chunk in chunks)
-            with tqdm(total=total, unit="question", disable=None if progress else True) as bar:
+            with progress_bar(total=total, unit="question", is_shown=progress) as bar:
                 for chunk in chunks:
                     predictions.extend(self._predict_chunk(chunk, document, bar, seconds))
         finally:
@@ -184,11 +185,14 @@ class QaPredictor:
             _OpenQuestion(self, example, example.context if document is None else document.text, share)
             for example in examples
         ]
+        n_read, n_windows = 0, len(examples) if self.truncate else len(features)
         answered: dict[int, QaPrediction] = {}
         for batch in self._batches(features):
             began = time.perf_counter()
             logits = self._logits(batch)
             share = (time.perf_counter() - began) / len(batch)
+            n_read += len(batch)
+            bar.set_postfix_str(f"{n_read:,} of {n_windows:,} windows", refresh=False)
             for feature, window in zip(batch, logits, strict=True):
                 question = open_questions[feature.example_index]
                 # Decoded at once, so that no more logits are kept than those of a batch.

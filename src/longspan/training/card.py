@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 from transformers import LongformerConfig as StockLongformerConfig
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.extend.sources import find_facts, public_name
-from longspan.models.model_card import stock_warning
+from longspan.models.model_card import separator_warning, stock_warning
 from longspan.records import ProofRecord, TrainingRecord
 
 
@@ -19,11 +19,12 @@ def write_card(
     proof: ProofRecord | None,
     title: str,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     adapter: Sequence[str] = (),
 ) -> str:
     """Markdown with tags: what the model was made from, how it was trained, what came out, how to use it.
 
-    `adapter` are the lines about the adapter, where the folder holds one instead of a model.
+    `tokenizer` is the model's, `adapter` the lines about the adapter, where the folder holds one instead of a model.
     """
     facts = find_facts(source)
     is_long = isinstance(model.config, StockLongformerConfig)
@@ -52,6 +53,8 @@ def write_card(
     ]
     if is_long:
         lines += [stock_warning(model.config)]  # pyright: ignore[reportArgumentType] - it is a Longformer's
+        if separators := separator_warning(type(model).__name__, tokenizer):
+            lines += [separators, ""]
     if proof is not None:
         windows = ", ".join(map(str, sorted(set(proof.attention_window))))
         lines += [

@@ -26,6 +26,7 @@ from longspan.full_disk import is_full_disk, no_room_behind
 from longspan.limits import load_json
 from longspan.replacing import remove
 from longspan.training.processes import anywhere, largest
+from longspan.training.progress_callback import ShowProgress
 from longspan.training.usage import Usage
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ class DurableTrainer(Trainer):
         """Take what transformers.Trainer takes."""
         self._staging: Path | None = None
         super().__init__(**kwargs)
+        ShowProgress.replace_in(self)
         self.failed_saves = 0
         self.last_checkpoint: Path | None = None
         self.usage = Usage(on_gpu=self.args.device.type == "cuda")

@@ -135,5 +135,7 @@ def _save(trained: nn.Module, ready: Prepared, record: TrainingRecord) -> None:
             write_record(proof, finished / "proof.json")
         title = ready.folder.root.name
         lines = [] if adapter is None else adapter_lines(adapter, half=half)
-        card = write_card(ready.built.body, recipe.model, record, proof, title, adapter=lines)
+        card = write_card(
+            ready.built.body, recipe.model, record, proof, title, tokenizer=ready.built.tokenizer, adapter=lines
+        )
         (finished / "README.md").write_text(card, encoding="utf-8")

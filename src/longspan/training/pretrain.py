@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from longspan.data.masking import MaskedLmCollator
 from longspan.extend import copy_global_projections
+from longspan.extend.sentence_modules import copy_modules
 from longspan.metrics.language_modelling import LossSums
 from longspan.models import LongformerForMaskedLM
 from longspan.records import LanguageModelScore, TrainingRecord, made_now, write_record
@@ -212,6 +213,7 @@ def _save(model: LongformerForMaskedLM, ready: Ready, record: TrainingRecord) ->
     with ready.folder.finish() as finished:
         model.save_pretrained(finished)
         ready.built.tokenizer.save_pretrained(finished)
+        copy_modules(ready.recipe.model, finished, ready.built.max_tokens)
         write_record(record, finished / "training.json")
         if proof is not None:
             write_record(proof, finished / "proof.json")

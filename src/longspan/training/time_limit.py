@@ -5,6 +5,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from longspan.progress import progress_bar
 from longspan.training.processes import anywhere
 from longspan.training.usage import Usage
 
@@ -32,7 +33,7 @@ class StopAfter(TrainerCallback):
         """Show a bar."""
         is_shown = self._show_progress and not args.disable_tqdm and state.is_world_process_zero
         layout = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}"
-        self._bar = tqdm(total=self.seconds, desc="training", bar_format=layout, disable=None if is_shown else True)
+        self._bar = progress_bar(total=self.seconds, desc="training", bar_format=layout, is_shown=is_shown)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Show the newest loss."""

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from longspan.progress import progress_bar
+
 _EVERY = 1.0  # seconds between two looks at the log
+_EVERY_ELSEWHERE = 20.0  # the same, where what it says is printed once a minute
 _END_OF_LOG = 4_000  # bytes that are searched for a bar
 # tqdm's variable for the seconds between two movements of a bar: a log keeps every one of them.
 ENVIRONMENT = {"TQDM_MININTERVAL": "2"}
@@ -16,7 +19,8 @@ ENVIRONMENT = {"TQDM_MININTERVAL": "2"}
 def wait_for(process: subprocess.Popen[bytes], log: Path, start: int, heading: str) -> int:
     """Wait until `process` ends; returns its exit code.
 
-    On a terminal, its newest bar stands behind `heading` meanwhile, in one line, and is gone at the end.
+    On a terminal, its newest bar stands behind `heading` meanwhile, in one line, and is gone at the end. Elsewhere the
+    two are a line on standard error, once a minute.
 
     Args:
         process: writes to the log.
@@ -25,7 +29,7 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, start: int, heading: s
         heading: what stands in the terminal's last line already.
     """
     if not sys.stdout.isatty():
-        return process.wait()
+        return _wait_elsewhere(process, log, start, heading)
     try:
         while True:
             try:
@@ -34,6 +38,15 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, start: int, heading: s
                 _write_line(f"{heading} {newest_bar(log, start)}")
     finally:
         _write_line(f"{heading} ")
+
+
+def _wait_elsewhere(process: subprocess.Popen[bytes], log: Path, start: int, heading: str) -> int:
+    with progress_bar(is_shown=not sys.stderr.isatty(), desc=heading, bar_format="{desc} [{elapsed}]") as bar:
+        while True:
+            try:
+                return process.wait(_EVERY_ELSEWHERE)
+            except subprocess.TimeoutExpired:
+                bar.set_description_str(f"{heading} {newest_bar(log, start)}".rstrip(), refresh=False)
 
 
 def newest_bar(log: Path, start: int) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tqdm import tqdm
 
 from longspan.data.corpora.contents import Contents, FileState, hash_text, look_at
 from longspan.data.corpora.cutting import MAX_PIECE, Cutter, Piece
@@ -30,12 +29,13 @@ from longspan.data.corpora.streams import Meter
 from longspan.errors import InputError
 from longspan.files import make_directory, replace_file, require_writable_directory
 from longspan.limits import load_json, read_description
+from longspan.progress import progress_bar
 from longspan.replacing import put_in_place, resolved
 
 logger = logging.getLogger(__name__)
 
 SHARD_CHARACTERS = 1 << 23  # of text in a shard: some 10 MB on the disk, and what a kill can lose
-_LAYOUT = 1  # of the cache; another number makes old ones anew
+_LAYOUT = 2  # of the cache; another number makes old ones anew
 
 
 class Counts(BaseModel):
@@ -43,6 +43,7 @@ class Counts(BaseModel):
 
     Attributes:
         n_documents: with at least one token or not; numbered from 0 in the cache.
+        n_characters: of their text, the white space around it left out.
         n_empty: records or files that hold nothing but white space.
         n_cuts: places where documents were cut to be tokenised in pieces.
         n_unsafe_cuts: of these, where a token or two may differ from those of the whole document.
@@ -207,12 +208,12 @@ def _make(
         notes.append(f"{label}: {n_finished} shards of an earlier, unfinished run are used")
     cutter = Cutter(encoder.ids)
     jobs = _Jobs(building, contents, cutter)
-    bar = tqdm(
+    bar = progress_bar(
         total=contents.n_bytes,
         desc=f"tokenising {label}",
         unit="B" if contents.n_bytes is not None else " characters",
         unit_scale=True,
-        disable=not progress,
+        is_shown=progress,
     )
     with bar:
         for position in write_shards(jobs, encoder, n_processes):
@@ -295,7 +296,7 @@ def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict
     for name in names:
         shard = view_shard(building / name)
         np.add.at(n_tokens, shard.documents, shard.n_tokens)
-        np.add.at(n_characters, shard.documents, shard.characters_of_rows())
+        np.add.at(n_characters, shard.documents, shard.characters)
     with replace_file(building / "document_starts.npy") as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate([[0], np.cumsum(n_tokens)]))
     with replace_file(building / "document_characters.npy") as temporary, temporary.open("wb") as file:

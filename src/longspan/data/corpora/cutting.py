@@ -106,10 +106,12 @@ class Cutter:
         left = from_first_word(text[max(start, end - self.context) : end])
         right = to_last_word(text[end : end + self.context])
         both, before, after = self.encode([left + right, left, right])
-        for n_skipped in (0, 1):
-            if both == before + after[n_skipped:]:
-                return n_skipped
-        return None
+        if both == before + after:
+            return 0
+        # More has to follow than the token that is left out: else the cut is inside of one token of the whole, such as
+        # the [UNK] of a very long word, and the characters behind it would belong to none.
+        adds = len(after) > 1 or right.isspace()
+        return 1 if adds and both == before + after[1:] else None
 
 
 def from_first_word(text: str) -> str:

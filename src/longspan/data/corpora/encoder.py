@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longspan.data.corpora.parts import n_added, split
+from longspan.data.plain_text import PlainText, slow_ids, unknown_id
 from longspan.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Frame(NamedTuple):
 
 
 class Encoder:
-    """A tokenizer without truncation, padding and special tokens. Can be sent to other processes.
+    """A tokenizer without truncation, padding and special tokens, in the text too. Can be sent to other processes.
 
     A fast tokenizer tells where in the text its tokens stand. A slow one does not: the characters of a text are then
     spread evenly over its tokens, which keeps their sum. A vocabulary of bytes tells by itself how many characters
@@ -64,10 +65,12 @@ class Encoder:
         else:
             self._loaded = None
             self._fast, self._slow = None, pickle.dumps(tokenizer)
+        self._unknown = unknown_id(tokenizer)
         self.fingerprint = _fingerprint(tokenizer, self._fast)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_begun"} | {"_loaded": None}
+        made = ("_begun", "_plain")
+        return {key: value for key, value in self.__dict__.items() if key not in made} | {"_loaded": None}
 
     @property
     def is_fast(self) -> bool:
@@ -87,6 +90,10 @@ class Encoder:
         return self._loaded
 
     @cached_property
+    def _plain(self) -> PlainText:
+        return PlainText(self._tokenizer, self._unknown)
+
+    @cached_property
     def _begun(self) -> NDArray[np.int64] | None:
         """int64 [vocabulary]: characters that begin in each token, where tokens are bytes of the text; else None."""
         if self._fast is None or not _is_byte_level(json.loads(self._fast)):
@@ -104,8 +111,8 @@ class Encoder:
     def ids(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text."""
         if self._fast is None:
-            return self._tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+            return slow_ids(self._tokenizer, texts)
+        return [encoding.ids for encoding in self._plain.encode_batch(texts)]
 
     def encode(self, texts: list[str], skipped: list[int]) -> Encoded:
         """The tokens of texts, less the first `skipped` of each, whose characters go to the first token that stays."""
@@ -128,13 +135,13 @@ class Encoder:
         """The tokens of each text, of a fast tokenizer: in parts, or whole where these would differ."""
         cut = [split(text) for text in texts]
         asked = [text for parts, windows in cut for text in (*parts, *windows)]
-        found = iter(self._tokenizer.encode_batch(asked, add_special_tokens=False))
+        found = iter(self._plain.encode_batch(asked))
         result = []
         for text, (parts, windows) in zip(texts, cut, strict=True):
             tokens = [self._tokens(part, next(found)) for part in parts]
             joined = _join(parts, tokens, [next(found).ids for _ in windows])
             if joined is None:
-                joined = self._tokens(text, self._tokenizer.encode_batch([text], add_special_tokens=False)[0])
+                joined = self._tokens(text, self._plain.encode_batch([text])[0])
             result.append(joined)
         return result
 

@@ -1,6 +1,7 @@
 """Shards of a cache: pieces tokenised and written as Arrow files that the library datasets opens.
 
-A row is a piece: `document` (its number in the source), `input_ids` and, for each of them, `n_characters`.
+A row is a piece: `document` (its number in the source), `characters` (of its text), `input_ids` and, for each of them,
+`n_characters`. They add up to `characters`, but for a piece without any token (32,768 blanks).
 No torch and no transformers here: the processes that tokenise start quickly and stay small.
 """
 
@@ -19,7 +20,12 @@ from longspan.files import replace_file
 _BATCH = 1 << 18  # characters tokenised at a time: bounds the tokenizer's own results, some 100 bytes a token
 
 SCHEMA = pa.schema(
-    [("document", pa.int64()), ("input_ids", pa.list_(pa.int32())), ("n_characters", pa.list_(pa.uint16()))]
+    [
+        ("document", pa.int64()),
+        ("characters", pa.int64()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("n_characters", pa.list_(pa.uint16())),
+    ]
 )
 
 
@@ -48,6 +54,7 @@ def write_shard(path: Path, encoder: Encoder, pieces: list[Piece]) -> ShardCount
                         pa.record_batch(
                             [
                                 pa.array(np.array([piece.document for piece in batch], np.int64)),
+                                pa.array(np.array([len(piece.text) for piece in batch], np.int64)),
                                 pa.ListArray.from_arrays(pa.array(ends), pa.array(encoded.ids)),
                                 pa.ListArray.from_arrays(pa.array(ends), pa.array(encoded.n_characters)),
                             ],
@@ -78,21 +85,17 @@ class ShardView(NamedTuple):
 
     Attributes:
         documents: int64 [rows].
+        characters: int64 [rows], of each piece.
         n_tokens: int64 [rows].
         ids: for each batch of the file, int32 [tokens].
         n_characters: the same, uint16.
     """
 
     documents: NDArray[np.int64]
+    characters: NDArray[np.int64]
     n_tokens: NDArray[np.int64]
     ids: list[NDArray[np.int32]]
     n_characters: list[NDArray[np.uint16]]
-
-    def characters_of_rows(self) -> NDArray[np.int64]:
-        """int64 [rows]: characters of each piece."""
-        ends = np.cumsum(self.n_tokens)
-        up_to = np.concatenate([[0], np.cumsum(np.concatenate(self.n_characters), dtype=np.int64)])
-        return up_to[ends] - up_to[ends - self.n_tokens]
 
 
 def view_shard(path: Path) -> ShardView:
@@ -100,6 +103,7 @@ def view_shard(path: Path) -> ShardView:
     batches = _read(path)
     return ShardView(
         np.concatenate([np.zeros(0, np.int64), *(batch.column("document").to_numpy() for batch in batches)]),
+        np.concatenate([np.zeros(0, np.int64), *(batch.column("characters").to_numpy() for batch in batches)]),
         np.concatenate(
             [np.zeros(0, np.int64), *(np.diff(batch.column("input_ids").offsets.to_numpy()) for batch in batches)]
         ),

@@ -1,8 +1,10 @@
 """What a corpus is made of: `CorpusSource`, one entry of a recipe, and the files it stands for."""
 
 import glob
+import logging
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from longspan.data.corpora.streams import STREAMED
 from longspan.data.decoding import require_name
 from longspan.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Endings of each format, before one of a compression.
 ENDINGS = {
@@ -157,7 +161,7 @@ def find_files(source: CorpusSource) -> tuple[list[SourceFile], list[Path]]:
 
 def _files_in_folder(source: CorpusSource, folder: Path) -> tuple[list[SourceFile], list[Path]]:
     """All files below a folder whose ending tells a format (the source's, where it names one)."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder))
+    paths = sorted(path for path in _walk(folder) if path.is_file())
     formats = {path: format_of(path) for path in paths}
     wanted = [path for path in paths if formats[path] and source.format in {"auto", formats[path], _text_as(source)}]
     if not wanted:
@@ -170,13 +174,24 @@ def _files_in_folder(source: CorpusSource, folder: Path) -> tuple[list[SourceFil
     return [SourceFile(path, _known_format(source, path)) for path in wanted], left_out
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """What is below a folder and not hidden; folders that are not searched are named in a warning."""
+
+    def warn(error: OSError) -> None:
+        logger.warning("%s cannot be read (%s): its text is not in the corpus", error.filename, error.strerror)
+
+    for place, folders, names in os.walk(folder, onerror=warn):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if os.path.islink(os.path.join(place, name)):
+                path = os.path.join(place, name)
+                logger.warning("%s is a link to a folder: its text is not in the corpus; name it as a source", path)
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
 def _text_as(source: CorpusSource) -> str | None:
     """WikiText often stands in files that end as plain text does."""
     return "text" if source.format == "wikitext" else None
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _known_format(source: CorpusSource, path: Path) -> str:
