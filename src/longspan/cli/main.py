@@ -43,6 +43,7 @@ _MAX_UNPACKED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (the process's own where None); returns the exit code."""
+    _set_encoding_of_output()
     argv = list(sys.argv[1:] if argv is None else argv)
     # Only the verb that is asked for is imported: `longspan --help` answers at once.
     wanted = next((word for word in argv if not word.startswith("-")), None)
@@ -62,7 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     assert module is not None, "argparse accepts known verbs only"
     arguments.fields = rest
-    _set_encoding_of_output()
     # A run of hours is of the commit it began with.
     running_commit()
     try:
