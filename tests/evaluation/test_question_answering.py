@@ -59,8 +59,8 @@ def test_the_text_around_an_answer_cuts_no_grapheme(people, scripted):
     context = astronaut * 40 + " Anna " + astronaut * 40
     example = replace(people.examples[0], context=context, answers=(GoldAnswer("Anna", context.index("Anna")),))
     record = evaluate_question_answering({"some": scripted()}, [replace(people, examples=[example])], **ABOUT)
-    (answer,) = record.answers
-    for text in (answer.context_before, answer.context_after):
+    (item,) = record.items
+    for text in (item.extra["context_before"], item.extra["context_after"]):
         assert set(text.strip().split(astronaut)) == {""}
 
 

@@ -40,7 +40,7 @@ def closed(tmp_path, monkeypatch):
         return call
 
     monkeypatch.setattr(os, "scandir", guard(os.scandir))
-    monkeypatch.setattr(Path, "read_bytes", guard(Path.read_bytes))
+    monkeypatch.setattr(Path, "open", guard(Path.open))
     return tmp_path
 
 

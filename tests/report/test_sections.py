@@ -269,9 +269,9 @@ def test_gold_answers_in_the_passage_are_marked(evaluation):
 
 
 def test_marks_in_the_passage_cut_no_grapheme(evaluation):
-    passage = {"prediction": "x", "gold": ["cafe"], "context_before": "le cafe\u0301 ", "context_after": ""}
-    answer = evaluation().answers[0].model_copy(update=passage)
-    (section,) = examples_of([("a", answer)], "a", "f1")
+    passage = {"prediction": "x", "gold": ["cafe"], "extra": {"context_before": "le cafe\u0301 "}}
+    answer = evaluation().items[0].model_copy(update=passage)
+    (section,) = examples_of([("a", answer)], "a", METRICS[0])
     (example,) = (example for block in section.blocks[1:] for example in block.examples)
     assert not any(piece.text.startswith("\u0301") for piece in example.pieces)
 

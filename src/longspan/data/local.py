@@ -37,17 +37,21 @@ def read_local(path: Path, split: str | None, language: str | None) -> QaDataset
 
 def _read_file(path: Path, language: str | None) -> QaDataset:
     name = name_of_file(path)
-    sha256 = {path.name: hash_file(path)} if path.is_file() else {}
     if any(path.name.endswith(".jsonl" + ending) for ending in ("", *COMPRESSIONS)):
         rows = list(_json_lines(path))
         chosen, keep = _choose(path, language, (row.get("id") for row in rows if isinstance(row, Mapping)))
-        return dataset_from_rows(rows, source=str(path), name=name, language=chosen, sha256=sha256, keep=keep)
+        return dataset_from_rows(rows, source=str(path), name=name, language=chosen, sha256=_hash(path), keep=keep)
     content = read_json(path)
     if is_trivia_qa(content):
         return read_trivia_qa(path, content=content)
     chosen, keep = _choose(path, language, _ids(content))
     named = name if keep is None else f"{name}.{chosen}"
-    return dataset_from_squad(content, source=str(path), name=named, language=chosen, sha256=sha256, keep=keep)
+    return dataset_from_squad(content, source=str(path), name=named, language=chosen, sha256=_hash(path), keep=keep)
+
+
+def _hash(path: Path) -> dict[str, str]:
+    """Name -> SHA-256 of a file that was read, so that one that is too large has been refused."""
+    return {path.name: hash_file(path)} if path.is_file() else {}
 
 
 def _choose(path: Path, language: str | None, identifiers: Iterable[Any]) -> tuple[str, Any]:

@@ -5,6 +5,7 @@ questions are tokenised once each, however many windows and questions share them
 it is asked for: a hundred thousand windows take as much memory as their documents' tokens.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class QaFeatures(Sequence[QaFeature]):
 
     def __init__(
         self,
-        windows: list[_Window],
+        windows: Sequence[_Window],
         contexts: list[DocumentTokens],
         questions: list[DocumentTokens],
         template: Template,
@@ -99,9 +100,8 @@ class QaFeatures(Sequence[QaFeature]):
         self._with_labels = with_labels
         self._with_types = with_types
         self.counts = dict(counts)
-        self.lengths = np.array(
-            [template.n_special + len(questions[w.example_index].ids) + w.end - w.begin for w in windows], np.int64
-        )
+        lengths = (template.n_special + len(questions[w.example_index].ids) + w.end - w.begin for w in windows)
+        self.lengths = np.fromiter(lengths, np.int64, len(windows))
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -198,7 +198,8 @@ def make_qa_features(
             contexts = [document] * len(examples)
 
     counts: Counter[str] = Counter(questions=len(examples))
-    windows: list[_Window] = []
+    windows = _UnlabelledWindows()
+    labelled_windows: list[_Window] = []
     for i, example in enumerate(examples):
         room = max_length - template.n_special - len(questions[i].ids)
         if room < 1:
@@ -211,22 +212,25 @@ def make_qa_features(
             counts["questions_without_label"] += 1
             continue
         spans = _window_spans(len(contexts[i].ids), room, overlap)
-        counts["smaller_overlaps"] += len(spans) > 1 and overlap >= room
-        labelled = _labelled_spans(example, contexts[i].spans[:]) if with_labels else np.empty((0, 2), np.int64)
+        counts["smaller_overlaps"] += spans.n_windows > 1 and overlap >= room
+        if not with_labels:
+            windows.append(i, spans)
+            continue
+        labelled = _labelled_spans(example, contexts[i].spans[:])
         shift = len(template.before) + len(questions[i].ids) + len(template.between)
         is_held = False
-        for k, (begin, end) in enumerate(spans):
+        for k, (begin, end) in enumerate(map(spans.of, range(spans.n_windows))):
             held = labelled[(labelled[:, 0] >= begin) & (labelled[:, 1] < end)] - begin + shift
             is_held |= len(held) > 0
             first, last = held[0].tolist() if len(held) else (0, 0)
             starts = ends = None
-            if with_labels and example.supervision == "all":
+            if example.supervision == "all":
                 starts, ends = (np.unique(held[:, side]).tolist() or [0] for side in (0, 1))
-            windows.append(_Window(i, k, len(spans), begin, end, first, last, starts, ends))
-        counts["answers_without_window"] += with_labels and has_place and not is_held
-    counts["windows"] = len(windows)
+            labelled_windows.append(_Window(i, k, spans.n_windows, begin, end, first, last, starts, ends))
+        counts["answers_without_window"] += has_place and not is_held
+    counts["windows"] = len(labelled_windows) if with_labels else len(windows)
     return QaFeatures(
-        windows,
+        labelled_windows if with_labels else windows,
         contexts,
         questions,
         template,
@@ -281,15 +285,54 @@ def require_texts(examples: Sequence[QaExample], *, has_contexts: bool = True) -
         require_text(checked, f"the document of question {example.id!r}")
 
 
-def _window_spans(n_tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:
+class _WindowSpans(NamedTuple):
     """First and last + 1 context token of each window; at least one window, even of a document without tokens."""
+
+    n_tokens: int
+    room: int
+    step: int
+    n_windows: int
+
+    def of(self, k: int) -> tuple[int, int]:
+        """The span of window `k`."""
+        return k * self.step, min(k * self.step + self.room, self.n_tokens)
+
+
+def _window_spans(n_tokens: int, room: int, overlap: int) -> _WindowSpans:
     # A question so long that the asked overlap would leave no progress gets windows that overlap by half.
     step = room - overlap if overlap < room else (room + 1) // 2
-    spans = [(0, min(room, n_tokens))]
-    while spans[-1][1] < n_tokens:
-        begin = spans[-1][0] + step
-        spans.append((begin, min(begin + room, n_tokens)))
-    return spans
+    return _WindowSpans(n_tokens, room, step, 1 + max(0, -(-(n_tokens - room) // step)))
+
+
+class _UnlabelledWindows(Sequence[_Window]):
+    """Windows that are made when they are asked for: those of a long document take no memory."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, _WindowSpans]] = []
+        self._firsts = [0]
+
+    def append(self, example_index: int, spans: _WindowSpans) -> None:
+        """Add the windows of one more question."""
+        self._spans.append((example_index, spans))
+        self._firsts.append(self._firsts[-1] + spans.n_windows)
+
+    def __len__(self) -> int:
+        return self._firsts[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> _Window: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[_Window]: ...
+    def __getitem__(self, index: int | slice) -> _Window | list[_Window]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        place = bisect_right(self._firsts, index) - 1
+        example_index, spans = self._spans[place]
+        k = index - self._firsts[place]
+        return _Window(example_index, k, spans.n_windows, *spans.of(k), 0, 0, None, None)
 
 
 def _labelled_spans(example: QaExample, spans: np.ndarray) -> np.ndarray:

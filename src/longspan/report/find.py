@@ -57,16 +57,7 @@ def _read(path: Path, *, is_named: bool) -> Found | None:
 
 def _files(place: Path) -> Iterator[tuple[Path, bool]]:
     """Yield each file of a place, and whether the user named it (then it has to be a record)."""
-    try:
-        is_folder = place.is_dir()
-        if is_folder:
-            with os.scandir(place):
-                pass
-    except PermissionError as error:
-        raise InputError(
-            f"{place} may not be read: {error.filename} is closed to you; change its permissions"
-        ) from error
-    if is_folder:
+    if place.is_dir():
         yield from ((path, False) for path in _in_folder(place))
     elif place.exists():
         yield place, True
