@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import triton
 import triton.testing
+from compile_triton import compile_call
 
 from longspan.attention.triton import launch
-from longspan.attention.triton.ahead import compile_call
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Configuration, Tiles, configuration_for
 from longspan.attention.triton.visibility import Visibility
 
 KERNELS = ("forward", "query", "key", "slot")

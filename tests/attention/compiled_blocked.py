@@ -8,7 +8,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from longspan.attention import AttentionPattern, attend
-from longspan.attention import blocked as blocked_file
+from longspan.attention.blocked import backend as blocked_file
 
 
 @pytest.fixture(autouse=True)

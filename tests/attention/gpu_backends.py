@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
+from longspan.attention.backends import BACKENDS
 from longspan.attention.documents import Documents
-from longspan.attention.request import Request
-from longspan.attention.selection import BACKENDS
+from longspan.attention.inputs import BackendRequest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 DEVICE = torch.device("cuda")
@@ -46,7 +46,7 @@ MASKS = {
 
 def skip_if_refused(backend: str, case, dtype: torch.dtype, **changes) -> None:
     B, H, T, D = case.q_BHTD.shape
-    request = Request(B, H, T, D, DEVICE.type, dtype, True, case.pattern, "is_token_BT" in case.masks, **changes)
+    request = BackendRequest(B, H, T, D, DEVICE.type, dtype, True, case.pattern, "is_token_BT" in case.masks, **changes)
     against = BACKENDS[backend].reason_against(request)
     if against is not None:
         pytest.skip(against)

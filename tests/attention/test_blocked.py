@@ -14,14 +14,13 @@ from longspan.attention import (
     GlobalRows,
     GlobalSlots,
     attend,
+    backends,
     blocked_window,
-    selection,
 )
-from longspan.attention import blocked as blocked_file
-from longspan.attention.blocked_plan import Strands, make_plan
-from longspan.attention.checks import check_inputs
-from longspan.attention.dispatch import request_of
-from longspan.attention.remembered import RememberedBytes
+from longspan.attention.blocked import backend as blocked_file
+from longspan.attention.blocked.layout import Strands, make_plan
+from longspan.attention.call import check_inputs, request_of
+from longspan.attention.tensor_cache import RememberedBytes
 
 BACKENDS = ("reference", "blocked")
 
@@ -101,14 +100,14 @@ def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close)
     assert not together[1, :, 37:].any()
 
 
-@pytest.mark.parametrize("backend", selection.BACKENDS)
+@pytest.mark.parametrize("backend", backends.BACKENDS)
 @pytest.mark.parametrize("where", ["q", "k", "v"])
 def test_nan_surfaces(backend, where, make_case):
     case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=16, pattern=AttentionPattern(2, 2))
     inputs = check_inputs(
         *case[:4], is_token_BT=None, is_global_BT=None, document_BT=None, global_rows=None, scale=None, dropout_p=0.0
     )
-    against = selection.BACKENDS[backend].reason_against(request_of(inputs))
+    against = backends.BACKENDS[backend].reason_against(request_of(inputs))
     if against is not None:
         pytest.skip(against)
     vectors = [x.detach().clone() for x in case[:3]]

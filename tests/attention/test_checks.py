@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights, checks
+from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights, call
 from longspan.errors import InputError
 
 B, H, T, D = 2, 3, 10, 4
@@ -96,6 +96,6 @@ def test_a_mask_beside_slots_that_repeat_is_looked_at_once(monkeypatch):
     """On a device: where the mask is compared anyway, what is repeated shows, without another look."""
     is_global_BT = torch.zeros(B, T, dtype=torch.bool)
     is_global_BT[:, 4] = is_global_BT[0, 1] = True
-    monkeypatch.setattr(checks, "_may_look", lambda x: False)
+    monkeypatch.setattr(call, "_may_look", lambda x: False)
     with pytest.raises(InputError, match="position 4 more than once"):
         attend(X, X, X, PATTERN, global_rows=TWICE, is_global_BT=is_global_BT)

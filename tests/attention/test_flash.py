@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots
-from longspan.attention import flash as flash_file
 from longspan.attention.documents import Documents
-from longspan.attention.flash import attend_flash, plan_of, reason_against_flash
-from longspan.attention.flash_kernel import Kernel
-from longspan.attention.flash_plan import Cuts, window_of
+from longspan.attention.flash import backend as flash_file
+from longspan.attention.flash.backend import attend_flash, plan_of, reason_against_flash
+from longspan.attention.flash.kernels import Kernel
+from longspan.attention.flash.layout import Cuts, window_of
 
 
 def sequences(cuts: Cuts, window: tuple[int, int], n_queries: int, n_keys: int):
@@ -157,7 +157,7 @@ def test_question_tokens_in_padded_rows_are_columns_wherever_they_come_first(
 
 
 def test_global_tokens_anywhere_in_small_blocks(make_case, monkeypatch, inputs_of, assert_equals_oracle):
-    monkeypatch.setattr("longspan.attention.flash_plan._MAX_SCORES", 1)
+    monkeypatch.setattr("longspan.attention.flash.layout._MAX_SCORES", 1)
     for documents in (True, False):
         case = make_case(
             seed=0,

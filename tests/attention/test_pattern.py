@@ -24,7 +24,7 @@ def test_the_pattern_and_its_picture_need_no_torch(tmp_path):
 
 def test_functions_are_not_hidden_by_the_files_they_stand_in(tmp_path):
     program = (
-        "import longspan.attention.dispatch, longspan.attention.selection, longspan.attention.weights;"
+        "import longspan.attention.call, longspan.attention.backends, longspan.attention.probabilities;"
         "from longspan.attention import attend, select, explain, attention_weights, GlobalRows, GlobalSlots;"
         "assert all(map(callable, (attend, select, explain, attention_weights)))"
     )

@@ -146,8 +146,9 @@ def test_the_whole_numbers_say_who_sees_whom(data, make_case):
 def test_kernels_compile_for_a_gpu_that_is_not_there(dtype, width, everything):
     """Machine code for an H100 by Triton's own ptxas: what the interpreter lets pass, the compiler may refuse."""
     pytest.importorskip("triton.backends.nvidia.compiler")
-    from longspan.attention.triton.ahead import compile_call
-    from longspan.attention.triton.configurations import Configuration, Tiles
+    from compile_triton import compile_call
+
+    from longspan.attention.triton.tile_table import Configuration, Tiles
 
     # Small tiles compile quickly; exact float32 products are unrolled into single multiply-adds.
     size = (16, 16) if dtype == torch.float32 else (64, 32)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
 from longspan.attention.triton import launch, operators
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Configuration, Tiles, configuration_for
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")

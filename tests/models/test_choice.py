@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from longspan.attention import dispatch
+from longspan.attention import call as call_file
 from longspan.models import LongformerConfig
 from longspan.models.choice import attention_choice, expected_request
 
@@ -39,8 +39,8 @@ def test_other_families_compute_full_attention():
 def test_it_is_asked_as_the_layers_ask(settings, lengths, has_global, tiny_model, batch, monkeypatch):
     """Of a batch whose padding is taken out: one packed row of documents."""
     asked = []
-    select = dispatch.select
-    monkeypatch.setattr(dispatch, "select", lambda request, name: asked.append(request) or select(request, name))
+    select = call_file.select
+    monkeypatch.setattr(call_file, "select", lambda request, name: asked.append(request) or select(request, name))
     model = tiny_model(**settings).train()
     model(**batch(lengths, [[0]] * len(lengths) if has_global else None))
     call = CALL | {"n_rows": len(lengths), "n_tokens": 40, "has_dynamic_global": has_global}

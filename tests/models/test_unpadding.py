@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from longspan.attention import GlobalRows
-from longspan.attention.checks import check_inputs
-from longspan.attention.flash import plan_of
+from longspan.attention.call import check_inputs
+from longspan.attention.flash.backend import plan_of
 from longspan.errors import InputError
 
 # Row lengths, global tokens.

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from longspan.attention.block_softmax import UNSEEN
 from longspan.attention.global_rows import at_slots, place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import UNSEEN
 from longspan.attention.slots import GlobalSlots
 
 

@@ -17,11 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from longspan.attention.global_rows import place_global_rows
-from longspan.attention.inputs import AttentionInputs
+from longspan.attention.inputs import AttentionInputs, BackendRequest
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.remembered import Remembered
-from longspan.attention.request import Request
 from longspan.attention.slots import GlobalSlots
+from longspan.attention.tensor_cache import Remembered
 
 _BLOCK = 128  # what FlexAttention's own kernels are tuned for
 
@@ -34,7 +33,7 @@ class _Prepared(NamedTuple):
 _PREPARED: Remembered[_Prepared] = Remembered(8)
 
 
-def reason_against_flex(request: Request) -> str | None:
+def reason_against_flex(request: BackendRequest) -> str | None:
     """Why FlexAttention cannot serve a request, or None where it can."""
     if request.device != "cuda":
         return f"on {request.device} it has no backward, and without a compiler holds all scores in memory"

@@ -1,4 +1,4 @@
-"""Everything one call of `attend` was given, in one value that backends take.
+"""What backends take: the checked arguments of one call (`AttentionInputs`), and a description without tensors.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
@@ -63,3 +63,22 @@ class AttentionInputs(NamedTuple):
             return GlobalSlots.first(self.pattern.n_global, is_token_BT)
         is_first_T = torch.arange(T, device=self.q_BHTD.device) < self.pattern.n_global
         return GlobalSlots.find(self.is_global_BT | is_first_T, is_token_BT)
+
+
+class BackendRequest(NamedTuple):
+    """What a backend is asked for, without the tensors."""
+
+    n_rows: int
+    n_heads: int
+    n_tokens: int
+    width: int
+    device: str
+    dtype: torch.dtype
+    needs_grad: bool
+    pattern: AttentionPattern
+    has_padding: bool = False
+    has_dynamic_global: bool = False
+    has_documents: bool = False
+    dropout_p: float = 0.0
+    is_exporting: bool = False
+    is_compiling: bool = False  # traced by torch.export, into a graph for other lengths as well

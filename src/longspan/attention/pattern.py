@@ -161,7 +161,7 @@ class AttentionPattern:
         Raises:
             InputError: no tokens, or the path cannot be written.
         """
-        from longspan.attention.draw import as_text, save_picture
+        from longspan.report.pattern_picture import as_text, save_picture
 
         if path is not None:
             save_picture({"": self}, n_tokens, path, head)

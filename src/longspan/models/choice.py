@@ -3,7 +3,8 @@
 import torch
 from transformers import LongformerConfig as StockLongformerConfig
 
-from longspan.attention.selection import Request, select
+from longspan.attention.backends import select
+from longspan.attention.inputs import BackendRequest
 from longspan.models.config import attention_backend, attention_patterns
 from longspan.models.unpadding import may_unpad
 
@@ -55,13 +56,13 @@ def expected_request(
     dtype: torch.dtype,
     needs_grad: bool,
     has_dynamic_global: bool,
-) -> Request:
+) -> BackendRequest:
     """What the layers will ask, as `attention_choice` says it; of an unpadded batch the most tokens it can have."""
     patterns = attention_patterns(config)
     has_static_global = bool(patterns) and patterns[0].n_global > 0
     # Rows of one length are not packed; but a record is of many batches, and they differ in most.
     is_packed = n_rows > 1 and may_unpad(config)
-    return Request(
+    return BackendRequest(
         n_rows=1 if is_packed else n_rows,
         n_heads=config.num_attention_heads,
         n_tokens=n_rows * n_tokens if is_packed else n_tokens,

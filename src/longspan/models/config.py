@@ -8,7 +8,7 @@ import transformers
 from huggingface_hub.dataclasses import strict
 
 from longspan.attention import AttentionPattern
-from longspan.attention.selection import BACKENDS
+from longspan.attention.backends import BACKENDS
 from longspan.errors import InputError
 
 # What `attention_patterns` has made already.

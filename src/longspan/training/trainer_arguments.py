@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from longspan.attention.products import cpu_computes_bf16
+from longspan.attention.block_softmax import cpu_computes_bf16
 from longspan.errors import InputError
 from longspan.training.recipe import Recipe
 

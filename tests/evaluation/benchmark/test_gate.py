@@ -3,7 +3,7 @@
 import jaxtyping
 import torch
 
-from longspan.attention import AttentionPattern, selection
+from longspan.attention import AttentionPattern, backends
 from longspan.evaluation.benchmark.gate import disagreement, disagreement_of_flex
 
 PATTERN = AttentionPattern(256, 256, dilation=2, n_global=5)
@@ -17,7 +17,7 @@ def test_the_gate_is_open_for_what_is_right():
 def test_the_gate_is_closed_to_what_is_wrong_or_fails(monkeypatch):
     def with_error(size):
         def wrong(inputs):
-            return selection.BACKENDS["reference"].attend(inputs) + size
+            return backends.BACKENDS["reference"].attend(inputs) + size
 
         return wrong
 
@@ -25,8 +25,8 @@ def test_the_gate_is_closed_to_what_is_wrong_or_fails(monkeypatch):
         raise RuntimeError("no such kernel")
 
     for name, function in (("off", with_error(1e-3)), ("nan", with_error(torch.nan)), ("fails", fails)):
-        line = selection.Backend(function, lambda request: None, "a test")
-        monkeypatch.setitem(selection.BACKENDS, name, line)
+        line = backends.Backend(function, lambda request: None, "a test")
+        monkeypatch.setitem(backends.BACKENDS, name, line)
     assert "disagrees with the reference by 4" in disagreement(PATTERN, "off", "float32", "cpu", 8, with_grad=False)
     assert "by nan" in disagreement(PATTERN, "nan", "float32", "cpu", 8)
     assert "no such kernel" in disagreement(PATTERN, "fails", "float32", "cpu", 8)

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from longspan.attention import blocked
+from longspan.attention.blocked import backend as blocked
 from longspan.errors import InputError
 from longspan.evaluation.benchmark import models
 from longspan.evaluation.benchmark.architectures import (

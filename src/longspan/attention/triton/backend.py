@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from longspan.attention.global_rows import place_global_rows
-from longspan.attention.inputs import AttentionInputs
-from longspan.attention.request import Request
+from longspan.attention.inputs import AttentionInputs, BackendRequest
 from longspan.attention.slots import zero_at_padding
 from longspan.attention.triton.operators import window_attention
 from longspan.attention.triton.visibility import remembered_visibility
@@ -19,7 +18,7 @@ from longspan.attention.triton.visibility import remembered_visibility
 MAX_WIDTH = 256
 
 
-def reason_against_triton(request: Request) -> str | None:
+def reason_against_triton(request: BackendRequest) -> str | None:
     """Why the kernels cannot serve a request, or None where they can. Imports nothing."""
     if not _is_installed():
         return "triton is not installed (pip install 'longspan[gpu]')"
@@ -40,7 +39,7 @@ def reason_against_triton(request: Request) -> str | None:
     return None
 
 
-def reason_to_name_triton(request: Request) -> str | None:
+def reason_to_name_triton(request: BackendRequest) -> str | None:
     """Why the kernels are nobody's choice but the user's, or None: for tests they run a thousand times slower."""
     if request.device == "cpu" and _interprets():
         return "Triton's interpreter (TRITON_INTERPRET=1) is for tests, a thousand times slower; name triton to use it"

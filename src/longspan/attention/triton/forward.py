@@ -12,7 +12,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from longspan.attention.triton.tiles import find_block, find_range, is_kept, load_rows, store_rows
+from longspan.attention.triton.device_functions import find_block, find_range, is_kept, load_rows, store_rows
 
 
 @triton.jit

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from longspan.attention.triton import backward as backward_file
 from longspan.attention.triton import forward as forward_file
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Configuration, Tiles, configuration_for
 from longspan.attention.triton.visibility import Visibility
 
 # So many programs of `slot_kernel` keep a GPU busy: a few for each multiprocessor of the largest.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from longspan.attention.inputs import AttentionInputs
-from longspan.attention.remembered import Remembered
 from longspan.attention.slots import GlobalSlots
+from longspan.attention.tensor_cache import Remembered
 
 
 class Visibility(NamedTuple):

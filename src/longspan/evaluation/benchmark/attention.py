@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from longspan.attention.selection import BACKENDS
+from longspan.attention.backends import BACKENDS
 from longspan.evaluation.benchmark.attention_systems import BOTH, FLEX, attention_points, ours
 from longspan.evaluation.benchmark.gate import disagreement, disagreement_of_flex
 from longspan.evaluation.benchmark.memory import Probe, Probeable, probe_apart

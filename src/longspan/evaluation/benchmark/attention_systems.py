@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from longspan.attention import AttentionPattern, attend
-from longspan.attention.selection import BACKENDS
+from longspan.attention.backends import BACKENDS
 from longspan.evaluation.benchmark.flex import BLOCK, block_mask
 from longspan.evaluation.benchmark.measure import Call
 from longspan.evaluation.benchmark.rounds import Point

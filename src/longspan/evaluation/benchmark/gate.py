@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from longspan.attention import AttentionPattern, attend
-from longspan.attention.selection import BACKENDS, Request
+from longspan.attention.backends import BACKENDS
+from longspan.attention.inputs import BackendRequest
 from longspan.evaluation.benchmark.architectures import LONGFORMER, OURS
 from longspan.evaluation.benchmark.flex import block_mask
 from longspan.evaluation.benchmark.memory import in_short
@@ -73,8 +74,8 @@ def _n_heads(pattern: AttentionPattern) -> int:
 
 def _request(
     pattern: AttentionPattern, n_tokens: int, dtype: str, device: str, width: int, needs_grad: bool
-) -> Request:
-    return Request(
+) -> BackendRequest:
+    return BackendRequest(
         n_rows=2, n_heads=_n_heads(pattern), n_tokens=n_tokens, width=width, device=torch.device(device).type,
         dtype=getattr(torch, dtype), needs_grad=needs_grad, pattern=pattern,
     )  # fmt: skip

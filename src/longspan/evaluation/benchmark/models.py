@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from longspan.attention.products import cpu_computes_bf16
+from longspan.attention.block_softmax import cpu_computes_bf16
 from longspan.evaluation.benchmark.architectures import OURS, read_size
 from longspan.evaluation.benchmark.gate import model_disagreement
 from longspan.evaluation.benchmark.memory import Probe, Probeable, probe, probe_apart

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 
 from longspan.attention import AttentionPattern
-from longspan.attention.selection import Request, select
+from longspan.attention.backends import select
+from longspan.attention.inputs import BackendRequest
 from longspan.errors import InputError
 from longspan.evaluation.benchmark.architectures import SYSTEMS, read_size
 from longspan.evaluation.benchmark.rounds import Limits
@@ -122,9 +123,9 @@ class AttentionSetting(Setting):
     dilations: tuple[Dilation, ...] = (1,)
     backward: bool = True
 
-    def request(self, n_tokens: int, needs_grad: bool, dtype: str, dilation: Dilation = 1) -> Request:
+    def request(self, n_tokens: int, needs_grad: bool, dtype: str, dilation: Dilation = 1) -> BackendRequest:
         """What `select` is asked."""
-        return Request(
+        return BackendRequest(
             n_rows=self.batch,
             n_heads=self.heads,
             n_tokens=n_tokens,
@@ -135,7 +136,7 @@ class AttentionSetting(Setting):
             pattern=self.pattern(dilation),
         )
 
-    def requests(self) -> Iterator[tuple[str, Request]]:
+    def requests(self) -> Iterator[tuple[str, BackendRequest]]:
         """Every request of this setting, and what it is in words."""
         for n_tokens in self.lengths:
             for dtype in self.dtypes:
@@ -197,7 +198,7 @@ class ModelSetting(Setting):
         """Lengths of the rows of each batch."""
         return [self.padded] if self.padded else [(n_tokens,) * self.batch for n_tokens in sorted(self.lengths)]
 
-    def requests(self) -> Iterator[tuple[str, Request]]:
+    def requests(self) -> Iterator[tuple[str, BackendRequest]]:
         """What each attention layer asks of `select`, and what it is in words."""
         size = read_size(self.size)
         needs_grad = self.task == "training-step" or self.backward
@@ -205,7 +206,7 @@ class ModelSetting(Setting):
             for dtype in self.dtypes:
                 # As the layers ask it: of rows of several lengths padding is taken out (`models.unpadding`).
                 is_packed = len(set(rows)) > 1 and self.backend != "reference"
-                request = Request(
+                request = BackendRequest(
                     n_rows=1 if is_packed else len(rows),
                     n_heads=size.num_attention_heads,
                     n_tokens=sum(rows) + 1 if is_packed else max(rows),
@@ -258,7 +259,7 @@ def device_type(device: str) -> str:
         raise InputError(f"device {device!r} is none of torch's; use cpu or cuda") from None
 
 
-def backend_of(request: Request, backend: str) -> tuple[str, dict[str, str]]:
+def backend_of(request: BackendRequest, backend: str) -> tuple[str, dict[str, str]]:
     """What serves a request and the reasons.
 
     Raises:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from longspan.attention.blocked_plan import Plan, Strands
-from longspan.attention.blocked_window import Scratch, Vectors, add_gradients, of_rows, scores, weigh
-from longspan.attention.products import UNSEEN, flash_forward
+from longspan.attention.block_softmax import UNSEEN, flash_forward
+from longspan.attention.blocked.layout import Plan, Strands
+from longspan.attention.blocked.window import Scratch, Vectors, add_gradients, of_rows, scores, weigh
 
 
 class Columns(NamedTuple):

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longspan.attention.blocked_columns import backward_columns, columns_of, forward_columns
-from longspan.attention.blocked_plan import Plan, make_plan
-from longspan.attention.blocked_window import (
+from longspan.attention.block_softmax import cpu_computes_bf16
+from longspan.attention.blocked.global_columns import backward_columns, columns_of, forward_columns
+from longspan.attention.blocked.layout import Plan, make_plan
+from longspan.attention.blocked.window import (
     Vectors,
     backward_by_flash,
     backward_by_products,
@@ -29,7 +30,6 @@ from longspan.attention.documents import Documents
 from longspan.attention.global_rows import place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import cpu_computes_bf16
 from longspan.attention.slots import GlobalSlots
 
 

@@ -1,6 +1,6 @@
 """Pictures of patterns, as text and as PNG, read off `AttentionPattern.visible`.
 
-`python -m longspan.attention.draw docs/images/patterns.png` draws the four panels of the documentation: those of
+`python -m longspan.report.pattern_picture docs/images/patterns.png` draws the four panels of the documentation: those of
 Figure 2 of Beltagy et al. 2020, "Longformer".
 """
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from longspan.attention import AttentionPattern, attend, explain, select, selection
-from longspan.attention.selection import Backend, Request
+from longspan.attention import AttentionPattern, attend, backends, explain, select
+from longspan.attention.backends import Backend
+from longspan.attention.inputs import BackendRequest
 from longspan.errors import InputError
 
-REQUEST = Request(
+REQUEST = BackendRequest(
     n_rows=1, n_heads=2, n_tokens=8, width=4, device="cpu", dtype=torch.float32, needs_grad=True,
     pattern=AttentionPattern(1, 1),
 )  # fmt: skip
@@ -17,7 +18,7 @@ def test_every_backend_has_a_reason():
     choice = select(REQUEST)
     assert choice.backend == "blocked"
     assert choice.reasons["blocked"].startswith("chosen: ")
-    assert set(choice.reasons) == set(selection.BACKENDS)
+    assert set(choice.reasons) == set(backends.BACKENDS)
 
 
 def test_a_named_backend_is_taken():
@@ -26,11 +27,11 @@ def test_a_named_backend_is_taken():
 
 
 def test_a_backend_that_cannot_is_passed_over_but_never_replaced(monkeypatch):
-    def only_forward(request: Request) -> str | None:
+    def only_forward(request: BackendRequest) -> str | None:
         return "has no backward" if request.needs_grad else None
 
     fancy = Backend(lambda inputs: inputs.q_BHTD, only_forward, "quickest where it runs")
-    monkeypatch.setattr(selection, "BACKENDS", {"fancy": fancy, **selection.BACKENDS})
+    monkeypatch.setattr(backends, "BACKENDS", {"fancy": fancy, **backends.BACKENDS})
     choice = select(REQUEST)
     assert choice.backend == "blocked"
     assert choice.reasons["fancy"] == "no: has no backward"
@@ -49,13 +50,13 @@ def test_while_exporting_only_one_graph_for_any_length_is_chosen():
 
 def test_explain_is_one_line_a_backend():
     lines = explain(REQUEST).split("\n")
-    assert [line.split()[0] for line in lines] == list(selection.BACKENDS)
+    assert [line.split()[0] for line in lines] == list(backends.BACKENDS)
 
 
 def test_attend_asks_select(monkeypatch):
     called = []
     backend = Backend(lambda inputs: called.append(inputs) or inputs.v_BHTD, lambda request: None, "test")
-    monkeypatch.setitem(selection.BACKENDS, "reference", backend)
+    monkeypatch.setitem(backends.BACKENDS, "reference", backend)
     x = torch.ones(1, 2, 8, 4)
     assert attend(x, x, x, AttentionPattern(1, 1), backend="reference") is x
     assert called[0].scale == 0.5

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from longspan.attention.checks import check_inputs
+from longspan.attention.call import check_inputs
 from longspan.attention.documents import Documents
 from longspan.attention.global_rows import at_slots, visible_from_slots
 from longspan.attention.inputs import AttentionInputs

@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from longspan.attention.remembered import Remembered, RememberedBytes
+from longspan.attention.tensor_cache import Remembered, RememberedBytes
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from longspan.attention.triton import launch
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Configuration, Tiles, configuration_for
 from longspan.attention.triton.visibility import Visibility
 
 _POINTERS = {

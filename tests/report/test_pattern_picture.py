@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from longspan.attention import AttentionPattern
-from longspan.attention.draw import cells, figure_2, save_picture
 from longspan.errors import InputError
+from longspan.report.pattern_picture import cells, figure_2, save_picture
 
 
 def test_text_shows_window_global_and_nothing():

@@ -19,14 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longspan.attention.flash_kernel import LIBRARY
-from longspan.attention.flash_plan import Block, Columns, Group, Plan, make_plan, window_of
+from longspan.attention.block_softmax import UNSEEN, matmul_backward, matmul_forward, merge
+from longspan.attention.flash.kernels import LIBRARY
+from longspan.attention.flash.layout import Block, Columns, Group, Plan, make_plan, window_of
 from longspan.attention.global_rows import place_global_rows
-from longspan.attention.inputs import AttentionInputs
+from longspan.attention.inputs import AttentionInputs, BackendRequest
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import UNSEEN, matmul_backward, matmul_forward, merge
-from longspan.attention.remembered import Remembered
-from longspan.attention.request import Request
+from longspan.attention.tensor_cache import Remembered
 
 # What queries and holes have in the additional columns; the product, times any sensible scale, is far below any score.
 _OF_QUERIES, _OF_HOLES = 2.0**7, -(2.0**15)
@@ -38,7 +37,7 @@ _KERNEL = LIBRARY
 _PLANS: Remembered[Plan] = Remembered(16)
 
 
-def reason_against_flash(request: Request) -> str | None:
+def reason_against_flash(request: BackendRequest) -> str | None:
     """Why the library's kernels cannot serve a request, or None where they can."""
     if request.device != "cuda" or torch.version.hip is not None:
         return f"the kernels are CUDA's, and the tensors are on {'ROCm' if torch.version.hip else request.device}"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from longspan.attention import AttentionPattern, GlobalRows, attention_weights
-from longspan.attention.checks import check_inputs
+from longspan.attention.call import check_inputs
 from longspan.attention.reference import reference_probabilities
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from longspan.attention.flash_plan import Cuts
+from longspan.attention.flash.layout import Cuts
 
 
 class Kernel(NamedTuple):

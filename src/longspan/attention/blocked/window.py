@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from longspan.attention.blocked_plan import Heads, Plan, Strands
+from longspan.attention.block_softmax import UNSEEN, dropped_factors, flash_backward, flash_forward
+from longspan.attention.blocked.layout import Heads, Plan, Strands
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import UNSEEN, dropped_factors, flash_backward, flash_forward
-from longspan.attention.remembered import RememberedBytes
+from longspan.attention.tensor_cache import RememberedBytes
 
 LOG2_E = math.log2(math.e)
 # Of a window of 512 all together take about 1 MiB, of one of 4,096 about 55; of wider ones they are made every time,

@@ -12,9 +12,8 @@ from longspan.attention.blocked import attend_blocked
 from longspan.attention.chunked import attend_chunked
 from longspan.attention.flash import attend_flash, reason_against_flash
 from longspan.attention.flex import attend_flex, reason_against_flex
-from longspan.attention.inputs import AttentionInputs
+from longspan.attention.inputs import AttentionInputs, BackendRequest
 from longspan.attention.reference import attend_reference
-from longspan.attention.request import Request
 from longspan.attention.triton import attend_triton, reason_against_triton, reason_to_name_triton
 from longspan.errors import InputError
 
@@ -32,13 +31,13 @@ class Backend(NamedTuple):
     """
 
     attend: Callable[[AttentionInputs], Tensor]
-    reason_against: Callable[[Request], str | None]
+    reason_against: Callable[[BackendRequest], str | None]
     reason_for: str
     is_one_graph: bool = False
-    reason_unless_named: Callable[[Request], str | None] = lambda request: None
+    reason_unless_named: Callable[[BackendRequest], str | None] = lambda request: None
 
 
-class Choice(NamedTuple):
+class BackendChoice(NamedTuple):
     """What `select` chose: the backend's name, and a reason for or against each one in the table."""
 
     backend: str
@@ -64,7 +63,7 @@ BACKENDS: dict[str, Backend] = {
 _NOT_ONE_GRAPH = "what is exported is to hold for any length, and runs without longspan"
 
 
-def select(request: Request, backend: str = "auto") -> Choice:
+def select(request: BackendRequest, backend: str = "auto") -> BackendChoice:
     """Choose the backend for `request`: the first in the table that can serve it, or the one that is named.
 
     Raises:
@@ -89,10 +88,10 @@ def select(request: Request, backend: str = "auto") -> Choice:
             reasons[name] = f"could, but is not needed: {line.reason_for}"
     if chosen is None:
         raise InputError(f"attention backend {backend!r} cannot do this: {reasons[backend].removeprefix('no: ')}")
-    return Choice(chosen, reasons)
+    return BackendChoice(chosen, reasons)
 
 
-def explain(request: Request, backend: str = "auto") -> str:
+def explain(request: BackendRequest, backend: str = "auto") -> str:
     """`select`'s answer as text, one line a backend."""
     choice = select(request, backend)
     width = max(map(len, choice.reasons))
