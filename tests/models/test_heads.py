@@ -7,7 +7,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from longspan.errors import InputError
-from longspan.models.heads.automatic_global import after_first_separators, before_first_separator
+from longspan.models.heads.shared import after_first_separators, before_first_separator
 
 S, P = 2, 1  # separator and padding
 
@@ -39,7 +39,7 @@ def test_second_part_begins_after_the_first_run_of_separators():
 def test_row_without_separator_has_no_global_token_and_warns_once(caplog, monkeypatch):
     transformers_logging.set_verbosity_warning()
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
-    logger = transformers_logging.get_logger("longspan.models.heads.automatic_global")
+    logger = transformers_logging.get_logger("longspan.models.heads.shared")
     transformers_logging.warning_once.cache_clear()
     with caplog.at_level(logging.WARNING, logger.name):
         rows = ids([0, 5, 6, 7], [0, S, 8, S])

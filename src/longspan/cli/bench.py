@@ -78,10 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from longspan.attention import explain
-    from longspan.evaluation.benchmark.attention import benchmark_attention
-    from longspan.evaluation.benchmark.models import benchmark_models
-    from longspan.evaluation.benchmark.setting import AttentionSetting
-    from longspan.evaluation.benchmark.table import as_table
+    from longspan.benchmark.attention_benchmark import benchmark_attention
+    from longspan.benchmark.markdown_table import as_table
+    from longspan.benchmark.model_benchmark import benchmark_models
+    from longspan.benchmark.settings import AttentionSetting
     from longspan.files import require_writable_file
     from longspan.records import write_record
 
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _setting(arguments: argparse.Namespace) -> Any:
     """The benchmark's setting from the command line."""
-    from longspan.evaluation.benchmark.setting import AttentionSetting, ModelSetting, parse_padded
+    from longspan.benchmark.settings import AttentionSetting, ModelSetting, parse_padded
 
     common = {
         "lengths": tuple(arguments.lengths or _LENGTHS[arguments.what]),

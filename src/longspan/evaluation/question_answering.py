@@ -18,7 +18,7 @@ from longspan.evaluation.cells import Cells, describe
 from longspan.evaluation.differences import compare_scores, f1_of_questions
 from longspan.evaluation.places import places_of, require_every_question
 from longspan.evaluation.readings import Reading, has_lost_its_gold
-from longspan.models.choice import attention_choice
+from longspan.models.backend_report import attention_choice
 from longspan.records import Answer, Difference, EvaluationRecord, Place, Score, made_now
 from longspan.tasks.question_answering import QaPredictor
 

@@ -13,7 +13,7 @@ from transformers.models.longformer.modeling_longformer import LongformerMaskedL
 
 from longspan.models.config import LongformerConfig
 from longspan.models.heads.losses import cross_entropy, linear_cross_entropy, linear_log_probabilities
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 from longspan.models.self_attention import is_plain_linear
 

@@ -11,9 +11,13 @@ from transformers.models.longformer.modeling_longformer import LongformerMultipl
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import cross_entropy
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import (
+    after_first_separators,
+    names_global_tokens,
+    refuse_documents,
+    with_encoder_outputs,
+)
 from longspan.models.inputs import as_bool
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 

@@ -13,9 +13,13 @@ from transformers.utils import logging
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, count_labels
-from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import cross_entropy
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import (
+    before_first_separator,
+    names_global_tokens,
+    refuse_documents,
+    with_encoder_outputs,
+)
 from longspan.models.inputs import as_bool
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 

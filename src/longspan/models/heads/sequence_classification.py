@@ -13,9 +13,8 @@ from transformers.models.longformer.modeling_longformer import LongformerSequenc
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, classifier_activation, count_labels
 from longspan.models.encoder import first_tokens
-from longspan.models.heads.automatic_global import first_token_slots, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import binary_cross_entropy, cross_entropy, squared_error
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import first_token_slots, names_global_tokens, refuse_documents, with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}

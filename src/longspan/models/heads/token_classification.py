@@ -10,7 +10,7 @@ from transformers.models.longformer.modeling_longformer import LongformerTokenCl
 
 from longspan.models.config import LongformerConfig, count_labels
 from longspan.models.heads.losses import cross_entropy
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from longspan.attention import AttentionPattern, attend
 from longspan.attention.backends import BACKENDS
 from longspan.attention.inputs import BackendRequest
-from longspan.evaluation.benchmark.architectures import LONGFORMER, OURS
-from longspan.evaluation.benchmark.flex import block_mask
-from longspan.evaluation.benchmark.memory import in_short
-from longspan.evaluation.benchmark.model_systems import inputs_of, models_of
-from longspan.evaluation.benchmark.setting import ENCODER, STEP, ModelSetting
+from longspan.benchmark.architectures import LONGFORMER, OURS
+from longspan.benchmark.flex_peer import block_mask
+from longspan.benchmark.memory_probe import in_short
+from longspan.benchmark.model_systems import inputs_of, models_of
+from longspan.benchmark.settings import ENCODER, STEP, ModelSetting
 
 # Relative to 1 + the largest value.
 _ALLOWED = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from longspan.attention import AttentionPattern
-from longspan.evaluation.benchmark.flex import BLOCK, block_kinds
+from longspan.benchmark.flex_peer import BLOCK, block_kinds
 
 
 @pytest.mark.parametrize(

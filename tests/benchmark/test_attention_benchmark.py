@@ -4,10 +4,9 @@ import dataclasses
 
 import pytest
 
-from longspan.errors import InputError
-from longspan.evaluation.benchmark import attention, attention_systems
-from longspan.evaluation.benchmark.attention import benchmark_attention
-from longspan.evaluation.benchmark.attention_systems import (
+from longspan.benchmark import attention_benchmark, attention_systems
+from longspan.benchmark.attention_benchmark import benchmark_attention
+from longspan.benchmark.attention_systems import (
     BOTH,
     FLASH,
     FLEX,
@@ -18,9 +17,10 @@ from longspan.evaluation.benchmark.attention_systems import (
     WHOLE_LONGFORMER,
     attention_points,
 )
-from longspan.evaluation.benchmark.rounds import ARITHMETIC, TRAFFIC
-from longspan.evaluation.benchmark.setting import AttentionSetting
-from longspan.evaluation.benchmark.table import as_table
+from longspan.benchmark.markdown_table import as_table
+from longspan.benchmark.measure_points import ARITHMETIC, TRAFFIC
+from longspan.benchmark.settings import AttentionSetting
+from longspan.errors import InputError
 from longspan.records import read_record, write_record
 
 # FlexAttention is left out: it compiles for half a minute.
@@ -66,7 +66,7 @@ def test_dilations_and_global_tokens_are_measured_side_by_side():
 
 
 def test_what_is_wrong_or_cannot_run_is_not_timed(monkeypatch):
-    monkeypatch.setattr(attention, "disagreement", lambda *_, **__: "disagrees with the reference by 1")
+    monkeypatch.setattr(attention_benchmark, "disagreement", lambda *_, **__: "disagrees with the reference by 1")
     setting = dataclasses.replace(TINY, lengths=(16,), repeats=1, dilations=(2,), backward=False)
     record = benchmark_attention(setting)
     assert {t.system: t.left_out for t in record.timings} == {

@@ -11,9 +11,9 @@ import torch
 from longspan.attention import AttentionPattern
 from longspan.attention.backends import select
 from longspan.attention.inputs import BackendRequest
+from longspan.benchmark.architectures import SYSTEMS, read_size
+from longspan.benchmark.measure_points import Limits
 from longspan.errors import InputError
-from longspan.evaluation.benchmark.architectures import SYSTEMS, read_size
-from longspan.evaluation.benchmark.rounds import Limits
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dilation = int | tuple[int, ...]

@@ -7,11 +7,11 @@ from functools import partial
 import torch
 
 from longspan.attention.backends import BACKENDS
-from longspan.evaluation.benchmark.attention_systems import BOTH, FLEX, attention_points, ours
-from longspan.evaluation.benchmark.gate import disagreement, disagreement_of_flex
-from longspan.evaluation.benchmark.memory import Probe, Probeable, probe_apart
-from longspan.evaluation.benchmark.rounds import Point, measure_points, probe_here
-from longspan.evaluation.benchmark.setting import AttentionSetting, Dilation, backend_of, device_type, gpu_name
+from longspan.benchmark.attention_systems import BOTH, FLEX, attention_points, ours
+from longspan.benchmark.correctness import disagreement, disagreement_of_flex
+from longspan.benchmark.measure_points import Point, measure_points, probe_here
+from longspan.benchmark.memory_probe import Probe, Probeable, probe_apart
+from longspan.benchmark.settings import AttentionSetting, Dilation, backend_of, device_type, gpu_name
 from longspan.records import BenchmarkRecord, made_now
 
 

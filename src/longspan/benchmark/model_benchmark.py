@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 
 from longspan.attention.block_softmax import cpu_computes_bf16
-from longspan.evaluation.benchmark.architectures import OURS, read_size
-from longspan.evaluation.benchmark.gate import model_disagreement
-from longspan.evaluation.benchmark.memory import Probe, Probeable, probe, probe_apart
-from longspan.evaluation.benchmark.model_systems import model_points
-from longspan.evaluation.benchmark.rounds import Point, measure_points
-from longspan.evaluation.benchmark.setting import ModelSetting, backend_of, device_type, gpu_name
+from longspan.benchmark.architectures import OURS, read_size
+from longspan.benchmark.correctness import model_disagreement
+from longspan.benchmark.measure_points import Point, measure_points
+from longspan.benchmark.memory_probe import Probe, Probeable, probe, probe_apart
+from longspan.benchmark.model_systems import model_points
+from longspan.benchmark.settings import ModelSetting, backend_of, device_type, gpu_name
 from longspan.records import BenchmarkRecord, made_now
 
 

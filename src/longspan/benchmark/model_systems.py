@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longspan.evaluation.benchmark.architectures import (
+from longspan.benchmark.architectures import (
     FIRST_WORD,
     FULL,
     LONGFORMER,
@@ -22,9 +22,9 @@ from longspan.evaluation.benchmark.architectures import (
     masked_lm_step,
     read_size,
 )
-from longspan.evaluation.benchmark.measure import Call
-from longspan.evaluation.benchmark.rounds import Point
-from longspan.evaluation.benchmark.setting import ENCODER, ENCODER_BOTH, OPTIMIZERS, STEP, ModelSetting, device_type
+from longspan.benchmark.measure_points import Point
+from longspan.benchmark.settings import ENCODER, ENCODER_BOTH, OPTIMIZERS, STEP, ModelSetting, device_type
+from longspan.benchmark.timing import Call
 
 AS_FULL_ROWS = "the same tokens as full rows"
 _SHARE_MASKED = 0.15

@@ -1,21 +1,24 @@
-"""Which tokens a task head makes global where the caller names none.
+"""What several task heads share: which tokens they make global where the caller names none, and their outputs.
 
 A configuration with `global_attention_size` names its global tokens already: then the heads add none.
 
 B batch rows  T tokens  G global slots
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
 from torch import Tensor
-from transformers.utils import logging
+from transformers.utils import ModelOutput, logging
 
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
+from longspan.models.inputs import default
 
 logger = logging.get_logger(__name__)
+
+Output = TypeVar("Output", bound=ModelOutput)
 
 
 def refuse_documents(head: str, inputs: dict[str, Any]) -> None:
@@ -82,3 +85,13 @@ def _separators(input_ids: Tensor, sep_token_id: int | None) -> tuple[Tensor, Te
             "pass global_attention_mask to choose them yourself"
         )
     return is_separator_BT, has_one_B
+
+
+def with_encoder_outputs(
+    output: Output, encoded: ModelOutput, return_dict: bool | None, config: transformers.LongformerConfig
+) -> Output | tuple:
+    """Add to a head's `output` what was asked of the encoder; as a tuple where `return_dict` is False."""
+    for name in ("hidden_states", "attentions", "global_attentions"):
+        if getattr(encoded, name) is not None:
+            output[name] = getattr(encoded, name)
+    return output if default(return_dict, config.return_dict) else output.to_tuple()

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from longspan.evaluation.benchmark.measure import (
+from longspan.benchmark.markdown_table import FLOORS
+from longspan.benchmark.memory_probe import Probe, Probeable, ProbeError, free_bytes, in_short, probe
+from longspan.benchmark.timing import (
     Call,
     calls_at_a_time,
     copy_call,
@@ -15,8 +17,6 @@ from longspan.evaluation.benchmark.measure import (
     spread,
     time_call,
 )
-from longspan.evaluation.benchmark.memory import Probe, Probeable, ProbeError, free_bytes, in_short, probe
-from longspan.evaluation.benchmark.table import FLOORS
 from longspan.records import Timing
 
 ARITHMETIC, TRAFFIC = FLOORS

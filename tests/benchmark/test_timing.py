@@ -5,8 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from longspan.evaluation.benchmark.measure import calls_at_a_time, copy_call, matmul_call, spread, time_call
-from longspan.evaluation.benchmark.memory import (
+from longspan.benchmark.memory_probe import (
     Probe,
     Probeable,
     ProbeError,
@@ -16,6 +15,7 @@ from longspan.evaluation.benchmark.memory import (
     probe,
     probe_apart,
 )
+from longspan.benchmark.timing import calls_at_a_time, copy_call, matmul_call, spread, time_call
 
 
 def test_spread_is_median_and_fifths():

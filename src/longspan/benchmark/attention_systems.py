@@ -14,10 +14,10 @@ from torch import Tensor
 
 from longspan.attention import AttentionPattern, attend
 from longspan.attention.backends import BACKENDS
-from longspan.evaluation.benchmark.flex import BLOCK, block_mask
-from longspan.evaluation.benchmark.measure import Call
-from longspan.evaluation.benchmark.rounds import Point
-from longspan.evaluation.benchmark.setting import AttentionSetting, Dilation, backend_of, device_type, told_dilation
+from longspan.benchmark.flex_peer import BLOCK, block_mask
+from longspan.benchmark.measure_points import Point
+from longspan.benchmark.settings import AttentionSetting, Dilation, backend_of, device_type, told_dilation
+from longspan.benchmark.timing import Call
 
 LONGFORMER = "transformers Longformer"
 WHOLE_LONGFORMER = "transformers Longformer, projections included"

@@ -6,7 +6,7 @@ import transformers
 
 from longspan.attention import call as call_file
 from longspan.models import LongformerConfig
-from longspan.models.choice import attention_choice, expected_request
+from longspan.models.backend_report import attention_choice, expected_request
 
 CALL = {"n_rows": 2, "n_tokens": 64, "device": "cpu", "dtype": torch.float32, "needs_grad": True}
 

@@ -4,7 +4,7 @@ import jaxtyping
 import torch
 
 from longspan.attention import AttentionPattern, backends
-from longspan.evaluation.benchmark.gate import disagreement, disagreement_of_flex
+from longspan.benchmark.correctness import disagreement, disagreement_of_flex
 
 PATTERN = AttentionPattern(256, 256, dilation=2, n_global=5)
 

@@ -1,7 +1,7 @@
 """Turns, budgets, and what is left out, told from made-up points."""
 
-from longspan.evaluation.benchmark.memory import Probe, ProbeError
-from longspan.evaluation.benchmark.rounds import ARITHMETIC, Limits, Point, measure_points
+from longspan.benchmark.measure_points import ARITHMETIC, Limits, Point, measure_points
+from longspan.benchmark.memory_probe import Probe, ProbeError
 
 
 def point(system, n_tokens=8, *, seconds=1.0, calls=None, **more):
@@ -16,9 +16,9 @@ def limits(**changed):
 
 
 def test_systems_and_lengths_take_turns(monkeypatch):
-    from longspan.evaluation.benchmark import rounds
+    from longspan.benchmark import measure_points as points_file
 
-    monkeypatch.setattr(rounds, "calls_at_a_time", lambda seconds: 1)
+    monkeypatch.setattr(points_file, "calls_at_a_time", lambda seconds: 1)
     calls = []
     points = [point("a", calls=calls), point("b", calls=calls), point("a", 16, calls=calls)]
     timings = measure_points(points, limits(), None).timings

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from longspan.evaluation.benchmark.measure import Call, time_call
+from longspan.benchmark.timing import Call, time_call
 
 # What every child process needs: imported once, by the process that the children are copies of.
 _PRELOAD = [
-    "longspan.evaluation.benchmark.attention",
-    "longspan.evaluation.benchmark.models",
+    "longspan.benchmark.attention_benchmark",
+    "longspan.benchmark.model_benchmark",
     "transformers.models.longformer.modeling_longformer",
     "transformers.models.modernbert.modeling_modernbert",
     "transformers.models.xlm_roberta.modeling_xlm_roberta",

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from longspan.attention.blocked import backend as blocked
-from longspan.errors import InputError
-from longspan.evaluation.benchmark import models
-from longspan.evaluation.benchmark.architectures import (
+from longspan.benchmark import model_benchmark
+from longspan.benchmark.architectures import (
     FULL,
     LONGFORMER,
     MODERNBERT,
@@ -18,10 +17,11 @@ from longspan.evaluation.benchmark.architectures import (
     Models,
     read_size,
 )
-from longspan.evaluation.benchmark.gate import model_disagreement
-from longspan.evaluation.benchmark.model_systems import model_points
-from longspan.evaluation.benchmark.models import benchmark_models
-from longspan.evaluation.benchmark.setting import ModelSetting, parse_padded
+from longspan.benchmark.correctness import model_disagreement
+from longspan.benchmark.model_benchmark import benchmark_models
+from longspan.benchmark.model_systems import model_points
+from longspan.benchmark.settings import ModelSetting, parse_padded
+from longspan.errors import InputError
 from longspan.models import LongformerForMaskedLM
 
 TINY = ModelSetting(size="tiny", lengths=(24,), window=8, repeats=1, with_memory=False)
@@ -77,7 +77,9 @@ def test_models_share_their_weights():
 
 
 def test_ours_is_not_timed_where_a_tiny_model_is_wrong(monkeypatch):
-    monkeypatch.setattr(models, "model_disagreement", lambda setting, dtype: "disagrees with transformers by 1")
+    monkeypatch.setattr(
+        model_benchmark, "model_disagreement", lambda setting, dtype: "disagrees with transformers by 1"
+    )
     record = benchmark_models(dataclasses.replace(TINY, systems=(OURS, FULL)))
     assert [t.left_out for t in record.timings] == ["disagrees with transformers by 1", None]
 
@@ -119,7 +121,7 @@ def test_half_precision_is_right_enough(changes):
 
 
 def test_a_precision_that_the_processor_lacks_is_left_out(monkeypatch):
-    monkeypatch.setattr(models, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(model_benchmark, "cpu_computes_bf16", lambda: False)
     record = benchmark_models(dataclasses.replace(TINY, dtypes=("bfloat16",)))
     assert all("no instructions for bfloat16" in t.left_out for t in record.timings)
 
