@@ -1,7 +1,8 @@
-"""Compile what a call would launch, for a GPU that need not be there, and read off what each kernel takes.
+"""Compile the Triton kernels of a call for a GPU that need not be present, and report the resources of each kernel.
 
-The interpreter that runs the kernels on a CPU lets much pass that the compiler refuses, and knows neither registers nor
-shared memory. This is the other half of the evidence: machine code by Triton's own ptxas.
+Triton's interpreter, which runs the kernels on a CPU in tests, accepts code that the compiler refuses, and does not
+model registers or shared memory. This compiles to machine code with Triton's own ptxas. tune_triton.py and the tests
+use it.
 """
 
 import re
@@ -17,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from longspan.attention.triton import launch
-from longspan.attention.triton.tile_table import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Tiles, TileSet, tiles_for
 from longspan.attention.triton.visibility import Visibility
 
 _POINTERS = {
@@ -29,17 +30,17 @@ _POINTERS = {
 }
 
 
-class Compiled(NamedTuple):
-    """One kernel for one GPU.
+class CompiledKernel(NamedTuple):
+    """The resources of one kernel on one GPU.
 
     Attributes:
-        kernel: its name.
-        tiles: its launch.
-        n_registers: of a thread, at most 255.
-        n_spilled: bytes of a thread's own memory on the device, where registers did not do.
-        n_shared: bytes of shared memory of a program.
-        n_warpgroup_products: matrix products by Hopper's warp groups (wgmma) in the code.
-        n_copies: copies to shared memory in the background (cp.async) in the code.
+        kernel: name of the kernel.
+        tiles: how it is launched.
+        n_registers: registers per thread, at most 255.
+        n_spilled: bytes per thread that were spilled from registers to memory.
+        n_shared: bytes of shared memory per program.
+        n_warpgroup_products: matrix products of Hopper's warp groups (wgmma) in the code.
+        n_copies: asynchronous copies to shared memory (cp.async) in the code.
     """
 
     kernel: str
@@ -58,35 +59,35 @@ def compile_call(
     *,
     everything: bool = False,
     dropout: bool = False,
-    configuration: Configuration | None = None,
-) -> list[Compiled]:
+    tile_set: TileSet | None = None,
+) -> list[CompiledKernel]:
     """The kernels of one call and its backward: two rows of 12 heads x 4,096 tokens, window 512.
 
     Args:
-        capability: of the GPU to compile for, (9, 0) for an H100.
-        dtype: of the vectors.
-        width: of a head.
-        everything: with padding, documents, global tokens, and dilations that differ by head; else a plain window.
-        dropout: drop probabilities.
-        configuration: tiles; those of the table where None.
+        capability: compute capability of the GPU, (9, 0) for an H100.
+        dtype: dtype of the vectors.
+        width: width per head.
+        everything: with padding, documents, global tokens and dilations per head; else a plain window.
+        dropout: with dropout.
+        tile_set: tiles; None for those of the table.
     """
     B, H, T, G = 2, 12, 4096, 20
 
     def whole(*shape: int) -> Tensor:
         return torch.empty(*shape, dtype=torch.int32, device="meta")
 
-    # Nothing is computed, so nothing needs memory.
+    # On the meta device, since nothing is computed.
     q, k, v = torch.empty(B, T, 3, H, width, dtype=dtype, device="meta").permute(2, 0, 3, 1, 4)
     out = torch.empty(B, T, H, width, dtype=dtype, device="meta").transpose(1, 2)
     masks = [whole(B, T), whole(B, T), whole(B, T), whole(B, G), whole(B, T), whole(B, T)]
-    compiler = Compiler(capability)
-    call = launch.Call(
+    compiler = OfflineCompiler(capability)
+    call = launch.TritonCall(
         q, k, v,
         Visibility(*masks) if everything else Visibility(),
         seed=torch.zeros(1, dtype=torch.int64) if dropout else None,
         dilations=tuple(1 + head % 2 for head in range(H)) if everything else (1,) * H,
         left=256, right=256, scale=width**-0.5, dropout_p=0.1 if dropout else 0.0,
-        configuration=configuration or configuration_for(capability, dtype, launch.padded(width)),
+        tile_set=tile_set or tiles_for(capability, dtype, launch.padded(width)),
         run=compiler,
     )  # fmt: skip
     lse = torch.empty(B, H, T, device="meta")
@@ -95,18 +96,18 @@ def compile_call(
     return compiler.compiled
 
 
-class Compiler:
-    """Takes the place of `launch.run`: compiles each kernel, into `compiled`, and fills no output."""
+class OfflineCompiler:
+    """Replaces `launch.run`: compiles each kernel and appends it to `compiled`; no output is written."""
 
     def __init__(self, capability: tuple[int, int]) -> None:
         self._target = GPUTarget("cuda", 10 * capability[0] + capability[1], 32)
-        self.compiled: list[Compiled] = []
+        self.compiled: list[CompiledKernel] = []
 
     def __call__(self, kernel: Any, n_programs: int, tiles: Tiles, arguments: dict[str, Any]) -> None:
         """Compile `kernel` as a launch with these arguments would.
 
         Raises:
-            triton.CompilationError: the compiler refuses it.
+            triton.CompilationError: the compiler refuses the kernel.
         """
         signature, constants, attributes = {}, {}, {}
         for i, parameter in enumerate(kernel.params):
@@ -125,7 +126,7 @@ class Compiler:
         )
         n_registers, n_spilled = _resources(code.asm["cubin"])
         self.compiled.append(
-            Compiled(
+            CompiledKernel(
                 kernel.fn.__name__,
                 tiles,
                 n_registers,
@@ -150,7 +151,7 @@ def _type_of(parameter: Any, value: Any) -> str:
 
 
 def _resources(cubin: bytes) -> tuple[int, int]:
-    """Registers of a thread, and bytes of its stack."""
+    """Registers per thread, and bytes of its stack."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)

@@ -43,7 +43,7 @@ def test_a_backend_that_cannot_is_passed_over_but_never_replaced(monkeypatch):
 def test_while_exporting_only_one_graph_for_any_length_is_chosen():
     choice = select(REQUEST._replace(is_exporting=True))
     assert choice.backend == "chunked"
-    assert choice.reasons["blocked"].startswith("no: what is exported is to hold for any length")
+    assert choice.reasons["blocked"].startswith("no: an exported graph must hold for any length")
     # Whoever names one knows what for: it is not replaced.
     assert select(REQUEST._replace(is_exporting=True), "blocked").backend == "blocked"
 

@@ -15,12 +15,12 @@ from longspan.attention import (
     GlobalSlots,
     attend,
     backends,
-    blocked_window,
 )
 from longspan.attention.blocked import backend as blocked_file
-from longspan.attention.blocked.layout import Strands, make_plan
+from longspan.attention.blocked import window as window_file
+from longspan.attention.blocked.layout import SequenceGroup, make_plan
 from longspan.attention.call import check_inputs, request_of
-from longspan.attention.tensor_cache import RememberedBytes
+from longspan.attention.tensor_cache import ByteLimitedCache
 
 BACKENDS = ("reference", "blocked")
 
@@ -62,8 +62,8 @@ def test_a_window_over_everything_is_full_attention(backend, make_case, assert_c
 
 def test_what_the_window_covers_has_no_bias(make_case, monkeypatch):
     seen = []
-    flash = blocked_window.flash_forward
-    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    flash = window_file.flash_forward
+    monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(256, 256))
     attend(*case[:4], is_token_BT=torch.arange(40)[None] < 30, backend="blocked")
     assert seen == [None]
@@ -189,8 +189,8 @@ def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close
 def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
     """Documents and rows of other lengths are computed on their own: every bias is a band's [K, R]."""
     seen = []
-    flash = blocked_window.flash_forward
-    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    flash = window_file.flash_forward
+    monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=3000, width=8, pattern=AttentionPattern(64, 64))
     is_token_BT = torch.arange(3000) < torch.tensor([[3000], [700]])
     document_BT = torch.arange(3000).expand(2, 3000) // 1700
@@ -206,11 +206,11 @@ def test_rows_of_other_lengths_are_found(make_case):
     arguments = {"documents": None, "slots": None, "scale": 1.0, "dropout_p": 0.0, "seed": 0}
     plan = make_plan(shape, cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(900) < length_B1, **arguments)
     assert plan.is_key_BT is None and not plan.covers
-    assert set(plan.groups) == {Strands(0, 0, 2, 2, 0, 900), Strands(1, 0, 2, 2, 0, 500)}
+    assert set(plan.groups) == {SequenceGroup(0, 0, 2, 2, 0, 900), SequenceGroup(1, 0, 2, 2, 0, 500)}
     tiny = make_plan(
         (5, 2, 9), cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(9) < length_B1 // 100, **arguments
     )
-    assert tiny.groups == (Strands(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
+    assert tiny.groups == (SequenceGroup(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -355,8 +355,8 @@ def test_padding_is_nobodys_by_the_other_product(assert_padding_is_nobodys, monk
 
 def test_wide_bands_are_not_kept(monkeypatch):
     """A window of 40,000 needs gigabytes of them, block by block."""
-    kept = RememberedBytes(2**20)
-    monkeypatch.setattr(blocked_window, "_BIASES", kept)
+    kept = ByteLimitedCache(2**20)
+    monkeypatch.setattr(window_file, "_BIASES", kept)
     x = torch.zeros(1, 1, 3000, 4)
     for reach in (64, 900):
         attend(x, x, x, AttentionPattern(reach, reach), backend="blocked")

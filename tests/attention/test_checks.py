@@ -96,6 +96,6 @@ def test_a_mask_beside_slots_that_repeat_is_looked_at_once(monkeypatch):
     """On a device: where the mask is compared anyway, what is repeated shows, without another look."""
     is_global_BT = torch.zeros(B, T, dtype=torch.bool)
     is_global_BT[:, 4] = is_global_BT[0, 1] = True
-    monkeypatch.setattr(call, "_may_look", lambda x: False)
+    monkeypatch.setattr(call, "_can_read_values", lambda x: False)
     with pytest.raises(InputError, match="position 4 more than once"):
         attend(X, X, X, PATTERN, global_rows=TWICE, is_global_BT=is_global_BT)

@@ -5,12 +5,12 @@ import gc
 import pytest
 import torch
 
-from longspan.attention.tensor_cache import Remembered, RememberedBytes
+from longspan.attention.tensor_cache import ByteLimitedCache, TensorKeyedCache
 
 
 @pytest.fixture
 def memory():
-    return Remembered(3)
+    return TensorKeyedCache(3)
 
 
 def test_the_same_tensors_and_the_rest_find_the_value(memory):
@@ -59,7 +59,7 @@ def test_the_oldest_is_forgotten_first_and_the_dead_before_it(memory):
 
 
 def test_tensors_of_so_many_bytes_are_kept_those_used_last():
-    kept = RememberedBytes(100)
+    kept = ByteLimitedCache(100)
     small = {name: kept.get(name, lambda: torch.zeros(10)) for name in "ab"}
     assert kept.get("a", lambda: torch.ones(1)) is small["a"]
     third = kept.get("c", lambda: torch.zeros(10))

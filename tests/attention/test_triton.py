@@ -143,17 +143,18 @@ def test_the_whole_numbers_say_who_sees_whom(data, make_case):
     ("dtype", "width", "everything"),
     [(torch.bfloat16, 64, False), (torch.float16, 40, True), (torch.float32, 16, False)],
 )
-def test_kernels_compile_for_a_gpu_that_is_not_there(dtype, width, everything):
+def test_kernels_compile_for_an_absent_gpu(dtype, width, everything, monkeypatch):
     """Machine code for an H100 by Triton's own ptxas: what the interpreter lets pass, the compiler may refuse."""
     pytest.importorskip("triton.backends.nvidia.compiler")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     from compile_triton import compile_call
 
-    from longspan.attention.triton.tile_table import Configuration, Tiles
+    from longspan.attention.triton.tile_table import Tiles, TileSet
 
     # Small tiles compile quickly; exact float32 products are unrolled into single multiply-adds.
     size = (16, 16) if dtype == torch.float32 else (64, 32)
-    small = Configuration(*[Tiles(*size, 4, 2)] * 3, Tiles(32, 16, 4, 2))
-    compiled = compile_call((9, 0), dtype, width, everything=everything, dropout=everything, configuration=small)
+    small = TileSet(*[Tiles(*size, 4, 2)] * 3, Tiles(32, 16, 4, 2))
+    compiled = compile_call((9, 0), dtype, width, everything=everything, dropout=everything, tile_set=small)
     names = ["forward_kernel", "query_kernel", *(["slot_kernel"] if everything else []), "key_kernel"]
     assert [x.kernel for x in compiled] == names
     for x in compiled:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
 from longspan.attention.triton import launch, operators
-from longspan.attention.triton.tile_table import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Tiles, TileSet, tiles_for
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
-SMALL = Configuration(Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2), Tiles(32, 16, 4, 2), Tiles(16, 16, 4, 2))
-OTHER = Configuration(Tiles(32, 16, 4, 2), Tiles(16, 32, 4, 2), Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2))
+SMALL = TileSet(Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2), Tiles(32, 16, 4, 2), Tiles(16, 16, 4, 2))
+OTHER = TileSet(Tiles(32, 16, 4, 2), Tiles(16, 32, 4, 2), Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2))
 N_EXAMPLES = 8 if INTERPRETED else 150
 # Rows of a tile that are thrown away may overflow; the oracle tells if they are not.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{what} encountered") for what in ("overflow", "invalid value")]
@@ -50,7 +50,7 @@ def quick_interpreter():
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
     if INTERPRETED:
-        monkeypatch.setattr(launch, "configuration_for", lambda *which: SMALL)
+        monkeypatch.setattr(launch, "tiles_for", lambda *which: SMALL)
 
 
 def on_device(case, dtype=None):
@@ -124,7 +124,7 @@ def test_the_same_bits_every_time_and_every_tile_written(make_case, results):
 def test_vectors_of_one_projection_are_not_copied(assert_close):
     projected = torch.randn(2, 40, 3, 2, 16, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     vectors = [x.transpose(1, 2) for x in projected.unbind(2)]
-    call = launch.Call.of(*vectors, (None,) * 6, None, [1, 1], 5, 5, 0.25, 0.0)
+    call = launch.TritonCall.of(*vectors, (None,) * 6, None, [1, 1], 5, 5, 0.25, 0.0)
     assert [x.data_ptr() for x in call[:3]] == [x.data_ptr() for x in vectors]
     pattern = AttentionPattern(5, 5)
     found = attend(*vectors, pattern, backend="triton")
@@ -199,7 +199,7 @@ def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make
 
     weight = torch.randn(2, 2, T, 64, generator=torch.Generator().manual_seed(1)).to(DEVICE)[:, :, local]
     if INTERPRETED:  # and whatever the tiles
-        monkeypatch.setattr(launch, "configuration_for", lambda *which: OTHER)
+        monkeypatch.setattr(launch, "tiles_for", lambda *which: OTHER)
     out = dropped(case[:3], pattern, p)[:, :, local]
     grads = torch.autograd.grad((out * weight).sum(), case[:3])
     double = on_device(case, torch.float64)
@@ -215,7 +215,7 @@ def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make
 def test_dropout_keeps_the_mean_exactly():
     x = torch.ones(1, 1, 8, 16, device=DEVICE)
     for p in (0.1, 0.5, 1 / 3):
-        numbers = launch.Call.of(x, x, x, (None,) * 6, None, [1], 1, 1, 1.0, p).numbers()
+        numbers = launch.TritonCall.of(x, x, x, (None,) * 6, None, [1], 1, 1, 1.0, p).numbers()
         assert numbers["factor"] * (1 - numbers["n_dropped"] / 2**31) == pytest.approx(1, abs=1e-15)
 
 
@@ -267,7 +267,7 @@ def test_nothing_quadratic_is_ever_made(make_case, results):
 @pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)])
 @pytest.mark.parametrize("width", [16, 32, 64, 128, 256])
 def test_every_device_has_a_line(dtype, capability, width):
-    for tiles in configuration_for(capability, dtype, width):
+    for tiles in tiles_for(capability, dtype, width):
         # A product of tiles has at least 16 rows, columns and terms; four keys share one draw of dropout.
         assert tiles.queries >= 16
         assert tiles.keys >= 16
@@ -275,5 +275,5 @@ def test_every_device_has_a_line(dtype, capability, width):
 
 
 def test_a_small_shared_memory_gets_small_tiles():
-    lines = [configuration_for(capability, torch.bfloat16, 128) for capability in ((12, 0), (8, 9), (9, 0))]
+    lines = [tiles_for(capability, torch.bfloat16, 128) for capability in ((12, 0), (8, 9), (9, 0))]
     assert lines[0] == lines[1] != lines[2]

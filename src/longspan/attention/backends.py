@@ -1,6 +1,6 @@
-"""Which backend computes a call, and why: one table, one question asked of each line.
+"""The table of backends, and the choice of one for a call.
 
-To add a backend: one file with a function from `AttentionInputs` to the output, and one line in `BACKENDS`.
+To add a backend, write one file with a function from `AttentionInputs` to the output, and one line in `BACKENDS`.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ class Backend(NamedTuple):
 
     Attributes:
         attend: computes a call.
-        reason_against: why it cannot serve a request, or None where it can.
-        reason_for: why it is worth choosing.
-        is_one_graph: it is made of torch's own operations, as many of them whatever the length; only such a one is
-            chosen while exporting.
-        reason_unless_named: why only somebody who names it gets it, or None.
+        reason_against: why the backend cannot serve a request; None if it can.
+        reason_for: why the backend is worth choosing.
+        is_one_graph: whether it consists of torch's operations, in a number that does not depend on the length. Only
+            such a backend is chosen while exporting.
+        reason_unless_named: why the backend must be named explicitly for a request; None if it need not.
     """
 
     attend: Callable[[AttentionInputs], Tensor]
@@ -38,13 +38,18 @@ class Backend(NamedTuple):
 
 
 class BackendChoice(NamedTuple):
-    """What `select` chose: the backend's name, and a reason for or against each one in the table."""
+    """The answer of `select`.
+
+    Attributes:
+        backend: name of the chosen backend.
+        reasons: name of each backend in the table -> the reason for or against it.
+    """
 
     backend: str
     reasons: dict[str, str]
 
 
-# In order of preference: the first that can serve a request is taken.
+# In order of preference: `select` takes the first one that can serve a request.
 BACKENDS: dict[str, Backend] = {
     "flash": Backend(attend_flash, reason_against_flash, "torch's own flash kernels on windows of sequences"),
     "triton": Backend(
@@ -60,14 +65,18 @@ BACKENDS: dict[str, Backend] = {
         attend_reference, lambda request: None, "dense oracle: always right, quadratic", is_one_graph=True
     ),
 }
-_NOT_ONE_GRAPH = "what is exported is to hold for any length, and runs without longspan"
+_NOT_ONE_GRAPH = "an exported graph must hold for any length and run without longspan"
 
 
 def select(request: BackendRequest, backend: str = "auto") -> BackendChoice:
-    """Choose the backend for `request`: the first in the table that can serve it, or the one that is named.
+    """The backend for `request`: the first in the table that can serve it, or the named one.
+
+    Args:
+        request: the call without its tensors.
+        backend: "auto", or the name of a backend, which is never replaced by another.
 
     Raises:
-        InputError: no backend has the name, or the named one cannot serve the request (it is never replaced).
+        InputError: no backend has the name, or the named backend cannot serve the request.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise InputError(f"no attention backend is called {backend!r}; choose auto or one of {', '.join(BACKENDS)}")
@@ -92,7 +101,7 @@ def select(request: BackendRequest, backend: str = "auto") -> BackendChoice:
 
 
 def explain(request: BackendRequest, backend: str = "auto") -> str:
-    """`select`'s answer as text, one line a backend."""
+    """The answer of `select` as text, one line per backend; arguments and errors as `select`."""
     choice = select(request, backend)
     width = max(map(len, choice.reasons))
     return "\n".join(f"{name:{width}}  {reason}" for name, reason in choice.reasons.items())

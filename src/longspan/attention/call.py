@@ -36,28 +36,30 @@ def attend(
 ) -> Float[Tensor, "B H T D"]:
     """Attention in which each token sees its window and the global tokens, and global tokens see everything.
 
-    The corners (causal, padding, documents, and their combinations) are decided in `longspan.attention.reference`.
+    This is the attention of Beltagy et al. 2020, "Longformer", section 3. `longspan.attention.reference` defines the
+    special cases: causal patterns, padding, documents, and their combinations.
 
     Args:
-        q_BHTD: queries, any floating-point dtype.
+        q_BHTD: queries [B, H, T, D], of any floating-point dtype.
         k_BHTD: keys, like the queries.
         v_BHTD: values, like the queries.
-        pattern: who sees whom.
-        is_token_BT: bool, False at padding; all are tokens where None.
-        is_global_BT: bool, the global tokens beside the pattern's first ones.
-        document_BT: whole numbers that do not decrease along a row; tokens of different numbers don't see each other.
-        documents: the same, found before (`Documents.find`, `Documents.of_lengths`) so that no layer looks at the ids
-            again; in place of `document_BT`.
-        global_rows: the global tokens' own projections; its slots are then the whole global set.
-        scale: factor on every score; D**-0.5 where None.
-        dropout_p: probability to drop an attention probability; pass 0 outside training.
+        pattern: which query sees which key.
+        is_token_BT: bool [B, T], False at padding; None if there is no padding.
+        is_global_BT: bool [B, T], the global tokens beside the pattern's first positions.
+        document_BT: int64 or int32 [B, T] that does not decrease along a row; tokens with different numbers do not see
+            each other.
+        documents: the documents as made by `Documents.find` or `Documents.of_lengths`, in place of `document_BT`, so
+            that not every layer reads the ids.
+        global_rows: separate projections of the global tokens; its slots are then the whole global set.
+        scale: factor on every score; None for D**-0.5.
+        dropout_p: probability of dropping an attention probability; pass 0 outside training.
         backend: a name from `longspan.attention.backends.BACKENDS`, or "auto".
 
     Returns:
         [B, H, T, D] of q's dtype; zero at padding.
 
     Raises:
-        InputError: an argument does not fit the others, or the named backend cannot do this.
+        InputError: an argument does not fit the others, or the named backend cannot serve the call.
     """
     inputs = check_inputs(
         q_BHTD,
@@ -74,14 +76,14 @@ def attend(
     )
     chosen = BACKENDS[select(request_of(inputs), backend).backend]
     if torch.is_autocast_enabled(q_BHTD.device.type):
-        # The vectors come in the dtype they are meant to have; nothing inside is to be cast again.
+        # The caller has chosen the dtype of the vectors; autocast must not change it.
         with torch.autocast(q_BHTD.device.type, enabled=False):
             return chosen.attend(inputs)
     return chosen.attend(inputs)
 
 
 def request_of(inputs: AttentionInputs) -> BackendRequest:
-    """What a call asks of a backend."""
+    """The call without its tensors, as `select` takes it."""
     B, H, T, D = inputs.q_BHTD.shape
     vectors = [inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD, *(inputs.global_rows or ())[1:]]
     return BackendRequest(
@@ -116,14 +118,14 @@ def check_inputs(
     dropout_p: float,
     documents: Documents | None = None,
 ) -> AttentionInputs:
-    """The arguments of one call as a value, once nothing is wrong with them.
+    """The checked arguments of one call; parameters as in `attend`.
 
-    What came raw from the caller is looked at (`document_BT`; `is_global_BT` beside `global_rows`), which waits for an
-    accelerator. What this package made (`GlobalSlots`, `Documents`) is looked at on the CPU only, where that costs
-    little. While a compiler traces nothing is.
+    The values of arguments from the caller (`document_BT`; `is_global_BT` beside `global_rows`) are read, which waits
+    for an accelerator. The values of `GlobalSlots` and `Documents`, which this package makes, are read on the CPU only,
+    where that costs little. No value is read while a compiler traces.
 
     Raises:
-        InputError: names the argument, says what is wrong with it and what was expected.
+        InputError: an argument is wrong; the message names it and says what was expected.
     """
     if not isinstance(pattern, AttentionPattern):
         raise InputError(f"pattern must be an AttentionPattern, not {type(pattern).__name__}")
@@ -148,7 +150,7 @@ def check_inputs(
         _check_global_rows(global_rows, pattern, is_token_BT, q_BHTD)
         _check_same_set(global_rows.slots, is_global_BT, is_token_BT)
         is_global_BT = None
-    if is_token_BT is not None and _may_look(is_token_BT) and bool(is_token_BT.all()):
+    if is_token_BT is not None and _can_read_values(is_token_BT) and bool(is_token_BT.all()):
         is_token_BT = None
     return AttentionInputs(
         q_BHTD,
@@ -165,8 +167,8 @@ def check_inputs(
     )
 
 
-def _may_look(x: Tensor) -> bool:
-    """Whether reading a value costs nothing: on the CPU, outside a compiler's tracing."""
+def _can_read_values(x: Tensor) -> bool:
+    """Whether reading a value costs little: on the CPU, and not while a compiler traces."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -267,7 +269,7 @@ def _check_global_rows(
         if tuple(x.shape) != expected:
             raise InputError(f"global_rows.{name} must have shape {expected}, not {tuple(x.shape)}")
         _check_alike(f"global_rows.{name}", x, q_BHTD)
-    if not _may_look(index_BG):
+    if not _can_read_values(index_BG):
         return
     if bool(((index_BG < 0) | (index_BG >= T)).any()):
         raise InputError(f"global_rows.slots has a position outside 0 to {T - 1}")
@@ -286,7 +288,7 @@ def _check_global_rows(
 
 
 def _check_same_set(slots: GlobalSlots, is_global_BT: Tensor | None, is_token_BT: Tensor | None) -> None:
-    """With `global_rows` the slots are the global set: a mask beside them may only repeat it."""
+    """Raise unless a mask beside `global_rows` names the same global tokens as its slots."""
     if is_global_BT is None or torch.compiler.is_compiling():
         return
     count_BT = slots.count_at(is_global_BT.shape[1])

@@ -10,7 +10,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutput
 from transformers.pytorch_utils import apply_chunking_to_forward
 
-from longspan.attention.slots import rows_at
+from longspan.attention.slots import gather_rows
 from longspan.models.config import LongformerConfig
 from longspan.models.plan import AttentionPlan
 from longspan.models.self_attention import LongformerSelfAttention, is_hooked
@@ -159,4 +159,4 @@ def first_tokens(hidden_BTC: Tensor, is_token_BT: Tensor | None) -> Tensor:
     if is_token_BT is None:
         return hidden_BTC[:, :1]
     first_B = is_token_BT.to(torch.uint8).argmax(dim=1)
-    return rows_at(hidden_BTC, first_B[:, None])
+    return gather_rows(hidden_BTC, first_B[:, None])

@@ -85,7 +85,7 @@ def plan_attention(
     elif n_global and documents is not None:
         slots = GlobalSlots.first_of_documents(n_global, documents)
         if slots is not None and is_token_BT is not None:
-            slots = slots.without_padding(is_token_BT)
+            slots = slots.mark_padding_unused(is_token_BT)
     elif n_global and is_token_BT is not None:
         slots = GlobalSlots.first_tokens(n_global, is_token_BT)
     elif n_global:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import guard_or_true
 
 from longspan.attention import FoldedGlobalRows, GlobalRows, attend, attention_weights
-from longspan.attention.slots import rows_at
+from longspan.attention.slots import gather_rows
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
 from longspan.models.plan import AttentionPlan
@@ -89,7 +89,7 @@ def _project_global(
     if plan.slots.are_first:
         at_slots_BGC = hidden_BTC[:, : plan.slots.index_BG.shape[1]]
     else:
-        at_slots_BGC = rows_at(hidden_BTC, plan.slots.index_BG)
+        at_slots_BGC = gather_rows(hidden_BTC, plan.slots.index_BG)
     q_BHGD = attention.query_global(at_slots_BGC).unflatten(-1, heads).transpose(1, 2)
     key, value = attention.key_global, attention.value_global
     can_fold = all(is_plain_linear(module) and module.bias is not None for module in (key, value))

@@ -1,8 +1,8 @@
-"""Attention over blocks of queries, each against the range of keys its window reaches; any device, memory linear in T.
+"""Attention over blocks of queries, each against the range of keys its window reaches; memory is linear in T.
 
-`blocked_plan` says which tokens attend among themselves, `blocked_window` computes the window, `blocked_columns` the
-global columns. The backward computes block by block too, from the output and the log-sum-exp: autograd through slices
-would write T positions for each block. To a compiler all of it is one operator. docs/experiments.md has what was tried.
+`layout` plans which tokens attend among themselves, `window` computes the window, `global_columns` the global columns.
+The backward works block by block too, from the output and the log-sum-exp, because autograd through slices would write
+T positions for each block. For torch.compile all of it is one operator. docs/experiments.md lists what was tried.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from longspan.attention.block_softmax import cpu_computes_bf16
 from longspan.attention.blocked.global_columns import backward_columns, columns_of, forward_columns
-from longspan.attention.blocked.layout import Plan, make_plan
+from longspan.attention.blocked.layout import BlockedPlan, make_plan
 from longspan.attention.blocked.window import (
     Vectors,
     backward_by_flash,
@@ -59,7 +59,7 @@ def _eagerly(inputs: AttentionInputs, slots: GlobalSlots | None) -> Tensor:
 
 
 def _is_full_attention(inputs: AttentionInputs, slots: GlobalSlots | None) -> bool:
-    """Everybody sees everybody in whole rows: torch's own attention, and its backward, are at least as quick."""
+    """Whether every query sees every key of its row: torch's own attention is then at least as fast."""
     q_BHTD, pattern = inputs.q_BHTD, inputs.pattern
     masks = (slots, inputs.is_token_BT, inputs.document_BT)
     return (
@@ -72,10 +72,10 @@ def _is_full_attention(inputs: AttentionInputs, slots: GlobalSlots | None) -> bo
 
 
 class _Blocked(torch.autograd.Function):
-    """Local rows: the window and the global columns."""
+    """The local rows, over the window and the global columns, with gradients."""
 
     @staticmethod
-    def forward(ctx: Any, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> Tensor:
+    def forward(ctx: Any, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: BlockedPlan) -> Tensor:
         """Output [B, H, T, D] of q's dtype."""
         out_BHTD, lse_BHT = forward(q_BHTD, k_BHTD, v_BHTD, plan)
         ctx.save_for_backward(q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT)
@@ -91,27 +91,28 @@ class _Blocked(torch.autograd.Function):
 
 
 def product_dtype(q_BHTD: Tensor) -> torch.dtype:
-    """The dtype of the products: on a CPU without instructions for it, half precision is many times slower."""
+    """The dtype of the products: float32 for half precision that the CPU has no instructions for."""
     if q_BHTD.dtype.itemsize >= 4 or q_BHTD.device.type != "cpu":
         return q_BHTD.dtype
     return torch.bfloat16 if q_BHTD.dtype == torch.bfloat16 and cpu_computes_bf16() else torch.float32
 
 
-def _by_flash(q_BHTD: Tensor, plan: Plan) -> bool:
-    """Whether torch's kernel for the CPU is the quicker (docs/experiments.md), and can: it drops nothing."""
+def _by_flash(q_BHTD: Tensor, plan: BlockedPlan) -> bool:
+    """Whether to use torch's flash kernel for the CPU: it is the faster one (docs/experiments.md), without dropout."""
     return q_BHTD.device.type == "cpu" and q_BHTD.dtype.itemsize >= 4 and not plan.dropout_p
 
 
-def forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+def forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: BlockedPlan) -> tuple[Tensor, Tensor]:
     """Output [B, H, T, D] of q's dtype, zero at padding, and the log-sum-exp [B, H, T]."""
     dtype = product_dtype(q_BHTD)
     given = [_prepare(x, dtype) for x in (q_BHTD, k_BHTD, v_BHTD)]
     out_BHTD, lse_BHT1 = _forward(given[0], given[1], given[2], plan)
     if q_BHTD.device.type == "cpu" and not bool(out_BHTD.sum().isfinite()):
-        # A block's range of keys holds keys that not all of its queries see; what is not finite there spoils them too.
+        # A block's range holds keys that some of its queries do not see. A key that is not finite would spoil those
+        # queries too, so that such keys are replaced and the queries that see them are set to NaN.
         k_clean, v_clean, is_bad_BHT1 = _without_bad_keys(given[1], given[2])
         out_BHTD, lse_BHT1 = _forward(given[0], k_clean, v_clean, plan)
-        # Who sees a bad key: attention with equal weights over an indicator.
+        # Which queries see such a key: attention with equal weights over an indicator.
         zeros = torch.zeros_like(is_bad_BHT1, dtype=dtype)
         saw_BHT1, _ = _forward(zeros, zeros, is_bad_BHT1.to(dtype), replace(plan, dropout_p=0.0))
         for x in (out_BHTD, lse_BHT1):
@@ -119,7 +120,7 @@ def forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tuple
     return out_BHTD.to(q_BHTD.dtype), lse_BHT1[..., 0]
 
 
-def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: BlockedPlan) -> tuple[Tensor, Tensor]:
     if plan.is_key_BT is not None:
         is_padding_B1T1 = ~plan.is_key_BT[:, None, :, None]
         k_BHTD, v_BHTD = k_BHTD.masked_fill(is_padding_B1T1, 0), v_BHTD.masked_fill(is_padding_B1T1, 0)
@@ -130,13 +131,13 @@ def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tupl
     by_flash = _by_flash(q_BHTD, plan)
     generator = _generator(q_BHTD, plan)
     for heads in plan.heads:
-        x = vectors.of(heads)
+        x = vectors.select(heads)
         for group in plan.groups:
-            for strands in group.residues(heads.dilation):
+            for part in group.residue_classes(heads.dilation):
                 if by_flash:
-                    forward_by_flash(x, strands, plan)
+                    forward_by_flash(x, part, plan)
                 else:
-                    forward_by_products(x, strands, plan, generator)
+                    forward_by_products(x, part, plan, generator)
             columns = columns_of(group, heads.dilation, plan)
             if columns is not None:
                 forward_columns(x, columns, by_flash, generator)
@@ -146,7 +147,13 @@ def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: Plan) -> tupl
 
 
 def backward(
-    grad_BHTD: Tensor, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, out_BHTD: Tensor, lse_BHT: Tensor, plan: Plan
+    grad_BHTD: Tensor,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    out_BHTD: Tensor,
+    lse_BHT: Tensor,
+    plan: BlockedPlan,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v, of their dtype."""
     dtype, sum_dtype = product_dtype(q_BHTD), lse_BHT.dtype
@@ -156,27 +163,27 @@ def backward(
         is_padding_B1T1 = ~plan.is_key_BT[:, None, :, None]
         given = [x.masked_fill(is_padding_B1T1, 0) for x in given]
         grad, out = grad.masked_fill(is_padding_B1T1, 0), out.masked_fill(is_padding_B1T1, 0)
-        # Nothing is seen from padding: exp(score - 1e30) = 0.
+        # A query at padding sees nothing: exp(score - 1e30) = 0.
         lse = lse.masked_fill(is_padding_B1T1, 1e30)
     is_bad = None
     if q_BHTD.device.type == "cpu" and not bool(lse.sum().isfinite()):
-        # Rows that saw something not finite: their own gradient says so, and does not spoil those of others.
+        # Queries that saw a key that is not finite get NaN as their own gradient, and spoil no other gradient.
         is_bad = ~lse.isfinite()
         k_clean, v_clean, _ = _without_bad_keys(given[1], given[2])
         given = [given[0].masked_fill(is_bad, 0), k_clean, v_clean]
         grad, out, lse = grad.masked_fill(is_bad, 0), out.masked_fill(is_bad, 0), lse.masked_fill(is_bad, 1e30)
-    grads = [_new(x, sum_dtype, is_all_written=False) for x in given]  # what blocks add to
+    grads = [_new(x, sum_dtype, is_all_written=False) for x in given]  # blocks add to them
     vectors = Vectors(given[0], given[1], given[2], out, lse, grad, grads[0], grads[1], grads[2])
     by_flash = _by_flash(given[0], plan)
     generator = _generator(q_BHTD, plan)
     for heads in plan.heads:
-        x = vectors.of(heads)
+        x = vectors.select(heads)
         for group in plan.groups:
-            for strands in group.residues(heads.dilation):
-                if by_flash and plan.window_covers(strands):
-                    backward_by_flash(x, strands, plan)
+            for part in group.residue_classes(heads.dilation):
+                if by_flash and plan.window_covers(part):
+                    backward_by_flash(x, part, plan)
                 else:
-                    backward_by_products(x, strands, plan, generator)
+                    backward_by_products(x, part, plan, generator)
             columns = columns_of(group, heads.dilation, plan)
             if columns is not None:
                 backward_columns(x, columns, generator)
@@ -187,31 +194,31 @@ def backward(
 
 
 def _prepare(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """`x` in `dtype` with its last axis contiguous, as the kernels take it."""
+    """`x` in `dtype` with a contiguous last axis, which the kernels need."""
     x = x.to(dtype)
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _new(like_BHTD: Tensor, dtype: torch.dtype, *, is_all_written: bool) -> Tensor:
-    """Memory for [B, H, T, D], heads side by side, as the layers around attention want it."""
+    """A new tensor [B, H, T, D], in memory [B, T, H, D] as the next layer reads it; zeros unless all is written."""
     B, H, T, D = like_BHTD.shape
     x_BTHD = torch.empty(B, T, H, D, dtype=dtype, device=like_BHTD.device)
     return (x_BTHD if is_all_written else x_BTHD.zero_()).transpose(1, 2)
 
 
 def _without_bad_keys(k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Keys and values with zeros where either is not finite, and where that was, [B, H, T, 1]."""
+    """Keys and values with zeros where either is not finite, and a mask of these places, [B, H, T, 1]."""
     is_bad_BHT1 = ~(k_BHTD.isfinite().all(dim=-1, keepdim=True) & v_BHTD.isfinite().all(dim=-1, keepdim=True))
     return k_BHTD.masked_fill(is_bad_BHT1, 0), v_BHTD.masked_fill(is_bad_BHT1, 0), is_bad_BHT1
 
 
-def _generator(q_BHTD: Tensor, plan: Plan) -> torch.Generator | None:
-    """Draws what is dropped: the same in the backward as in the forward, which ask in one order."""
+def _generator(q_BHTD: Tensor, plan: BlockedPlan) -> torch.Generator | None:
+    """The random generator of the dropout; the backward draws the same numbers in the same order as the forward."""
     return torch.Generator(q_BHTD.device).manual_seed(plan.seed) if plan.dropout_p else None
 
 
 class _Settings(NamedTuple):
-    """What the operators are given beside the vectors. The first five are tensors, which a backward needs saved."""
+    """Arguments of the operators beside the vectors; the first five are tensors, saved for the backward."""
 
     is_token_BT: Tensor | None
     document_BT: Tensor | None
@@ -225,8 +232,8 @@ class _Settings(NamedTuple):
     scale: float
     dropout_p: float
 
-    def plan(self, q_BHTD: Tensor) -> Plan:
-        """What the operators compute."""
+    def plan(self, q_BHTD: Tensor) -> BlockedPlan:
+        """The plan that these arguments describe."""
         slots = None
         if self.index_BG is not None and self.is_used_BG is not None:
             slots = GlobalSlots(self.index_BG, self.is_used_BG)
@@ -246,7 +253,7 @@ class _Settings(NamedTuple):
         )
 
 
-# The fields of `_Settings` as torch writes types.
+# The fields of `_Settings` in torch's schema language.
 _SCHEMA = (
     "Tensor? is_token_BT, Tensor? document_BT, Tensor? index_BG, Tensor? is_used_BG, Tensor? seed,"
     " SymInt left, SymInt right, SymInt[] dilations, bool causal, float scale, float dropout_p"

@@ -1,9 +1,9 @@
-"""The global columns' part of `blocked`: every query against the keys of its sequence's global tokens.
+"""The global columns of `blocked`: every query against the global keys of its sequence.
 
-Merged into the window's part by log-sum-exp. A global key that the window reaches already counts there, and is left out
-here: so the window needs no mask.
+The result is merged into that of the window by log-sum-exp. A global key inside the window is counted by the window
+and skipped here, so that the window needs no mask.
 
-n sequences  H attention heads  N = n*H  L tokens of a sequence  K queries of a piece of it  D width per head
+n sequences  H attention heads  N = n*H  L tokens of a sequence  K queries of a part of it  D width per head
 G global slots
 """
 
@@ -13,35 +13,35 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from longspan.attention.block_softmax import UNSEEN, flash_forward
-from longspan.attention.blocked.layout import Plan, Strands
-from longspan.attention.blocked.window import Scratch, Vectors, add_gradients, of_rows, scores, weigh
+from longspan.attention.block_softmax import UNSEEN, flash_forward, merge_into
+from longspan.attention.blocked.layout import BlockedPlan, SequenceGroup
+from longspan.attention.blocked.window import Scratch, Vectors, add_gradients, negated_lse_and_delta, scores, weigh
 
 
-class Columns(NamedTuple):
-    """The global keys of some sequences."""
+class GlobalColumns(NamedTuple):
+    """The global keys of a group of sequences."""
 
-    strands: Strands
-    position_nG: Tensor  # in the row; of an unused slot, that of the sequence's first token
+    group: SequenceGroup
+    position_nG: Tensor  # in the row; an unused slot has the position of the sequence's first token
     is_used_nG: Tensor
     start_n: Tensor
     dilation: int
-    plan: Plan
+    plan: BlockedPlan
 
-    def of(self, x_nHLD: Tensor) -> Tensor:
+    def gather(self, x_nHLD: Tensor) -> Tensor:
         """The vectors at the slots [n, H, G, D]."""
         return x_nHLD.gather(2, self._index(x_nHLD))
 
     def add_to(self, x_nHLD: Tensor, value_nHGD: Tensor) -> None:
-        """Add to the vectors at the slots."""
+        """Add `value_nHGD` to the vectors at the slots, in place."""
         x_nHLD.scatter_add_(2, self._index(x_nHLD), value_nHGD)
 
     def _index(self, x_nHLD: Tensor) -> Tensor:
         index_nG = self.position_nG - self.start_n[:, None]
         return index_nG[:, None, :, None].expand(-1, x_nHLD.shape[1], -1, x_nHLD.shape[3])
 
-    def seen(self, queries: slice) -> Tensor | None:
-        """Which slots each query sees here, bool [n, 1, K, G]; None where all."""
+    def visible(self, queries: slice) -> Tensor | None:
+        """Which slots each query sees outside its window, bool [n, 1, K, G]; None if it sees all of them."""
         query_nK1 = (self.start_n[:, None] + torch.arange(queries.start, queries.stop, device=self.start_n.device))[
             ..., None
         ]
@@ -54,24 +54,27 @@ class Columns(NamedTuple):
             return None
         return seen_nKG[:, None]
 
-    def pieces(self, n_heads: int) -> Iterator[slice]:
-        """Queries whose scores take little memory."""
-        n_columns = self.strands.n * n_heads * self.position_nG.shape[1]
+    def query_parts(self, n_heads: int) -> Iterator[slice]:
+        """Ranges of queries whose scores fit into little memory."""
+        n_columns = self.group.n * n_heads * self.position_nG.shape[1]
         length = max(64, (2**19 if self.start_n.device.type == "cpu" else 2**26) // n_columns)
-        for first in range(0, self.strands.length, length):
-            yield slice(first, min(first + length, self.strands.length))
+        for first in range(0, self.group.length, length):
+            yield slice(first, min(first + length, self.group.length))
 
 
-def columns_of(strands: Strands, dilation: int, plan: Plan) -> Columns | None:
-    """The global keys of `strands`; None where it is known that there are none. Looks at the slots on the CPU only."""
+def columns_of(group: SequenceGroup, dilation: int, plan: BlockedPlan) -> GlobalColumns | None:
+    """The global keys of a group; None if it has none.
+
+    Slots are read on the CPU only. On other devices the result is never None where the call has slots.
+    """
     if plan.slots is None:
         return None
     device = plan.slots.index_BG.device
-    sequence_n = torch.arange(strands.n, device=device)
-    row_n = strands.row + sequence_n * strands.row_step
-    start_n = strands.start + sequence_n * strands.start_step
+    sequence_n = torch.arange(group.n, device=device)
+    row_n = group.row + sequence_n * group.row_step
+    start_n = group.start + sequence_n * group.start_step
     position_nG, is_used_nG = plan.slots.index_BG[row_n], plan.slots.is_used_BG[row_n]
-    is_inside_nG = (position_nG >= start_n[:, None]) & (position_nG < start_n[:, None] + strands.length)
+    is_inside_nG = (position_nG >= start_n[:, None]) & (position_nG < start_n[:, None] + group.length)
     is_used_nG = is_used_nG & is_inside_nG
     if device.type == "cpu":
         is_needed_G = is_used_nG.any(dim=0)
@@ -79,58 +82,59 @@ def columns_of(strands: Strands, dilation: int, plan: Plan) -> Columns | None:
             return None
         position_nG, is_used_nG = position_nG[:, is_needed_G], is_used_nG[:, is_needed_G]
     position_nG = torch.where(is_used_nG, position_nG, start_n[:, None])
-    return Columns(strands, position_nG, is_used_nG, start_n, dilation, plan)
+    return GlobalColumns(group, position_nG, is_used_nG, start_n, dilation, plan)
 
 
-def forward_columns(x: Vectors, columns: Columns, by_flash: bool, generator: torch.Generator | None) -> None:
-    """Merge the columns into the output and log-sum-exp of the window."""
-    strands, plan = columns.strands, columns.plan
-    q_nHLD, out_nHLD, lse_nHL1 = strands.view(x.q_BHTD), strands.view(x.out_BHTD), strands.view(x.lse_BHT1)
-    k_nHGD, v_nHGD = columns.of(strands.view(x.k_BHTD)), columns.of(strands.view(x.v_BHTD))
-    for queries in columns.pieces(q_nHLD.shape[1]):
+def forward_columns(x: Vectors, columns: GlobalColumns, by_flash: bool, generator: torch.Generator | None) -> None:
+    """Merge the columns into the output and log-sum-exp of the window, in place."""
+    group, plan = columns.group, columns.plan
+    q_nHLD, out_nHLD, lse_nHL1 = group.view(x.q_BHTD), group.view(x.out_BHTD), group.view(x.lse_BHT1)
+    k_nHGD, v_nHGD = columns.gather(group.view(x.k_BHTD)), columns.gather(group.view(x.v_BHTD))
+    for queries in columns.query_parts(q_nHLD.shape[1]):
         q_nHKD, out_nHKD, lse_nHK1 = q_nHLD[:, :, queries], out_nHLD[:, :, queries], lse_nHL1[:, :, queries]
-        seen = columns.seen(queries)
+        visible = columns.visible(queries)
         if by_flash:
             bias = None
-            if seen is not None:
-                bias = torch.zeros(seen.shape, dtype=q_nHLD.dtype, device=seen.device).masked_fill_(~seen, UNSEEN)
+            if visible is not None:
+                bias = torch.zeros(visible.shape, dtype=q_nHLD.dtype, device=visible.device)
+                bias.masked_fill_(~visible, UNSEEN)
             part_nHKD, part_lse_nHK = flash_forward(q_nHKD, k_nHGD, v_nHGD, bias, plan.scale)
             part_lse_nHK1 = part_lse_nHK[..., None]
         else:
             score_NKG = scores(q_nHKD.flatten(0, 1), k_nHGD.flatten(0, 1), plan.scale, None, Scratch())
-            if seen is not None:
-                _fill(score_NKG, seen, UNSEEN)
+            if visible is not None:
+                _fill_hidden(score_NKG, visible, UNSEEN)
             part_NKD, part_lse_NK1 = weigh(score_NKG, v_nHGD.flatten(0, 1), plan, generator)
             part_nHKD, part_lse_nHK1 = part_NKD.view(out_nHKD.shape), part_lse_NK1.view(lse_nHK1.shape)
-        out_nHKD.lerp_(part_nHKD, torch.sigmoid(part_lse_nHK1 - lse_nHK1))
-        torch.logaddexp(lse_nHK1, part_lse_nHK1, out=lse_nHK1)
+        merge_into(out_nHKD, lse_nHK1, part_nHKD, part_lse_nHK1)
 
 
-def backward_columns(x: Vectors, columns: Columns, generator: torch.Generator | None) -> None:
-    """Add the columns' gradients to those of the window."""
+def backward_columns(x: Vectors, columns: GlobalColumns, generator: torch.Generator | None) -> None:
+    """Add the gradients of the columns to those of the window, in place."""
     assert x.grad_BHTD is not None
     assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
-    strands, plan = columns.strands, columns.plan
-    q_nHLD, grad_nHLD, grad_q_nHLD = (strands.view(t) for t in (x.q_BHTD, x.grad_BHTD, x.grad_q_BHTD))
-    k_nHGD, v_nHGD = columns.of(strands.view(x.k_BHTD)), columns.of(strands.view(x.v_BHTD))
+    group, plan = columns.group, columns.plan
+    q_nHLD, grad_nHLD, grad_q_nHLD = (group.view(t) for t in (x.q_BHTD, x.grad_BHTD, x.grad_q_BHTD))
+    k_nHGD, v_nHGD = columns.gather(group.view(x.k_BHTD)), columns.gather(group.view(x.v_BHTD))
     k_NGD, v_NGD = k_nHGD.flatten(0, 1), v_nHGD.flatten(0, 1)
-    minus_lse_NL1, minus_delta_NL1 = of_rows(strands, x, slice(0, q_nHLD.shape[1]))
+    minus_lse_NL1, minus_delta_NL1 = negated_lse_and_delta(group, x, slice(0, q_nHLD.shape[1]))
     grad_k_nHGD = torch.zeros_like(k_nHGD, dtype=grad_q_nHLD.dtype)
     grad_v_nHGD = torch.zeros_like(grad_k_nHGD)
     scratch = Scratch()
-    for queries in columns.pieces(q_nHLD.shape[1]):
+    for queries in columns.query_parts(q_nHLD.shape[1]):
         q_NKD, grad_NKD = q_nHLD[:, :, queries].flatten(0, 1), grad_nHLD[:, :, queries].flatten(0, 1)
         score_NKG = scores(q_NKD, k_NGD, plan.scale, minus_lse_NL1[:, queries], scratch)
         prob_NKG = torch.exp2(score_NKG, out=score_NKG)
-        seen = columns.seen(queries)
-        if seen is not None:
-            _fill(prob_NKG, seen, 0.0)
+        visible = columns.visible(queries)
+        if visible is not None:
+            _fill_hidden(prob_NKG, visible, 0.0)
         places = (grad_q_nHLD[:, :, queries], grad_k_nHGD, grad_v_nHGD)
         row = (q_NKD, k_NGD, v_NGD, grad_NKD, minus_delta_NL1[:, queries])
         add_gradients(prob_NKG, *row, places, plan, generator, scratch)
-    columns.add_to(strands.view(x.grad_k_BHTD), grad_k_nHGD)
-    columns.add_to(strands.view(x.grad_v_BHTD), grad_v_nHGD)
+    columns.add_to(group.view(x.grad_k_BHTD), grad_k_nHGD)
+    columns.add_to(group.view(x.grad_v_BHTD), grad_v_nHGD)
 
 
-def _fill(x_NKG: Tensor, seen_n1KG: Tensor, value: float) -> None:
-    x_NKG.view(seen_n1KG.shape[0], -1, *x_NKG.shape[1:]).masked_fill_(~seen_n1KG, value)
+def _fill_hidden(x_NKG: Tensor, visible_n1KG: Tensor, value: float) -> None:
+    """Write `value` where a query does not see a slot, in place."""
+    x_NKG.view(visible_n1KG.shape[0], -1, *x_NKG.shape[1:]).masked_fill_(~visible_n1KG, value)

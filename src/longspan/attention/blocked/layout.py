@@ -1,9 +1,9 @@
-"""What a call of `blocked` computes, planned on the host: which tokens attend among themselves, block by block.
+"""The plan of one call of `blocked`, made on the host: which tokens form sequences that attend among themselves.
 
-A batch falls apart into sequences that don't see each other: rows without their padding, documents, and for heads with
-gaps the residue classes of either (with dilation d, positions of one residue modulo d attend among themselves without
-gaps). Sequences of one length that lie evenly spaced are computed together: `Strands`. All are views: nothing is
-regrouped in memory.
+A batch is split into sequences that do not see each other: rows without their padding, documents, and, for dilated
+heads, the residue classes of either. (With dilation d, positions with one residue modulo d attend among themselves
+without gaps.) Sequences of equal length and even spacing form a `SequenceGroup` and are computed together. Every
+sequence is a view; no tensor is copied or reordered.
 
 B batch rows  T tokens  H attention heads  D width per head
 """
@@ -23,8 +23,8 @@ from longspan.attention.slots import GlobalSlots
 Bounds = Iterable[tuple[int, int, int]]  # (row, start, stop)
 
 
-class Strands(NamedTuple):
-    """`n` sequences of `length` tokens that lie `step` positions apart.
+class SequenceGroup(NamedTuple):
+    """`n` sequences of `length` tokens; neighbouring tokens of a sequence are `step` positions apart.
 
     Sequence i begins in row `row + i * row_step` at position `start + i * start_step`.
     """
@@ -38,7 +38,7 @@ class Strands(NamedTuple):
     step: int = 1
 
     def view(self, x_BHTD: Tensor) -> Tensor:
-        """Their vectors [n, H, length, D], without a copy."""
+        """The sequences' vectors, a view [n, H, length, D] of `x_BHTD`."""
         B, H, T, D = x_BHTD.stride()
         return x_BHTD.as_strided(
             (self.n, x_BHTD.shape[1], self.length, x_BHTD.shape[3]),
@@ -46,71 +46,73 @@ class Strands(NamedTuple):
             x_BHTD.storage_offset() + self.row * B + self.start * T,
         )
 
-    def cut(self, first: int, length: int) -> "Strands":
-        """Of each sequence, `length` tokens from the `first` one."""
+    def slice_tokens(self, first: int, length: int) -> "SequenceGroup":
+        """The group of `length` tokens of each sequence, from token `first` on."""
         return self._replace(start=self.start + first * self.step, length=length)
 
-    def some(self, first: int, n: int) -> "Strands":
-        """`n` of the sequences from the `first` one."""
+    def slice_sequences(self, first: int, n: int) -> "SequenceGroup":
+        """The group of at most `n` sequences, from sequence `first` on."""
         return self._replace(
             row=self.row + first * self.row_step, start=self.start + first * self.start_step, n=min(n, self.n - first)
         )
 
-    def blocks(self, first: int, n_blocks: int, length: int, spacing: int) -> "Strands":
-        """Of one sequence: `n_blocks` pieces of `length` tokens, the first at `first`, then every `spacing` tokens."""
+    def blocks(self, first: int, n_blocks: int, length: int, spacing: int) -> "SequenceGroup":
+        """Blocks of a group with one sequence: `n_blocks` of `length` tokens, from `first` on, `spacing` apart."""
         assert self.n == 1
-        return Strands(self.row, self.start + first * self.step, n_blocks, 0, spacing * self.step, length, self.step)
+        return SequenceGroup(
+            self.row, self.start + first * self.step, n_blocks, 0, spacing * self.step, length, self.step
+        )
 
-    def residues(self, dilation: int) -> Iterator["Strands"]:
-        """The residue classes of each sequence, as sequences of their own."""
+    def residue_classes(self, dilation: int) -> Iterator["SequenceGroup"]:
+        """The residue classes of each sequence modulo `dilation`, as groups."""
         assert self.step == 1
         if dilation == 1:
             yield self
         elif self.n == 1:
-            # Classes of one length lie side by side; the last ones are one token shorter.
+            # Classes of equal length are neighbours; the last ones are one token shorter.
             longer = self.length % dilation
             for first, n, length in (
                 (0, longer, self.length // dilation + 1),
                 (longer, dilation - longer, self.length // dilation),
             ):
                 if n and length:
-                    yield Strands(self.row, self.start + first, n, 0, 1, length, dilation)
+                    yield SequenceGroup(self.row, self.start + first, n, 0, 1, length, dilation)
         else:
             for first in range(min(dilation, self.length)):
                 length = (self.length - first - 1) // dilation + 1
                 yield self._replace(start=self.start + first, length=length, step=dilation)
 
 
-class Heads(NamedTuple):
-    """Attention heads that share one dilation."""
+class HeadGroup(NamedTuple):
+    """Evenly spaced attention heads with one dilation."""
 
-    which: slice
+    heads: slice
     dilation: int
 
-    def of(self, x_BHTD: Tensor) -> Tensor:
-        """Their part of [B, H, T, D], as a view."""
-        return x_BHTD[:, self.which]
+    def select(self, x_BHTD: Tensor) -> Tensor:
+        """The view of these heads of `x_BHTD`."""
+        return x_BHTD[:, self.heads]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything about a call but the vectors.
+class BlockedPlan:
+    """Everything that a call computes with, except the vectors.
 
     Attributes:
-        pattern: who sees whom.
-        heads: all heads, by dilation.
-        groups: sequences that don't see each other, without gaps.
-        covers: every position lies in one of them.
-        is_key_BT: bool; None where every position in the groups is a token.
-        slots: where the global tokens are.
-        scale: factor on each score.
-        dropout_p: probability to drop a probability.
-        seed: what the dropped ones are drawn from.
+        pattern: which query sees which key.
+        heads: all heads, grouped by dilation.
+        groups: sequences that do not see each other, before they are split into residue classes.
+        covers: whether the groups contain every position of the batch.
+        is_key_BT: bool, True at tokens; None if every position in the groups is a token.
+        slots: positions of the global tokens.
+        scale: factor on every score.
+        dropout_p: probability of dropping an attention probability.
+        seed: seed of the dropout.
     """
 
     pattern: AttentionPattern
-    heads: tuple[Heads, ...]
-    groups: tuple[Strands, ...]
+    heads: tuple[HeadGroup, ...]
+    groups: tuple[SequenceGroup, ...]
     covers: bool
     is_key_BT: Tensor | None
     slots: GlobalSlots | None
@@ -118,9 +120,9 @@ class Plan:
     dropout_p: float
     seed: int
 
-    def window_covers(self, strands: Strands) -> bool:
-        """Whether the window of every token covers its whole sequence."""
-        return min(self.pattern.left, self.pattern.right) >= strands.length - 1
+    def window_covers(self, group: SequenceGroup) -> bool:
+        """Whether the window of every token covers its whole sequence (no band mask is needed)."""
+        return min(self.pattern.left, self.pattern.right) >= group.length - 1
 
 
 def make_plan(
@@ -134,21 +136,21 @@ def make_plan(
     scale: float,
     dropout_p: float,
     seed: int,
-) -> Plan:
-    """Plan a call for tensors of `shape` B, H, T. Looks at the masks where that costs little: on the CPU."""
+) -> BlockedPlan:
+    """The plan of a call on tensors of `shape` B, H, T; padding is trimmed on the CPU only, where reading is cheap."""
     B, H, T = shape
     bounds: Bounds = [(row, 0, T) for row in range(B)] if documents is None else documents.bounds
     is_key_BT = is_token_BT
     if is_token_BT is not None and device.type == "cpu":
         if documents is None:
-            bounds = _without_padding(is_token_BT, H, pattern)
+            bounds = _trim_padding(is_token_BT, H, pattern)
         n_inside = sum(stop - start for _, start, stop in bounds)
         n_tokens = int(is_token_BT.sum())
         is_key_BT = None if n_tokens == n_inside else is_token_BT
-    return Plan(
+    return BlockedPlan(
         pattern,
         tuple(_heads(pattern.dilations(H))),
-        tuple(_together(bounds)),
+        tuple(_group_sequences(bounds)),
         sum(stop - start for _, start, stop in bounds) == B * T,
         is_key_BT,
         slots,
@@ -158,8 +160,8 @@ def make_plan(
     )
 
 
-def _without_padding(is_token_BT: Tensor, n_heads: int, pattern: AttentionPattern) -> list[tuple[int, int, int]]:
-    """The rows from their first token to after their last one; or all with common bounds where that is quicker."""
+def _trim_padding(is_token_BT: Tensor, n_heads: int, pattern: AttentionPattern) -> list[tuple[int, int, int]]:
+    """Bounds (row, start, stop) without padding at the ends: of each row, or common ones if that is faster."""
     T = is_token_BT.shape[1]
     flags_BT = is_token_BT.to(torch.uint8)
     first_B, after_B = flags_BT.argmax(dim=1), T - flags_BT.flip(1).argmax(dim=1)
@@ -169,43 +171,43 @@ def _without_padding(is_token_BT: Tensor, n_heads: int, pattern: AttentionPatter
         return []
     first, after = min(start for _, start, _ in bounds), max(stop for *_, stop in bounds)
     together = [(row, first, after) for row, *_ in bounds]
-    times = [sum(_seconds(group, n_heads, pattern) for group in _together(x)) for x in (bounds, together)]
+    times = [sum(_seconds(group, n_heads, pattern) for group in _group_sequences(x)) for x in (bounds, together)]
     return bounds if times[0] <= times[1] else together
 
 
-def _seconds(group: Strands, n_heads: int, pattern: AttentionPattern) -> float:
-    """About how long a group takes: calls, and pairs of query and key (docs/experiments.md)."""
+def _seconds(group: SequenceGroup, n_heads: int, pattern: AttentionPattern) -> float:
+    """Estimated time of a group, from its kernel calls and its pairs of query and key (docs/experiments.md)."""
     window = pattern.left + 1 + pattern.right
     n_pairs = group.n * n_heads * group.length * min(group.length, window + 32)
     return 60e-6 * (1 + min(group.length, window) / 64) + 4.4e-9 * n_pairs
 
 
-def _heads(dilations: tuple[int, ...]) -> Iterator[Heads]:
-    """The heads of each dilation, in slices."""
+def _heads(dilations: tuple[int, ...]) -> Iterator[HeadGroup]:
+    """Slices of heads that share a dilation."""
     for dilation in sorted(set(dilations)):
-        heads = [head for head, its in enumerate(dilations) if its == dilation]
+        heads = [head for head, of_head in enumerate(dilations) if of_head == dilation]
         for first, n, step in _evenly_spaced(heads):
-            yield Heads(slice(first, first + (n - 1) * step + 1, step), dilation)
+            yield HeadGroup(slice(first, first + (n - 1) * step + 1, step), dilation)
 
 
-def _together(bounds: Bounds) -> Iterator[Strands]:
-    """Rows with equal bounds together, and of one row neighbours of equal length."""
+def _group_sequences(bounds: Bounds) -> Iterator[SequenceGroup]:
+    """Groups of rows with equal bounds, and of equally long, evenly spaced sequences of one row."""
     by_bounds = sorted(bounds, key=lambda bound: (bound[1:], bound[0]))
     single: list[tuple[int, int, int]] = []
     for (start, stop), same in groupby(by_bounds, key=lambda bound: bound[1:]):
         for row, n, row_step in _evenly_spaced([row for row, *_ in same]):
             if n > 1:
-                yield Strands(row, start, n, row_step, 0, stop - start)
+                yield SequenceGroup(row, start, n, row_step, 0, stop - start)
             else:
                 single.append((row, start, stop))
     single.sort(key=lambda bound: (bound[0], bound[2] - bound[1], bound[1]))
     for (row, length), same in groupby(single, key=lambda bound: (bound[0], bound[2] - bound[1])):
         for start, n, start_step in _evenly_spaced([start for _, start, _ in same]):
-            yield Strands(row, start, n, 0, start_step, length)
+            yield SequenceGroup(row, start, n, 0, start_step, length)
 
 
 def _evenly_spaced(numbers: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Ascending numbers as (first, how many, step), greedily."""
+    """Split ascending numbers greedily into runs (first, count, step)."""
     at = 0
     while at < len(numbers):
         step = numbers[at + 1] - numbers[at] if at + 1 < len(numbers) else 1

@@ -1,9 +1,9 @@
-"""The window's part of `blocked`: each query against the range of keys its window reaches, forward and backward.
+"""The window of `blocked`: blocks of queries against the range of keys that their windows reach, forward and backward.
 
-The forward is torch's flash kernel for the CPU, given a batch of blocks at once: neighbouring blocks' ranges of keys
-are overlapping views, and their banded bias is the same. Elsewhere, under dropout and in bfloat16 on a CPU that has
-instructions for it, it is matrix products over blocks of queries. So is the backward, but for sequences that the window
-covers. docs/experiments.md has what was tried.
+On a CPU the forward is torch's flash kernel on a batch of blocks: the key ranges of neighbouring blocks are overlapping
+views, and all blocks share one banded bias. On other devices, with dropout, and in bfloat16 on a CPU with instructions
+for it, the forward is matrix products over blocks of queries. The backward is matrix products too, except for sequences
+that the window covers. docs/experiments.md lists the alternatives that were measured.
 
 n sequences or blocks  H attention heads  N = n*H of them  L tokens of a sequence  D width per head
 K queries of a block  R keys of its range
@@ -18,20 +18,20 @@ import torch
 from torch import Tensor
 
 from longspan.attention.block_softmax import UNSEEN, dropped_factors, flash_backward, flash_forward
-from longspan.attention.blocked.layout import Heads, Plan, Strands
+from longspan.attention.blocked.layout import BlockedPlan, HeadGroup, SequenceGroup
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.tensor_cache import RememberedBytes
+from longspan.attention.tensor_cache import ByteLimitedCache
 
 LOG2_E = math.log2(math.e)
-# Of a window of 512 all together take about 1 MiB, of one of 4,096 about 55; of wider ones they are made every time,
-# which is little beside the blocks they are for.
-_BIASES = RememberedBytes(2**26)
+# The biases of a window of 512 take about 1 MiB together, those of a window of 4,096 about 55 MiB. Those of wider
+# windows are made for every call, which takes little time beside the blocks.
+_BIASES = ByteLimitedCache(2**26)
 
 
 class Vectors(NamedTuple):
-    """The tensors of a call, as the kernels take them: heads of one dilation, in the dtype of the products.
+    """The tensors of a call for heads of one dilation, in the dtype of the products.
 
-    In the forward `out_BHTD` and `lse_BHT1` are written, in the backward the gradients.
+    The forward writes `out_BHTD` and `lse_BHT1`, the backward writes the gradients.
     """
 
     q_BHTD: Tensor
@@ -44,21 +44,21 @@ class Vectors(NamedTuple):
     grad_k_BHTD: Tensor | None = None
     grad_v_BHTD: Tensor | None = None
 
-    def of(self, heads: Heads) -> "Vectors":
-        """Those of some heads."""
-        q, k, v, out, lse = (heads.of(x) for x in self[:5])
-        gradients = (None if x is None else heads.of(x) for x in self[5:])
+    def select(self, heads: HeadGroup) -> "Vectors":
+        """The views of some heads."""
+        q, k, v, out, lse = (heads.select(x) for x in self[:5])
+        gradients = (None if x is None else heads.select(x) for x in self[5:])
         return Vectors(q, k, v, out, lse, *gradients)
 
 
 class Scratch:
-    """Memory used again from block to block: what is written stays in the cache, and nothing is allocated."""
+    """Memory that is reused from block to block, so that it stays in the cache and nothing is allocated."""
 
     def __init__(self) -> None:
         self._of_purpose: dict[str, Tensor] = {}
 
     def bmm(self, purpose: str, left: Tensor, right: Tensor, factor: float = 1.0, plus: Tensor | None = None) -> Tensor:
-        """The batched product times `factor` (+ `plus`); it lasts until the next one for the same purpose."""
+        """`factor` x `left` @ `right` (+ `plus`), valid until the next call with the same `purpose`."""
         shape = (left.shape[0], left.shape[1], right.shape[2])
         n = shape[0] * shape[1] * shape[2]
         memory = self._of_purpose.get(purpose)
@@ -70,50 +70,50 @@ class Scratch:
         return torch.baddbmm(plus, left, right, alpha=factor, out=out)
 
 
-class Tile(NamedTuple):
-    """One call of the flash kernel: queries, their keys, and the place of the first query among its keys."""
+class BlockBatch(NamedTuple):
+    """The blocks of one kernel call: queries, their keys, and the index of the first query among its keys."""
 
-    queries: Strands
-    keys: Strands
+    queries: SequenceGroup
+    keys: SequenceGroup
     offset: int
 
 
-def forward_by_flash(x: Vectors, strands: Strands, plan: Plan) -> None:
-    """Write output and log-sum-exp of the window of `strands`."""
+def forward_by_flash(x: Vectors, group: SequenceGroup, plan: BlockedPlan) -> None:
+    """Write output and log-sum-exp over the window, by torch's flash kernel for the CPU."""
     key_bias_BHTD = None if plan.is_key_BT is None else _as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]
-    for tile in _tiles(strands, plan):
-        q_nHKD, k_nHRD, v_nHRD = tile.queries.view(x.q_BHTD), tile.keys.view(x.k_BHTD), tile.keys.view(x.v_BHTD)
-        shape = (tile.queries.length, tile.keys.length, tile.offset)
+    for batch in _block_batches(group, plan):
+        q_nHKD, k_nHRD, v_nHRD = batch.queries.view(x.q_BHTD), batch.keys.view(x.k_BHTD), batch.keys.view(x.v_BHTD)
+        shape = (batch.queries.length, batch.keys.length, batch.offset)
         bias = _band_bias(*shape, plan.pattern.left, plan.pattern.right, x.q_BHTD.dtype, x.q_BHTD.device)
         if key_bias_BHTD is not None:
-            of_keys = tile.keys.view(key_bias_BHTD).mT
+            of_keys = batch.keys.view(key_bias_BHTD).mT
             bias = of_keys if bias is None else of_keys + bias
         out_nHKD, lse_nHK = flash_forward(q_nHKD, k_nHRD, v_nHRD, bias, plan.scale)
-        tile.queries.view(x.out_BHTD).copy_(out_nHKD)
-        tile.queries.view(x.lse_BHT1)[..., 0].copy_(lse_nHK)
+        batch.queries.view(x.out_BHTD).copy_(out_nHKD)
+        batch.queries.view(x.lse_BHT1)[..., 0].copy_(lse_nHK)
 
 
-def backward_by_flash(x: Vectors, strands: Strands, plan: Plan) -> None:
-    """Write the gradients of sequences that the window covers."""
+def backward_by_flash(x: Vectors, group: SequenceGroup, plan: BlockedPlan) -> None:
+    """Write the gradients of sequences that the window covers, by torch's flash kernel for the CPU."""
     assert x.grad_BHTD is not None
     assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
     bias = None
     if plan.is_key_BT is not None:
-        bias = strands.view(_as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]).mT
-    q, k, v, out, lse, grad = (strands.view(t) for t in (*x[:5], x.grad_BHTD))
+        bias = group.view(_as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]).mT
+    q, k, v, out, lse, grad = (group.view(t) for t in (*x[:5], x.grad_BHTD))
     grads = flash_backward(grad, q, k, v, out, lse[..., 0], bias, plan.scale)
     for place, value in zip((x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD), grads, strict=True):
-        strands.view(place).copy_(value)
+        group.view(place).copy_(value)
 
 
-def _tiles(strands: Strands, plan: Plan) -> Iterator[Tile]:
-    """Blocks of queries. Those whose window lies within the sequence are alike, and many go into one call."""
+def _block_batches(group: SequenceGroup, plan: BlockedPlan) -> Iterator[BlockBatch]:
+    """Blocks of queries. Blocks whose windows lie inside the sequence have one shape; many of them go into one call."""
     left, right = plan.pattern.left, plan.pattern.right
-    length = strands.length
-    if plan.window_covers(strands):
-        yield Tile(strands, strands, 0)
+    length = group.length
+    if plan.window_covers(group):
+        yield BlockBatch(group, group, 0)
         return
-    # A block of 32 computes fewest pairs in vain; one of 192 is the quicker per pair, which pays for wide windows.
+    # Blocks of 32 compute the fewest hidden pairs; blocks of 192 are faster per pair, which pays for wide windows.
     block = 32 if left + 1 + right <= 1536 else 192
     n_alike = max(0, (length - left - right) // block)
     edge = 64 if n_alike else 128
@@ -122,31 +122,36 @@ def _tiles(strands: Strands, plan: Plan) -> Iterator[Tile]:
     for first in edges:
         after = min(first + edge, left if n_alike and first < left else length)
         key_first, key_after = max(0, first - left), min(length, after + right)
-        yield Tile(strands.cut(first, after - first), strands.cut(key_first, key_after - key_first), first - key_first)
+        yield BlockBatch(
+            group.slice_tokens(first, after - first),
+            group.slice_tokens(key_first, key_after - key_first),
+            first - key_first,
+        )
     n_keys = left + block + right
-    if n_alike >= strands.n:
+    if n_alike >= group.n:
         at_once = max(1, 1024 // block)
-        for i in range(strands.n):
-            one = strands.some(i, 1)
+        for i in range(group.n):
+            one = group.slice_sequences(i, 1)
             for first in range(0, n_alike, at_once):
                 n = min(at_once, n_alike - first)
                 queries = one.blocks(left + first * block, n, block, block)
-                yield Tile(queries, one.blocks(first * block, n, n_keys, block), left)
+                yield BlockBatch(queries, one.blocks(first * block, n, n_keys, block), left)
     else:
         for first in range(0, n_alike * block, block):
-            yield Tile(strands.cut(left + first, block), strands.cut(first, n_keys), left)
+            yield BlockBatch(group.slice_tokens(left + first, block), group.slice_tokens(first, n_keys), left)
 
 
-def _as_bias(is_seen: Tensor, dtype: torch.dtype) -> Tensor:
-    bias = torch.zeros(is_seen.shape, dtype=dtype, device=is_seen.device)
-    return bias.masked_fill_(~is_seen, UNSEEN)
+def _as_bias(is_key: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 at keys, `UNSEEN` elsewhere, as a bias on scores."""
+    bias = torch.zeros(is_key.shape, dtype=dtype, device=is_key.device)
+    return bias.masked_fill_(~is_key, UNSEEN)
 
 
 def _band_bias(
     n_queries: int, n_keys: int, offset: int, left: int, right: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor | None:
-    """0 where a query of a block has a key of its range in its window, else minus infinity, [K, R]; None for all 0."""
-    # The first query reaches least far to the right, the last one least far to the left: if they see all, so do all.
+    """0 where a query of a block sees a key of its range, else minus infinity, [K, R]; None if all are 0."""
+    # The first query reaches least far to the right, the last one least far to the left: if both see all, all do.
     if offset + right >= n_keys - 1 and offset + n_queries - 1 - left <= 0:
         return None
 
@@ -158,9 +163,9 @@ def _band_bias(
     return _BIASES.get((n_queries, n_keys, offset, left, right, dtype, device), make)
 
 
-def forward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:
-    """Write output and log-sum-exp of the window of `strands`."""
-    for part, heads in _parts(strands, x.q_BHTD, plan):
+def forward_by_products(x: Vectors, group: SequenceGroup, plan: BlockedPlan, generator: torch.Generator | None) -> None:
+    """Write output and log-sum-exp over the window, by matrix products."""
+    for part, heads in _parts(group, x.q_BHTD, plan):
         q_NLD, k_NLD, v_NLD = (_flat(part, t, heads) for t in x[:3])
         out_nHLD, lse_nHL1 = part.view(x.out_BHTD[:, heads]), part.view(x.lse_BHT1[:, heads])
         is_hidden_n1L = _hidden_keys(part, plan)
@@ -174,13 +179,15 @@ def forward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: tor
             lse_nHL1[:, :, queries] = lse_NK1.view(*shape[:3], 1)
 
 
-def backward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: torch.Generator | None) -> None:
-    """Add the gradients, from the output and log-sum-exp of the window and the global columns together."""
+def backward_by_products(
+    x: Vectors, group: SequenceGroup, plan: BlockedPlan, generator: torch.Generator | None
+) -> None:
+    """Add the gradients by matrix products, from the merged output and log-sum-exp of window and global columns."""
     assert x.grad_BHTD is not None
     assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
-    for part, heads in _parts(strands, x.q_BHTD, plan):
+    for part, heads in _parts(group, x.q_BHTD, plan):
         q_NLD, k_NLD, v_NLD, grad_NLD = (_flat(part, t, heads) for t in (*x[:3], x.grad_BHTD))
-        minus_lse_NL1, minus_delta_NL1 = of_rows(part, x, heads)
+        minus_lse_NL1, minus_delta_NL1 = negated_lse_and_delta(part, x, heads)
         grad_q, grad_k, grad_v = (part.view(t[:, heads]) for t in (x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD))
         is_hidden_n1L = _hidden_keys(part, plan)
         scratch = Scratch()
@@ -200,10 +207,11 @@ def backward_by_products(x: Vectors, strands: Strands, plan: Plan, generator: to
 
 
 def scores(q_NKD: Tensor, k_NRD: Tensor, scale: float, minus_lse_NK1: Tensor | None, scratch: Scratch) -> Tensor:
-    """Scores to the base 2, whose powers are quicker than those of e, in float32 (or float64); less the log-sum-exp.
+    """Scores times log2(e), minus the log-sum-exp where one is given, in float32 or float64.
 
-    Of half precision (a GPU, or a CPU with instructions for bfloat16) the products are summed in float32 and rounded to
-    half precision once: to float32 they would take several times as long.
+    Powers of 2 are faster than powers of e. Products of half precision (on a GPU, or on a CPU with instructions for
+    bfloat16) are summed in float32 and rounded to half precision once: float32 products would take several times as
+    long.
     """
     if q_NKD.dtype.itemsize < 4:
         score_NKR = scratch.bmm("scores", q_NKD, k_NRD.mT, scale).to(torch.float32).mul_(LOG2_E)
@@ -211,8 +219,10 @@ def scores(q_NKD: Tensor, k_NRD: Tensor, scale: float, minus_lse_NK1: Tensor | N
     return scratch.bmm("scores", q_NKD, k_NRD.mT, scale * LOG2_E, minus_lse_NK1)
 
 
-def weigh(score_NKR: Tensor, v_NRD: Tensor, plan: Plan, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Softmax over scores to the base 2 (which are overwritten) times values [N, K, D]; log-sum-exp [N, K, 1]."""
+def weigh(
+    score_NKR: Tensor, v_NRD: Tensor, plan: BlockedPlan, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Softmax of base-2 scores (overwritten) times values, [N, K, D], and its natural log-sum-exp, [N, K, 1]."""
     largest_NK1 = score_NKR.amax(dim=-1, keepdim=True)
     prob_NKR = torch.exp2(score_NKR.sub_(largest_NK1), out=score_NKR)
     sum_NK1 = prob_NKR.sum(dim=-1, keepdim=True)
@@ -222,10 +232,11 @@ def weigh(score_NKR: Tensor, v_NRD: Tensor, plan: Plan, generator: torch.Generat
     return out_NKD, largest_NK1.add_(sum_NK1.log2()).mul_(1 / LOG2_E)
 
 
-def of_rows(part: Strands, x: Vectors, heads: slice) -> tuple[Tensor, Tensor]:
-    """What each query's scores and gradients are lessened by, as negative numbers [N, L, 1].
+def negated_lse_and_delta(part: SequenceGroup, x: Vectors, heads: slice) -> tuple[Tensor, Tensor]:
+    """The negated base-2 log-sum-exp of each query, and its negated delta, both [N, L, 1].
 
-    Its log-sum-exp to the base 2; and the sum over all its keys of probability times gradient.
+    Delta is the sum over all keys of probability times its gradient, computed as output times its gradient (Dao et al.
+    2022, appendix B.2).
     """
     assert x.grad_BHTD is not None
     lse_nHL1 = part.view(x.lse_BHT1[:, heads])
@@ -242,11 +253,11 @@ def add_gradients(
     grad_NKD: Tensor,
     minus_delta_NK1: Tensor,
     places: tuple[Tensor, Tensor, Tensor],
-    plan: Plan,
+    plan: BlockedPlan,
     generator: torch.Generator | None,
     scratch: Scratch,
 ) -> None:
-    """Add a block's part to the gradients of q, k and v [n, H, ...], from its probabilities, which are overwritten."""
+    """Add one block's gradients of q, k and v to `places` [n, H, ...]; `prob_NKR` is overwritten."""
     if generator is None and v_NRD.dtype == prob_NKR.dtype:
         dropped = None
         grad_prob_NKR = scratch.bmm("gradients", grad_NKD, v_NRD.mT, 1.0, minus_delta_NK1)
@@ -266,44 +277,46 @@ def add_gradients(
     grad_v += scratch.bmm("keys", kept_NKR.mT, grad_NKD).view(grad_v.shape)
 
 
-def _flat(part: Strands, x_BHTD: Tensor, heads: slice) -> Tensor:
-    """The vectors of `part` as [N, L, D]: of one sequence a view, of several a copy."""
+def _flat(part: SequenceGroup, x_BHTD: Tensor, heads: slice) -> Tensor:
+    """The vectors of `part` as [N, L, D]: a view for one sequence, a copy for several."""
     return part.view(x_BHTD[:, heads]).flatten(0, 1)
 
 
-def _parts(strands: Strands, x_BHTD: Tensor, plan: Plan) -> Iterator[tuple[Strands, slice]]:
-    """Sequences and heads whose scores for one block stay in the cache, or fill a GPU."""
+def _parts(group: SequenceGroup, x_BHTD: Tensor, plan: BlockedPlan) -> Iterator[tuple[SequenceGroup, slice]]:
+    """Split sequences and heads into parts whose scores for one block fit into the cache, or fill a GPU."""
     n_heads = x_BHTD.shape[1]
-    block = min(_block_of(x_BHTD.device), strands.length)
-    n_scores = block * min(strands.length, plan.pattern.left + block + plan.pattern.right)
+    block = min(_block_length(x_BHTD.device), group.length)
+    n_scores = block * min(group.length, plan.pattern.left + block + plan.pattern.right)
     limit = 2**19 * torch.get_num_threads() if x_BHTD.device.type == "cpu" else 2**26
     n_pairs = max(1, limit // n_scores)
     if n_pairs >= n_heads:
         at_once = n_pairs // n_heads
-        for first in range(0, strands.n, at_once):
-            yield strands.some(first, at_once), slice(0, n_heads)
+        for first in range(0, group.n, at_once):
+            yield group.slice_sequences(first, at_once), slice(0, n_heads)
         return
     n_parts = -(-n_heads // n_pairs)
     at_once = -(-n_heads // n_parts)
-    for i in range(strands.n):
+    for i in range(group.n):
         for first in range(0, n_heads, at_once):
-            yield strands.some(i, 1), slice(first, min(first + at_once, n_heads))
+            yield group.slice_sequences(i, 1), slice(first, min(first + at_once, n_heads))
 
 
-def _block_of(device: torch.device) -> int:
+def _block_length(device: torch.device) -> int:
+    """Queries of a block."""
     return 64 if device.type == "cpu" else 256
 
 
-def _blocks(part: Strands, plan: Plan, device: torch.device) -> Iterator[tuple[slice, slice]]:
-    """Queries of each block, and the range of keys that the window of any of them reaches."""
-    block = _block_of(device)
+def _blocks(part: SequenceGroup, plan: BlockedPlan, device: torch.device) -> Iterator[tuple[slice, slice]]:
+    """The queries of each block, and the range of keys that their windows reach."""
+    block = _block_length(device)
     for first in range(0, part.length, block):
         after = min(first + block, part.length)
         keys = slice(max(0, first - plan.pattern.left), min(part.length, after + plan.pattern.right))
         yield slice(first, after), keys
 
 
-def _hidden_keys(part: Strands, plan: Plan) -> Tensor | None:
+def _hidden_keys(part: SequenceGroup, plan: BlockedPlan) -> Tensor | None:
+    """True at padding, bool [n, 1, L]; None if there is none."""
     return None if plan.is_key_BT is None else ~part.view(plan.is_key_BT[:, None, :, None])[..., 0]
 
 
@@ -316,7 +329,7 @@ def _hide(
     outside: float,
     hidden: float,
 ) -> None:
-    """Overwrite what is outside of the window with `outside`, and hidden keys with `hidden`."""
+    """Write `outside` at keys outside the window and `hidden` at padding, in place."""
     if is_hidden_n1L is not None:
         is_hidden_n11R = is_hidden_n1L[:, :, None, keys]
         n_rows = is_hidden_n11R.shape[0]
@@ -330,7 +343,7 @@ def _hide(
 def _corners(
     n_queries: int, n_keys: int, offset: int, left: int, right: int, device: torch.device
 ) -> tuple[tuple[slice, Tensor], ...]:
-    """The two ends of a block's range of keys that not all of its queries have in their window: columns, bool mask."""
+    """The two ends of a block's key range that some queries do not reach: columns, and a mask of what is outside."""
     query_K1 = torch.arange(n_queries, device=device)[:, None] + offset
     key_R = torch.arange(n_keys, device=device)
     corners = []

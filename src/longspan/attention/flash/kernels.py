@@ -1,7 +1,7 @@
-"""The flash kernels that torch ships, as one value with a forward and a backward.
+"""The flash kernels that torch ships, as a pair of functions: forward and backward.
 
-They are reached under the names that `torch.nn.attention.varlen` calls too, the same in torch 2.11 and 2.13, and
-overridden by `torch.nn.attention.activate_flash_attention_impl`; varlen itself offers no backward to call.
+They are called by the operator names that `torch.nn.attention.varlen` uses, which are the same in torch 2.11 and 2.13
+and which `torch.nn.attention.activate_flash_attention_impl` overrides. `varlen` itself has no backward to call.
 
 N tokens of all rows  H attention heads  D width per head  M another number of tokens
 """
@@ -12,31 +12,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from longspan.attention.flash.layout import Cuts
+from longspan.attention.flash.layout import SequenceOffsets
 
 
-class Kernel(NamedTuple):
-    """One call of the library. Tests have another that runs on the CPU.
+class FlashFunctions(NamedTuple):
+    """The forward and the backward of flash attention on sequences of any lengths; tests use another pair on the CPU.
 
-    `forward(q_NHD, k_MHD, v_MHD, cuts, window, scale)` gives the output [N, H, D] and the log-sum-exp [H, N], float32.
-    `backward(grad_NHD, q_NHD, k_MHD, v_MHD, out_NHD, lse_HN, cuts, window, scale)` gives the gradients of q, k, v.
-    `window` is steps to the left and to the right, -1 for all.
+    Attributes:
+        forward: `(q_NHD, k_MHD, v_MHD, offsets, window, scale)` -> output [N, H, D], log-sum-exp [H, N] in float32.
+        backward: `(grad_NHD, q_NHD, k_MHD, v_MHD, out_NHD, lse_HN, offsets, window, scale)` -> gradients of q, k, v.
+
+    `window` is the number of visible steps to the left and to the right, -1 for all.
     """
 
     forward: Callable[..., tuple[Tensor, Tensor]]
     backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
-def _library_forward(
-    q: Tensor, k: Tensor, v: Tensor, cuts: Cuts, window: tuple[int, int], scale: float
+def _torch_forward(
+    q: Tensor, k: Tensor, v: Tensor, offsets: SequenceOffsets, window: tuple[int, int], scale: float
 ) -> tuple[Tensor, Tensor]:
     out, lse, *_ = torch.ops.aten._flash_attention_forward(
         q,
         k,
         v,
-        *cuts,
+        *offsets,
         0.0,  # dropout
-        False,  # causal: the window says so
+        False,  # causal: expressed by the window
         False,  # no debug mask
         scale=scale,
         window_size_left=window[0],
@@ -45,18 +47,18 @@ def _library_forward(
     return out, lse
 
 
-def _library_backward(
+def _torch_backward(
     grad: Tensor,
     q: Tensor,
     k: Tensor,
     v: Tensor,
     out: Tensor,
     lse: Tensor,
-    cuts: Cuts,
+    offsets: SequenceOffsets,
     window: tuple[int, int],
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    # The state of random numbers, which only dropout reads.
+    # The state of the random numbers, which only dropout reads.
     state = torch.zeros(2, dtype=torch.uint64, device=q.device)
     return torch.ops.aten._flash_attention_backward(
         grad,
@@ -65,7 +67,7 @@ def _library_backward(
         v,
         out,
         lse.contiguous(),
-        *cuts,
+        *offsets,
         0.0,
         False,
         state,
@@ -76,4 +78,4 @@ def _library_backward(
     )
 
 
-LIBRARY = Kernel(_library_forward, _library_backward)
+TORCH_FUNCTIONS = FlashFunctions(_torch_forward, _torch_backward)

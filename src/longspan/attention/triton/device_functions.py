@@ -1,10 +1,10 @@
-"""What the kernels share: which rows a program has, who its rows see, how tiles are loaded, which scores are dropped.
+"""Device functions that the kernels share: the rows of a program, their visible range, loads, stores and dropout.
 
-A program has one block of one residue class: with dilation d, positions r, r + d, r + 2d, ... are class r, and number n
-of the class is position r + d n. Within a class a dilated window is a window without gaps, so all bounds of windows are
-numbers of the class. Nothing is copied: a class is a stride.
+A program computes one block of one residue class. With dilation d, class r holds positions r, r + d, r + 2d, ..., and
+number n of the class is position r + d n. Within a class a dilated window has no gaps, so that all window bounds are
+numbers of the class. A class is a stride, so that no data is copied.
 
-`no_type_check` beneath each `triton.jit` keeps jaxtyping's import hook (tests) from wrapping what triton has to read.
+`no_type_check` below each `triton.jit` keeps jaxtyping's import hook (in tests) from wrapping source that triton reads.
 
 Q queries of a tile  K keys of a tile  D width per head, padded to a power of two
 """
@@ -14,14 +14,14 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-# Philox with 7 rounds passes the tests of randomness that its authors run (Salmon et al. 2011, table 2).
+# Philox with 7 rounds passes the randomness tests of its authors (Salmon et al. 2011, table 2).
 PHILOX_ROUNDS = tl.constexpr(7)
 
 
 @triton.jit
 @no_type_check
 def find_block(dilation_ptr, n_blocks, n_heads, n_tokens, BLOCK: tl.constexpr, DILATED: tl.constexpr):
-    """Row, head, dilation, residue class, its length, and the numbers in it of this program's block."""
+    """Row, head, dilation, residue class, length of the class, and the numbers of this program's block in it."""
     program = tl.program_id(0)
     row_and_head = program // n_blocks
     block = program % n_blocks
@@ -32,7 +32,7 @@ def find_block(dilation_ptr, n_blocks, n_heads, n_tokens, BLOCK: tl.constexpr, D
         n_blocks_of_class = tl.cdiv(tl.cdiv(n_tokens, dilation), BLOCK)
         residue = block // n_blocks_of_class
         block = block % n_blocks_of_class
-        # Heads of small dilation have fewer blocks than the grid: what is left over has a class without tokens.
+        # Heads with a small dilation have fewer blocks than the grid; their other programs get a class without tokens.
         length = tl.where(residue < dilation, (n_tokens - residue + dilation - 1) // dilation, 0)
     else:
         dilation = 1
@@ -47,14 +47,14 @@ def find_range(
     number, first_ptr, last_ptr, row, dilation, residue, length, n_tokens, before, after, REACH: tl.constexpr,
     BLOCK: tl.constexpr, BOUNDED: tl.constexpr,
 ):  # fmt: skip
-    """Who sees or is seen by each number of a block, and the tiles of REACH that hold them.
+    """The visible range of each number of a block, and the tiles of size REACH that cover these ranges.
 
-    Number n sees from n - `before` to n + `after` of its class, within its document (BOUNDED).
+    Number n sees the numbers n - `before` to n + `after` of its class, within its document (BOUNDED).
 
     Returns:
-        Whether each number is a token; the first it sees and the one after the last; and four bounds of tiles: from
-        the second to the third bound all numbers see all, from the first to the second and from the third to the
-        fourth (the edges) some see some.
+        Whether each number is a token; the first number that it sees and the one after the last; and four bounds of
+        tiles. Between the second and the third bound, all numbers see all. Between the first and second, and between
+        the third and fourth (the edges), some pairs are hidden.
     """
     is_token = number < length
     first = tl.maximum(number - before, 0)
@@ -62,7 +62,7 @@ def find_range(
     if BOUNDED:
         position = residue + number * dilation
         at = row.to(tl.int64) * n_tokens + position
-        # At padding the first is n_tokens and the last is 0.
+        # At padding `first` is n_tokens and `last` is 0.
         first_position = tl.load(first_ptr + at, mask=is_token, other=n_tokens)
         last_position = tl.load(last_ptr + at, mask=is_token, other=0)
         is_token = first_position < last_position
@@ -80,7 +80,7 @@ def find_range(
 @triton.jit
 @no_type_check
 def load_rows(pointer, offset, is_row, WIDTH: tl.constexpr, PADDED: tl.constexpr, CHECKED: tl.constexpr):
-    """Vectors that lie `offset` elements behind `pointer`, zeros where not `is_row` (CHECKED) and beyond WIDTH."""
+    """Load the vectors at `pointer` + `offset`; zeros where `is_row` is False (with CHECKED) and beyond WIDTH."""
     column = tl.arange(0, PADDED)
     at = pointer + offset[:, None] + column[None, :]
     if CHECKED:
@@ -98,7 +98,7 @@ def load_rows(pointer, offset, is_row, WIDTH: tl.constexpr, PADDED: tl.constexpr
 @triton.jit
 @no_type_check
 def store_rows(pointer, offset, x, is_row, WIDTH: tl.constexpr, PADDED: tl.constexpr):
-    """Write the vectors of the rows that are."""
+    """Store the rows where `is_row`."""
     column = tl.arange(0, PADDED)
     at = pointer + offset[:, None] + column[None, :]
     tl.store(at, x.to(pointer.dtype.element_ty), mask=is_row[:, None] & (column < WIDTH)[None, :])
@@ -110,10 +110,10 @@ def is_kept(
     seed, row_and_head, query, first_key, n_dropped, STREAM: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
     KEYS_FIRST: tl.constexpr,
 ):  # fmt: skip
-    """Which probabilities of a tile dropout keeps: [Q, K], or [K, Q] where KEYS_FIRST.
+    """Which probabilities of a tile dropout keeps: [Q, K], or [K, Q] with KEYS_FIRST.
 
-    One draw of Philox, keyed by seed, batch row and head, query and a group of four keys, decides four of them: the
-    same ones whichever kernel asks, in tiles of any size.
+    One Philox draw, keyed by seed, batch row and head, query and a group of four keys, decides four probabilities. The
+    result does not depend on the kernel or on the tile size.
     """
     group = first_key // 4 + tl.arange(0, K // 4)
     if KEYS_FIRST:
