@@ -9,13 +9,13 @@ from longspan.benchmark.memory_probe import (
     Probe,
     Probeable,
     ProbeError,
-    free_bytes,
     in_short,
     peak_of,
     probe,
     probe_apart,
 )
 from longspan.benchmark.timing import calls_at_a_time, copy_call, matmul_call, spread, time_call
+from longspan.memory import free_bytes
 
 
 def test_spread_is_median_and_fifths():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from longspan.benchmark.markdown_table import FLOORS
-from longspan.benchmark.memory_probe import Probe, Probeable, ProbeError, free_bytes, in_short, probe
+from longspan.benchmark.memory_probe import Probe, Probeable, ProbeError, in_short, probe
 from longspan.benchmark.timing import (
     Call,
     calls_at_a_time,
@@ -17,6 +17,7 @@ from longspan.benchmark.timing import (
     spread,
     time_call,
 )
+from longspan.memory import free_bytes
 from longspan.records import Timing
 
 ARITHMETIC, TRAFFIC = FLOORS

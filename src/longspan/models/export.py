@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import transformers
@@ -29,8 +29,9 @@ from longspan.models.checkpoints import (
     require_tokenizer,
 )
 from longspan.models.config import LongformerConfig
+from longspan.models.heads import HEADS, head_of, head_of_class
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
-from longspan.models.tracing import OUTPUTS, Outputs, Traced, trace_model
+from longspan.models.tracing import Outputs, Traced, trace_model
 
 FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
 OPSET = 20
@@ -91,9 +92,9 @@ def export_model(
         InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
             is not installed, a graph that computes something else than the model, or a folder that cannot be written.
     """
-    if type(model) not in OUTPUTS:
+    if head_of(model) is None:
         raise InputError(
-            f"export takes one of {', '.join(kind.__name__ for kind in OUTPUTS)}, not {type(model).__name__}"
+            f"export takes one of {', '.join(head.class_name for head in HEADS.values())}, not {type(model).__name__}"
         )
     if format not in FORMATS:
         raise InputError(f"the format is one of {', '.join(FORMATS)}, not {format!r}")
@@ -157,12 +158,11 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
     if config.model_type != "longformer":
         raise InputError(f"{name} is of the family {config.model_type}; make it a Longformer with `longspan extend`")
     named = next(iter(config.architectures or []), "LongformerModel")
-    kinds = {kind.__name__: kind for kind in OUTPUTS}
-    if named not in kinds:
-        raise InputError(f"{name} is a {named}; export knows {', '.join(kinds)}")
+    head = head_of_class(named)
+    if head is None:
+        raise InputError(f"{name} is a {named}; export knows {', '.join(head.class_name for head in HEADS.values())}")
     with explain_loading(name), quiet_loading():
-        kind: Any = kinds[named]
-        model, info = kind.from_pretrained(
+        model, info = head.load().from_pretrained(
             name,
             dtype=torch.float32,
             use_safetensors=True,

@@ -15,22 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.data import QaExample, QaFeature, QaFeatures, make_qa_features
 from longspan.errors import InputError
+from longspan.extend.families import max_tokens_of
 from longspan.tasks.qa_batch import GlobalTokens, ModelCollator
 from longspan.tasks.qa_decoding import Span, WindowLogits, argmax_span, decode_spans, is_aligned
 
-# Families whose position table starts after the padding token's row: rows 0 to pad_token_id are never used.
-_RESERVES_ROWS = {
-    "camembert",
-    "data2vec-text",
-    "ibert",
-    "longformer",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-}
 # How much text is tokenised ahead: rows of like length for batches, yet never a whole corpus of features in memory.
 _CHUNK_CHARACTERS = 4_000_000
 _CHUNK_EXAMPLES = 256
@@ -248,17 +236,6 @@ class QaPredictor:
         # Where a question leaves too little room for the overlap, windows overlap by half (longspan.data.qa_features).
         overlap = self.overlap if self.overlap < room else room - (room + 1) // 2
         return n_others + sum(n_context) - overlap * (len(features) - 1)
-
-
-def max_tokens_of(model: PreTrainedModel) -> int | None:
-    """The longest input `model` takes: its position rows less the reserved ones; None where it has no such limit."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
-        return None
-    if model.config.model_type in _RESERVES_ROWS:
-        pad_token_id = getattr(model.config, "pad_token_id", None)
-        return positions - (1 if pad_token_id is None else pad_token_id) - 1
-    return positions
 
 
 def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
