@@ -20,11 +20,11 @@ from longspan.benchmark.architectures import (
 from longspan.benchmark.correctness import model_disagreement
 from longspan.benchmark.model_benchmark import benchmark_models
 from longspan.benchmark.model_systems import model_points
-from longspan.benchmark.settings import ModelSetting, parse_padded
+from longspan.benchmark.settings import ModelSettings, parse_padded
 from longspan.errors import InputError
 from longspan.models import LongformerForMaskedLM
 
-TINY = ModelSetting(size="tiny", lengths=(24,), window=8, repeats=1, with_memory=False)
+TINY = ModelSettings(size="tiny", lengths=(24,), window=8, repeats=1, with_memory=False)
 
 
 def test_every_encoder_is_measured():
@@ -43,10 +43,10 @@ def test_padded_rows_are_measured_beside_the_same_tokens_as_full_rows():
 
 
 def test_training_steps_leave_no_gradients_and_change_weights():
-    setting = dataclasses.replace(
+    settings = dataclasses.replace(
         TINY, task="training-step", optimizer="adamw", gradient_checkpointing=True, systems=(OURS,)
     )
-    (point,) = model_points(setting)
+    (point,) = model_points(settings)
     call = point.make()
     model = call.__closure__ and next(
         cell.cell_contents for cell in call.__closure__ if isinstance(cell.cell_contents, torch.nn.Module)
@@ -78,7 +78,7 @@ def test_models_share_their_weights():
 
 def test_ours_is_not_timed_where_a_tiny_model_is_wrong(monkeypatch):
     monkeypatch.setattr(
-        model_benchmark, "model_disagreement", lambda setting, dtype: "disagrees with transformers by 1"
+        model_benchmark, "model_disagreement", lambda settings, dtype: "disagrees with transformers by 1"
     )
     record = benchmark_models(dataclasses.replace(TINY, systems=(OURS, FULL)))
     assert [t.left_out for t in record.timings] == ["disagrees with transformers by 1", None]

@@ -9,10 +9,10 @@ from longspan.benchmark.memory_probe import (
     Probe,
     Probeable,
     ProbeError,
-    in_short,
     peak_of,
     probe,
     probe_apart,
+    short_error,
 )
 from longspan.benchmark.timing import calls_at_a_time, copy_call, matmul_call, spread, time_call
 from longspan.memory import free_bytes
@@ -72,5 +72,5 @@ def test_weights_count_where_they_are_the_systems_own():
 
 
 def test_errors_are_told_in_one_line():
-    assert in_short(RuntimeError()) == "RuntimeError"
-    assert in_short(RuntimeError("a\nb")) == "RuntimeError: a"
+    assert short_error(RuntimeError()) == "RuntimeError"
+    assert short_error(RuntimeError("a\nb")) == "RuntimeError: a"

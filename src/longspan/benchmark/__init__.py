@@ -1,1 +1,1 @@
-"""How long things take, beside what a user would take instead, in one run."""
+"""Time and memory of attention, encoders and training steps, beside the alternatives of a user, in one run."""

@@ -1,6 +1,6 @@
-"""Models of one size and random weights, to be timed: ours, transformers' Longformer, XLM-R, a ModernBERT's shape.
+"""The models of the benchmarks, with random weights: ours, transformers' Longformer, XLM-R, a ModernBERT shape.
 
-Those whose parameters have the same names share them: the same weights, held once.
+Models share the parameters that have equal names and shapes.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _SDPA: dict[str, Any] = {"attn_implementation": "sdpa"}
 
 @dataclass(frozen=True)
 class Size:
-    """Dimensions of an encoder, as transformers calls them."""
+    """The dimensions of an encoder, with transformers' names."""
 
     num_hidden_layers: int
     hidden_size: int
@@ -35,7 +35,7 @@ class Size:
     vocab_size: int
 
     def n_parameters(self) -> int:
-        """Weights of an encoder without global projections, roughly."""
+        """The approximate number of weights of an encoder, without global projections."""
         of_layer = 4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size
         return self.num_hidden_layers * of_layer + self.vocab_size * self.hidden_size
 
@@ -48,10 +48,10 @@ SIZES = {
 
 
 def read_size(name: str) -> Size:
-    """A size by its name, or from a `config.json` (or the folder it lies in).
+    """The size with a name in `SIZES`, or of a `config.json` or a folder with one.
 
     Raises:
-        InputError: neither is there, or a field is missing.
+        InputError: there is neither, or a field is missing.
     """
     if name in SIZES:
         return SIZES[name]
@@ -69,16 +69,16 @@ def read_size(name: str) -> Size:
 
 
 class Models:
-    """Makes each model when it is first asked for.
+    """Makes each model on first use.
 
     Args:
-        size: dimensions.
-        n_positions: longest row.
+        size: dimensions of the models.
+        n_positions: length of the longest row.
         window: attention window, both sides together.
-        dropout: of hidden states and attention.
-        backend: of longspan's attention.
-        device: where they go.
-        for_masked_lm: with the head that predicts words, in training mode; else the bare encoder, in evaluation mode.
+        dropout: dropout of hidden states and attention.
+        backend: backend of longspan's attention.
+        device: device of the models.
+        for_masked_lm: masked language models in training mode; else bare encoders in evaluation mode.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Models:
         self._models: dict[tuple[str, str], Any] = {}
 
     def get(self, system: str, dtype: str) -> Any:
-        """A model whose weights have `dtype`."""
+        """The model of a system with weights in `dtype`."""
         if (system, dtype) not in self._models:
             make = {
                 OURS: self._ours,
@@ -107,7 +107,7 @@ class Models:
                 FULL: self._xlm_roberta,
                 MODERNBERT: self._modernbert,
             }[system]
-            with _parameters_later():
+            with _without_memory():
                 model = make()
             self._fill(model, dtype)
             model.to(self._device)
@@ -143,7 +143,7 @@ class Models:
         config = transformers.ModernBertConfig(
             vocab_size=s.vocab_size,
             hidden_size=s.hidden_size,
-            # Its feed-forward has three matrices where the others' has two: the same number of weights.
+            # Its feed-forward has three matrices, the others' has two: this gives the same number of weights.
             intermediate_size=2 * s.intermediate_size // 3,
             num_hidden_layers=s.num_hidden_layers,
             num_attention_heads=s.num_attention_heads,
@@ -167,7 +167,7 @@ class Models:
 
     def _roberta_fields(self) -> dict[str, Any]:
         return vars(self._size) | {
-            # RoBERTa's positions start behind the padding's; transformers' Longformer pads to the window.
+            # RoBERTa's positions start after the padding id; transformers' Longformer pads to the window.
             "max_position_embeddings": -(-self._n_positions // self._window) * self._window + PAD + 1,
             "type_vocab_size": 1,
             "pad_token_id": PAD,
@@ -180,7 +180,7 @@ class Models:
         }
 
     def _fill(self, model: Any, dtype: str) -> None:
-        """Give every parameter its weights, those of one name and shape the same in every model."""
+        """Give every parameter its weights; equal names and shapes get the same weights in every model."""
         state = {}
         for name, parameter in model.named_parameters():
             known = name.removeprefix("longformer.").removeprefix("roberta.").removeprefix("model.")
@@ -201,8 +201,8 @@ class Models:
         return torch.randn(shape, generator=draw, device=self._device).mul_(0.02)
 
 
-def _parameters_later() -> contextlib.AbstractContextManager[Any]:
-    """Within, modules are made without memory for their parameters."""
+def _without_memory() -> contextlib.AbstractContextManager[Any]:
+    """A context in which modules are made without memory for their parameters."""
     from accelerate import init_empty_weights
 
     return init_empty_weights(include_buffers=False)
@@ -211,7 +211,7 @@ def _parameters_later() -> contextlib.AbstractContextManager[Any]:
 def masked_lm_step(
     model: Any, inputs: dict[str, Tensor], optimizer: torch.optim.Optimizer | None, autocast: torch.dtype | None
 ) -> Callable[[], None]:
-    """One step of training: forward, backward, the optimizer's step where there is one, gradients freed."""
+    """A call that makes one training step: forward, backward, optimizer step if there is one; gradients are freed."""
     device = inputs["input_ids"].device.type
 
     def step() -> None:

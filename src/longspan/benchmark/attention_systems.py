@@ -1,4 +1,4 @@
-"""The systems that attention is measured in: every backend of ours, and what a user would take instead.
+"""The systems of the attention benchmark: our backends, and the alternatives of a user.
 
 B batch rows  T tokens  H attention heads  D width per head  C = H * D
 """
@@ -16,7 +16,7 @@ from longspan.attention import AttentionPattern, attend
 from longspan.attention.backends import BACKENDS
 from longspan.benchmark.flex_peer import BLOCK, block_mask
 from longspan.benchmark.measure_points import Point
-from longspan.benchmark.settings import AttentionSetting, Dilation, backend_of, device_type, told_dilation
+from longspan.benchmark.settings import AttentionSettings, Dilation, backend_of, device_type, dilation_suffix
 from longspan.benchmark.timing import Call
 
 LONGFORMER = "transformers Longformer"
@@ -26,33 +26,33 @@ FLEX = "FlexAttention"
 FLASH = "flash-attn"
 NATTEN = "NATTEN"
 FORWARD, BOTH = "attention forward", "attention forward + backward"
-# Operations a visible pair and unit of width, 2 a multiply-add. Forward: scores and output. Backward: scores again,
-# and the gradients of v, p, q, k.
+# Operations per visible pair and unit of width; a multiply-add counts 2. Forward: scores and output. Backward: scores
+# again, and the gradients of v, p, q, k.
 _OPERATIONS = {FORWARD: 4, BOTH: 4 + 10}
-# Tensors [B, H, T, D] that must be read or written. Forward: q, k, v, out. Backward: these and out's gradient, and
+# Tensors [B, H, T, D] that must be read or written. Forward: q, k, v, out. Backward: these, the gradient of out, and
 # the gradients of q, k, v.
 _TENSORS = {FORWARD: 4, BOTH: 4 + 8}
 
 
-def attention_points(setting: AttentionSetting) -> list[Point]:
-    """Everything to measure, in order of length; nothing is allocated before it is made."""
-    pool = _Pool(setting)
+def attention_points(settings: AttentionSettings) -> list[Point]:
+    """The points to measure, in order of length; nothing is allocated before a point is made."""
+    pool = _Pool(settings)
     points = []
-    for what in (FORWARD, BOTH) if setting.backward else (FORWARD,):
-        for dtype in setting.dtypes:
-            for n_tokens in sorted(setting.lengths):
-                cell = _Cell(setting, pool, what, dtype, n_tokens)
-                points += [*cell.ours(), *cell.peers()]
+    for what in (FORWARD, BOTH) if settings.backward else (FORWARD,):
+        for dtype in settings.dtypes:
+            for n_tokens in sorted(settings.lengths):
+                make = _PointMaker(settings, pool, what, dtype, n_tokens)
+                points += [*make.ours(), *make.peers()]
     return points
 
 
-def ours(backend: str, dilation: Dilation, setting: AttentionSetting) -> str:
-    """Name of a backend in records; its dilation is named where several are measured."""
-    return f"longspan {backend}{told_dilation(dilation) if len(setting.dilations) > 1 else ''}"
+def ours(backend: str, dilation: Dilation, settings: AttentionSettings) -> str:
+    """The name of a backend in records, with the dilation if several are measured."""
+    return f"longspan {backend}{dilation_suffix(dilation) if len(settings.dilations) > 1 else ''}"
 
 
 class _Vectors(NamedTuple):
-    """q, k, v as a linear layer leaves them, and the gradient that comes back, each [B, H, T, D]."""
+    """q, k, v in the layout of a linear layer, and the gradient of the output, each [B, H, T, D]."""
 
     q: Tensor
     k: Tensor
@@ -61,15 +61,15 @@ class _Vectors(NamedTuple):
 
 
 class _Pool:
-    """Inputs that systems share, made when first asked for."""
+    """Inputs that systems share, made on first use."""
 
-    def __init__(self, setting: AttentionSetting) -> None:
-        self._setting = setting
+    def __init__(self, settings: AttentionSettings) -> None:
+        self._settings = settings
         self._made: dict[tuple[str, str, int], Any] = {}
 
     def vectors(self, dtype: str, n_tokens: int) -> _Vectors:
-        """For `attend`, SDPA and FlexAttention."""
-        s = self._setting
+        """The inputs of `attend`, SDPA and FlexAttention."""
+        s = self._settings
         shape = (s.batch, n_tokens, s.heads, s.width)
         return self._get(
             ("vectors", dtype, n_tokens),
@@ -77,8 +77,8 @@ class _Pool:
         )
 
     def rows(self, dtype: str, n_tokens: int) -> tuple[Tensor, Tensor]:
-        """Hidden states [B, T, C], T a multiple of the window as transformers' layer needs it, and a gradient."""
-        s = self._setting
+        """Hidden states [B, T, C] with T a multiple of the window, as transformers' layer needs, and a gradient."""
+        s = self._settings
         shape = (s.batch, -(-n_tokens // s.window) * s.window, s.heads * s.width)
         return self._get(
             ("rows", dtype, n_tokens),
@@ -86,18 +86,18 @@ class _Pool:
         )
 
     def longformer(self, dtype: str) -> Any:
-        """Layer of transformers' Longformer, weights drawn from a seed."""
-        return self._get(("layer", dtype, 0), lambda: _longformer(self._setting, dtype))
+        """A layer of transformers' Longformer with seeded random weights."""
+        return self._get(("layer", dtype, 0), lambda: _longformer(self._settings, dtype))
 
     def flex(self, dtype: str, n_tokens: int, pattern: AttentionPattern) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """FlexAttention, compiled when first called."""
+        """FlexAttention, compiled at the first call."""
         from torch.nn.attention.flex_attention import flex_attention
 
-        s = self._setting
+        s = self._settings
 
         def make() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
             mask = block_mask(pattern, s.heads, n_tokens, s.device)
-            # On the CPU a compilation takes half a minute; the second one is for any length.
+            # On the CPU a compilation takes half a minute; the second one holds for any length.
             compiled = torch.compile(flex_attention, dynamic=False if device_type(s.device) == "cuda" else None)
             return lambda q, k, v: compiled(q, k, v, block_mask=mask)
 
@@ -109,22 +109,22 @@ class _Pool:
         return self._made[key]
 
     def _normal(self, shape: tuple[int, ...], dtype: str, seed: int) -> Tensor:
-        draw = torch.Generator(self._setting.device).manual_seed(seed)
-        return torch.randn(shape, generator=draw, device=self._setting.device).to(getattr(torch, dtype))
+        draw = torch.Generator(self._settings.device).manual_seed(seed)
+        return torch.randn(shape, generator=draw, device=self._settings.device).to(getattr(torch, dtype))
 
 
-class _Cell(NamedTuple):
-    """All systems for one line of the table."""
+class _PointMaker(NamedTuple):
+    """Makes the points of all systems for one dtype and length."""
 
-    setting: AttentionSetting
+    settings: AttentionSettings
     pool: _Pool
     what: str
     dtype: str
     n_tokens: int
 
     def ours(self) -> Iterator[Point]:
-        """Every backend that can serve, at every dilation."""
-        s = self.setting
+        """The points of every backend that can serve the call, at every dilation."""
+        s = self.settings
         for dilation in s.dilations:
             request = s.request(self.n_tokens, self.what == BOTH, self.dtype, dilation)
             chosen, reasons = backend_of(request, s.backend)
@@ -146,8 +146,8 @@ class _Cell(NamedTuple):
                 )
 
     def peers(self) -> Iterator[Point]:
-        """What a user would take instead."""
-        s, backward = self.setting, self.what == BOTH
+        """The points of the alternatives."""
+        s, backward = self.settings, self.what == BOTH
         pattern = s.pattern(s.dilations[0])
         is_dilated = any(dilation > 1 for dilation in pattern.dilations(s.heads))
         on_gpu = device_type(s.device) == "cuda"
@@ -192,10 +192,10 @@ class _Cell(NamedTuple):
         return Point(what=self.what, system=system, n_tokens=self.n_tokens, dtype=self.dtype, make=make, **more)
 
     def _call(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Call:
-        """`function(q, k, v)`, and its backward where that is measured."""
+        """The call `function(q, k, v)`, with its backward if that is measured."""
         q, k, v, grad = self.pool.vectors(self.dtype, self.n_tokens)
         if self.what == FORWARD:
-            # FlexAttention on the CPU refuses what wants a gradient, asked for or not.
+            # FlexAttention on the CPU refuses tensors that require a gradient.
             q, k, v = q.detach(), k.detach(), v.detach()
         return self._with_backward(lambda: function(q, k, v), (q, k, v), grad)
 
@@ -213,10 +213,10 @@ class _Cell(NamedTuple):
     def _longformer_call(self) -> Call:
         layer = self.pool.longformer(self.dtype)
         hidden_BTC, grad_BTC = self.pool.rows(self.dtype, self.n_tokens)
-        # transformers' pads to the window; what it pads is part of what it costs, and all of it are tokens here.
+        # transformers pads to the window, and pays for the padding: here all of it are tokens.
         nowhere_BT = torch.zeros(hidden_BTC.shape[:2], dtype=torch.bool, device=hidden_BTC.device)
         is_global_BT = nowhere_BT.clone()
-        is_global_BT[:, : self.setting.n_global] = True
+        is_global_BT[:, : self.settings.n_global] = True
         mask_BT = is_global_BT.to(hidden_BTC.dtype) * 10000
 
         def forward() -> Tensor:
@@ -225,7 +225,7 @@ class _Cell(NamedTuple):
                 attention_mask=mask_BT,
                 is_index_masked=nowhere_BT,
                 is_index_global_attn=is_global_BT,
-                is_global_attn=self.setting.n_global > 0,
+                is_global_attn=self.settings.n_global > 0,
             )[0]
 
         leaves = (hidden_BTC, *(p for projection in self._projections() for p in projection.parameters()))
@@ -248,7 +248,7 @@ class _Cell(NamedTuple):
     def _projections(self) -> list[Any]:
         layer = self.pool.longformer(self.dtype)
         found = [layer.query, layer.key, layer.value]
-        return [*found, layer.key_global, layer.value_global] if self.setting.n_global else found
+        return [*found, layer.key_global, layer.value_global] if self.settings.n_global else found
 
     def _flex_call(self, pattern: AttentionPattern) -> Call:
         compiled = self.pool.flex(self.dtype, self.n_tokens, pattern)
@@ -263,23 +263,23 @@ class _Cell(NamedTuple):
     def _natten_call(self, pattern: AttentionPattern) -> Call:
         from natten.functional import na1d  # pyright: ignore[reportMissingImports]
 
-        # Its windows keep their size at the ends of a row, where ours are cut: the same work, another function.
+        # Its windows keep their size at the ends of a row, where ours are cut: equal work, another function.
         size = pattern.left + pattern.right + 1
         dilation = pattern.dilation
         return self._rows_first(lambda q, k, v: na1d(q, k, v, kernel_size=size, dilation=dilation))
 
     def _rows_first(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Call:
-        """For libraries whose layout is [B, T, H, D], which is how a linear layer leaves them."""
+        """The call of a library with layout [B, T, H, D], the layout of a linear layer."""
         return self._call(lambda q, k, v: function(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2))
 
     def _floor(self, pattern: AttentionPattern) -> dict[str, int]:
-        """What cannot be done without: operations on visible pairs, and bytes."""
-        s = self.setting
+        """The necessary operations on visible pairs, and the necessary bytes."""
+        s = self.settings
         n_visible = pattern.n_visible(self.n_tokens, s.heads)
         return {"operations": _OPERATIONS[self.what] * s.width * s.batch * n_visible, "moved": self._moved()}
 
     def _moved(self) -> int:
-        s = self.setting
+        s = self.settings
         n_bytes = s.batch * s.heads * self.n_tokens * s.width * getattr(torch, self.dtype).itemsize
         return _TENSORS[self.what] * n_bytes
 
@@ -287,7 +287,7 @@ class _Cell(NamedTuple):
         return 3.0 * self._moved()
 
     def _dense_bytes(self) -> float:
-        s = self.setting
+        s = self.settings
         return s.batch * s.heads * self.n_tokens**2 * 4.0 * (5 if self.what == BOTH else 3)
 
 
@@ -305,15 +305,15 @@ def _library_reason(name: str, pattern: AttentionPattern, is_dilated: bool, dtyp
     return None
 
 
-def _longformer(setting: AttentionSetting, dtype: str) -> Any:
+def _longformer(settings: AttentionSettings, dtype: str) -> Any:
     from transformers import LongformerConfig
     from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
 
     config = LongformerConfig(
-        hidden_size=setting.heads * setting.width,
-        num_attention_heads=setting.heads,
-        attention_window=[setting.window],
+        hidden_size=settings.heads * settings.width,
+        num_attention_heads=settings.heads,
+        attention_window=[settings.window],
         attention_probs_dropout_prob=0.0,
     )
     torch.manual_seed(0)
-    return LongformerSelfAttention(config, 0).to(device=setting.device, dtype=getattr(torch, dtype))
+    return LongformerSelfAttention(config, 0).to(device=settings.device, dtype=getattr(torch, dtype))

@@ -1,6 +1,6 @@
-"""FlexAttention as a user would write it: the pattern as a mask function, compiled, blocks nobody sees left out.
+"""FlexAttention as a user would write it: the pattern as a compiled mask function, without hidden blocks.
 
-The list of blocks is worked out from the pattern, not from a mask of T x T, which would not fit at the longer lengths.
+The list of blocks is computed from the pattern; a [T x T] mask would not fit at the longer lengths.
 """
 
 import math
@@ -34,11 +34,11 @@ def block_mask(pattern: AttentionPattern, n_heads: int, n_tokens: int, device: s
 
 
 def block_kinds(pattern: AttentionPattern, dilation: int, n_tokens: int) -> np.ndarray:
-    """[N, N] by query block and key block: 0 nothing is visible, 1 perhaps something, 2 everything."""
+    """What is visible in each query block and key block, [N, N]: 0 nothing, 1 perhaps something, 2 everything."""
     n_blocks = math.ceil(n_tokens / BLOCK)
     start = BLOCK * np.arange(n_blocks)
     end = np.minimum(start + BLOCK, n_tokens) - 1
-    # Distances key - query that occur between two blocks.
+    # The range of distances key - query between two blocks.
     low = start[None, :] - end[:, None]
     high = end[None, :] - start[:, None]
     left, right = pattern.left * dilation, pattern.right * dilation
@@ -51,14 +51,14 @@ def block_kinds(pattern: AttentionPattern, dilation: int, n_tokens: int) -> np.n
     if pattern.causal:
         some &= low <= 0
         every &= high <= 0
-    # A block that is cut short has keys beyond the end, which only the mask function hides.
+    # A shorter last block has keys beyond the end, which only the mask function hides.
     is_whole = (end - start + 1) == BLOCK
     every &= is_whole[:, None] & is_whole[None, :]
     return np.where(every, 2, some.astype(np.int8))
 
 
 def _ordered(chosen_HNN: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
-    """For each query block how many key blocks, and which, these first."""
+    """The number of chosen key blocks of each query block, and all key blocks with the chosen ones first."""
     number = chosen_HNN.sum(-1).astype(np.int32)
     index = np.argsort(~chosen_HNN, axis=-1, kind="stable").astype(np.int32)
     return torch.from_numpy(number)[None].to(device), torch.from_numpy(index)[None].to(device)

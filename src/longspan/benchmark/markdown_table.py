@@ -1,4 +1,4 @@
-"""A benchmark record as a Markdown table: milliseconds and their spread, peak memory, ratios to ours and the floor."""
+"""A benchmark record as a Markdown table: time and spread, peak memory, ratio to ours and to the floor."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ FLOORS = ("useful operations at the matmul rate", "bytes at the copy bandwidth")
 
 
 def as_table(record: BenchmarkRecord) -> str:
-    """One line a measurement, ours marked; `ours / it` below 1 means that ours is faster."""
+    """The table, one line per measurement, with ours in bold; `ours / it` below 1 means that ours is faster."""
     lines = [
         "| what | tokens | system | median ms (20 % to 80 %) | peak MiB | ours / it | time / floor |",
         "|---|---:|---|---:|---:|---:|---:|",
@@ -28,7 +28,7 @@ def _measured(timing: Timing, timings: Iterable[Timing]) -> list[str]:
     memory = "" if timing.peak_memory_bytes is None else f"{timing.peak_memory_bytes / 2**20:.0f}"
     ours = next((t for t in timings if t.is_chosen and _cell(t) == _cell(timing) and t.left_out is None), None)
     ratio = "" if ours is None or ours is timing else _ratio(ours.median_seconds / timing.median_seconds)
-    # The higher floor is the one that binds.
+    # The higher floor is the binding one.
     floors = [timing.ratio_to[name] for name in FLOORS if name in timing.ratio_to]
     return [f"{middle:.1f} ({low:.1f} to {high:.1f})", memory, ratio, f"{min(floors):.2f}" if floors else ""]
 

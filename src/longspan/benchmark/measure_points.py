@@ -1,4 +1,4 @@
-"""Many systems at many lengths, measured in turns; what does not fit is left out, and says why."""
+"""Measures many systems at many lengths in turns; what does not fit is left out with the reason."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from longspan.benchmark.markdown_table import FLOORS
-from longspan.benchmark.memory_probe import Probe, Probeable, ProbeError, in_short, probe
+from longspan.benchmark.memory_probe import Probe, Probeable, ProbeError, probe, short_error
 from longspan.benchmark.timing import (
     Call,
     calls_at_a_time,
@@ -21,7 +21,7 @@ from longspan.memory import free_bytes
 from longspan.records import Timing
 
 ARITHMETIC, TRAFFIC = FLOORS
-# Of the memory that is free: the rest is the system's, and an estimate is an estimate.
+# The share of the free memory that a point may need: estimates are rough.
 _SHARE_OF_MEMORY = 0.85
 _GIB = 2**30
 
@@ -32,22 +32,22 @@ class Point:
 
     Attributes:
         what: what is measured, as in the record.
-        system: its name.
-        n_tokens: tokens a row.
-        dtype: torch's name of it.
-        make: allocates what a call needs, and gives the call.
-        beside: the same of what is to be subtracted, timed next to each call; None for nothing.
-        whole: name of the system without the subtraction, to be told as well.
-        warm_up: gives a short call to be made in place of a whole one before anything is measured; None for a whole.
-        is_chosen: the system is what `longspan` would take by itself.
-        against: why it is not measured.
-        n_bytes: memory at the peak, estimated.
-        power: how its time grows with length.
-        multiple_of: it pads rows to a multiple of so many tokens.
-        counts_all: what `make` allocates counts as its memory.
-        compiles: its first call compiles.
-        operations: floating-point operations that cannot be done without; 0 where nobody counted.
-        moved: bytes that have to be read or written.
+        system: name of the system.
+        n_tokens: tokens per row.
+        dtype: torch's name of the dtype.
+        make: allocates what a call needs, and returns the call.
+        beside: makes a call that is timed next to each call and subtracted; None for none.
+        whole: name under which the time without the subtraction is reported too.
+        warm_up: makes a short call for the warm-up, in place of a whole one; None for a whole one.
+        is_chosen: whether longspan would choose this system itself.
+        against: why the point is not measured.
+        n_bytes: estimated peak memory.
+        power: exponent with which the time grows with the length.
+        multiple_of: the system pads rows to a multiple of this number of tokens.
+        counts_all: whether memory that `make` allocates counts.
+        compiles: whether the first call compiles.
+        operations: necessary floating-point operations; 0 if not counted.
+        moved: bytes that must be read or written.
     """
 
     what: str
@@ -70,35 +70,35 @@ class Point:
 
     @property
     def key(self) -> tuple[str, str, int, str]:
-        """What tells it from the others."""
+        """The key of the point."""
         return self.what, self.system, self.n_tokens, self.dtype
 
     @property
     def n_computed(self) -> int:
-        """Tokens a row that it computes, its own padding included."""
+        """Tokens per row including the system's own padding."""
         return -(-self.n_tokens // self.multiple_of) * self.multiple_of
 
     @property
-    def cell(self) -> tuple[str, int, str]:
-        """What its peers share with it."""
+    def peer_key(self) -> tuple[str, int, str]:
+        """The key that the point shares with its peers."""
         return self.what, self.n_tokens, self.dtype
 
     def probeable(self) -> Probeable:
-        """For measuring its memory.
+        """The point for the measurement of its memory.
 
-        What a first call loads and compiles stays, and is not what a call needs.
+        A first call that is not counted loads and compiles what later calls share.
         """
         return Probeable(self.make, self.counts_all, self.compiles or not self.counts_all, self.warm_up)
 
 
 class Limits(NamedTuple):
-    """What may be spent.
+    """The limits of a run.
 
     Attributes:
         device: where everything runs.
-        repeats: measured calls of each point, at most.
-        seconds: for each point; one call is measured in any case, unless it would take longer by itself.
-        memory_bytes: at the peak of a point; what is free where None.
+        repeats: largest number of measured calls of each point.
+        seconds: largest total time of these calls. One call is always measured, unless it alone would take longer.
+        memory_bytes: largest peak memory of a point; None for the free memory.
     """
 
     device: str
@@ -108,8 +108,8 @@ class Limits(NamedTuple):
 
 
 @dataclass
-class _State:
-    """What is known of a point while it is measured."""
+class _Measurement:
+    """What is known about a point during the run."""
 
     point: Point
     left_out: str | None = None
@@ -122,7 +122,7 @@ class _State:
 
 
 class Measured(NamedTuple):
-    """What came out: one timing a point, and the ceilings by dtype (operations a second) and of copies (bytes)."""
+    """The timings of all points, the rate of matrix products per dtype (operations/s), and of copies (bytes/s)."""
 
     timings: list[Timing]
     matmul_rate: dict[str, float]
@@ -135,20 +135,20 @@ def measure_points(
     probe_of: Callable[[Point], Probe] | None,
     on_step: Callable[[str], object] = lambda step: None,
 ) -> Measured:
-    """Measure `points`, which stand in order of length within a system.
+    """The measurements of `points`, which are ordered by length within a system.
 
-    Every round times every point once, so that a slow minute of the machine falls on all alike; the ceilings are
-    timed in every round as well.
+    Every round times every point once, so that a slow minute of the machine affects all of them alike. The rates of
+    matrix products and copies are timed in every round too.
 
     Args:
         points: what to measure.
-        limits: what may be spent.
-        probe_of: peak memory of a point, in a process of its own; None to measure no memory.
-        on_step: told what is being done.
+        limits: the limits of the run.
+        probe_of: measures the peak memory of a point, in a separate process; None to measure no memory.
+        on_step: called with a description of each step.
     """
-    states = [_State(point) for point in points]
-    for state in states:
-        _prepare(state, states, limits, probe_of, on_step)
+    runs = [_Measurement(point) for point in points]
+    for run in runs:
+        _prepare(run, runs, limits, probe_of, on_step)
     dtypes = list(dict.fromkeys(point.dtype for point in points))
     ceilings = {dtype: matmul_call(getattr(torch, dtype), limits.device) for dtype in dtypes}
     ceilings["copy"] = copy_call(limits.device)
@@ -158,104 +158,104 @@ def measure_points(
     for turn in range(limits.repeats):
         for name, (call, _) in ceilings.items():
             taken[name].append(time_call(call, limits.device))
-        for state in states:
-            _take_turn(state, states, limits, turn, on_step)
+        for run in runs:
+            _take_turn(run, runs, limits, turn, on_step)
     rates = {name: amount / spread(taken[name]).median for name, (_, amount) in ceilings.items()}
     copy_rate = rates.pop("copy")
-    return Measured([timing for state in states for timing in _timings(state, states, rates, copy_rate)], rates,
+    return Measured([timing for run in runs for timing in _timings(run, runs, rates, copy_rate)], rates,
                     copy_rate)  # fmt: skip
 
 
 def _prepare(
-    state: _State,
-    states: Sequence[_State],
+    run: _Measurement,
+    runs: Sequence[_Measurement],
     limits: Limits,
     probe_of: Callable[[Point], Probe] | None,
     on_step: Callable[[str], object],
 ) -> None:
-    """Decide whether a point can be measured at all, measure its memory, and warm it up."""
-    point = state.point
-    state.left_out = point.against or _too_large(state, states, limits) or _too_slow(state, states, limits)
-    if state.left_out:
+    """Decide whether a point can be measured, measure its memory, and warm it up."""
+    point = run.point
+    run.left_out = point.against or _too_large(run, runs, limits) or _too_slow(run, runs, limits)
+    if run.left_out:
         return
     on_step(f"{point.what}, {point.system}, {point.n_tokens:,} tokens")
     try:
         if probe_of is not None:
-            state.peak_bytes, state.known = probe_of(point)
-            state.left_out = _too_slow(state, states, limits)
-            if state.left_out:
+            run.peak_bytes, run.known = probe_of(point)
+            run.left_out = _too_slow(run, runs, limits)
+            if run.left_out:
                 return
-        state.call = point.make()
-        state.beside = None if point.beside is None else point.beside()
+        run.call = point.make()
+        run.beside = None if point.beside is None else point.beside()
         if point.warm_up is not None:
             point.warm_up()()
             return
         if point.compiles:
-            state.call()
-        if state.beside is not None:
-            state.beside()
-        state.known = time_call(state.call, limits.device)
-        state.left_out = _too_slow(state, states, limits)
+            run.call()
+        if run.beside is not None:
+            run.beside()
+        run.known = time_call(run.call, limits.device)
+        run.left_out = _too_slow(run, runs, limits)
     except ProbeError as error:
-        state.left_out = str(error)
+        run.left_out = str(error)
     except (RuntimeError, ValueError, NotImplementedError, ImportError) as error:
-        # A peer that cannot do something says so in its own words; compilers' errors are RuntimeErrors.
-        state.left_out = in_short(error)
-    if state.left_out:
-        state.call = state.beside = None
+        # The peer's own error is the reason; errors of compilers are RuntimeErrors.
+        run.left_out = short_error(error)
+    if run.left_out:
+        run.call = run.beside = None
 
 
 def _take_turn(
-    state: _State, states: Sequence[_State], limits: Limits, turn: int, on_step: Callable[[str], object]
+    run: _Measurement, runs: Sequence[_Measurement], limits: Limits, turn: int, on_step: Callable[[str], object]
 ) -> None:
-    if state.call is None:
+    if run.call is None:
         return
     if turn == 0:
-        state.left_out = _too_slow(state, states, limits)
-        if state.left_out:
-            state.call = state.beside = None
+        run.left_out = _too_slow(run, runs, limits)
+        if run.left_out:
+            run.call = run.beside = None
             return
-    elif sum(state.seconds) + sum(state.less) + state.seconds[-1] > limits.seconds:
+    elif sum(run.seconds) + sum(run.less) + run.seconds[-1] > limits.seconds:
         return
-    on_step(f"round {turn + 1}: {state.point.what}, {state.point.system}, {state.point.n_tokens:,} tokens")
-    n_calls = 1 if state.known is None else calls_at_a_time(state.known)
-    state.seconds.append(time_call(state.call, limits.device, n_calls))
-    if state.beside is not None:
-        state.less.append(time_call(state.beside, limits.device, n_calls))
+    on_step(f"round {turn + 1}: {run.point.what}, {run.point.system}, {run.point.n_tokens:,} tokens")
+    n_calls = 1 if run.known is None else calls_at_a_time(run.known)
+    run.seconds.append(time_call(run.call, limits.device, n_calls))
+    if run.beside is not None:
+        run.less.append(time_call(run.beside, limits.device, n_calls))
 
 
-def _shorter(state: _State, states: Sequence[_State]) -> list[_State]:
-    """The same system at smaller lengths, ascending."""
-    mine = state.point
+def _shorter(run: _Measurement, runs: Sequence[_Measurement]) -> list[_Measurement]:
+    """The runs of the same system at smaller lengths, ascending."""
+    mine = run.point
     return [
         other
-        for other in states
+        for other in runs
         if (other.point.what, other.point.system, other.point.dtype) == (mine.what, mine.system, mine.dtype)
         and other.point.n_tokens < mine.n_tokens
     ]
 
 
-def _too_slow(state: _State, states: Sequence[_State], limits: Limits) -> str | None:
-    """Why a call would take too long; what it is expected to take is kept, for longer ones to be judged by."""
-    point = state.point
-    if state.known is None:
-        seen = [(o.point.n_computed, min(o.seconds) if o.seconds else o.known) for o in _shorter(state, states)]
-        state.known = _extrapolated([(n, s) for n, s in seen if s], point.n_computed, point.power)
-    if state.known is None or state.known <= limits.seconds:
+def _too_slow(run: _Measurement, runs: Sequence[_Measurement], limits: Limits) -> str | None:
+    """Why a call would take too long, or None; the expected time is stored for the estimates of longer points."""
+    point = run.point
+    if run.known is None:
+        seen = [(o.point.n_computed, min(o.seconds) if o.seconds else o.known) for o in _shorter(run, runs)]
+        run.known = _extrapolated([(n, s) for n, s in seen if s], point.n_computed, point.power)
+    if run.known is None or run.known <= limits.seconds:
         return None
-    return f"takes about {state.known:.3g} s a call, {limits.seconds:.3g} s are allowed"
+    return f"takes about {run.known:.3g} s a call, {limits.seconds:.3g} s are allowed"
 
 
-def _too_large(state: _State, states: Sequence[_State], limits: Limits) -> str | None:
-    point = state.point
+def _too_large(run: _Measurement, runs: Sequence[_Measurement], limits: Limits) -> str | None:
+    point = run.point
     free = limits.memory_bytes
     if free is None:
         free = free_bytes(limits.device)
         free = None if free is None else int(_SHARE_OF_MEMORY * free)
     if free is None:
         return None
-    # What was seen at smaller lengths tells more than an estimate.
-    seen = [(other.point.n_tokens, other.peak_bytes) for other in _shorter(state, states) if other.peak_bytes]
+    # Measurements at smaller lengths are better than the estimate.
+    seen = [(other.point.n_tokens, other.peak_bytes) for other in _shorter(run, runs) if other.peak_bytes]
     expected = point.n_bytes
     if len(seen) >= 2:
         expected = _extrapolated(seen, point.n_tokens, 1) or expected
@@ -265,7 +265,7 @@ def _too_large(state: _State, states: Sequence[_State], limits: Limits) -> str |
 
 
 def _extrapolated(seen: Sequence[tuple[int, float]], n_tokens: int, power: float) -> float | None:
-    """Cost at `n_tokens` from (length, cost) at shorter ones, growing as between the last two; by `power` from one."""
+    """The cost at `n_tokens` from (length, cost) at shorter lengths, by their growth, or by `power` from one length."""
     if not seen:
         return None
     long, more = seen[-1]
@@ -275,22 +275,24 @@ def _extrapolated(seen: Sequence[tuple[int, float]], n_tokens: int, power: float
     return more * (n_tokens / long) ** power
 
 
-def _timings(state: _State, states: Sequence[_State], rates: dict[str, float], copy_rate: float) -> list[Timing]:
-    point = state.point
+def _timings(
+    run: _Measurement, runs: Sequence[_Measurement], rates: dict[str, float], copy_rate: float
+) -> list[Timing]:
+    point = run.point
     row = {"what": point.what, "n_tokens": point.n_tokens, "dtype": point.dtype, "is_chosen": point.is_chosen}
-    if state.left_out is not None or not state.seconds:
-        reason = state.left_out or "not measured"
+    if run.left_out is not None or not run.seconds:
+        reason = run.left_out or "not measured"
         return [
             Timing(**row, system=point.system, median_seconds=0, q20_seconds=0, q80_seconds=0, repeats=0,
                    left_out=reason)
         ]  # fmt: skip
-    own = _net(state)
+    own = _net(run)
     found = []
-    for system, seconds in [(point.system, own)] + ([(point.whole, state.seconds)] if point.whole else []):
+    for system, seconds in [(point.system, own)] + ([(point.whole, run.seconds)] if point.whole else []):
         median, q20, q80 = spread(seconds)
         ratio_to = {}
-        for other in states:
-            if other is state or other.point.cell != point.cell or not other.seconds:
+        for other in runs:
+            if other is run or other.point.peer_key != point.peer_key or not other.seconds:
                 continue
             if point.is_chosen or other.point.is_chosen:
                 ratio_to[other.point.system] = median / spread(_net(other)).median
@@ -307,20 +309,20 @@ def _timings(state: _State, states: Sequence[_State], rates: dict[str, float], c
                 q20_seconds=q20,
                 q80_seconds=q80,
                 repeats=len(seconds),
-                peak_memory_bytes=state.peak_bytes,
+                peak_memory_bytes=run.peak_bytes,
                 ratio_to=ratio_to,
             )
         )
     return found
 
 
-def _net(state: _State) -> list[float]:
-    """Seconds less what is timed beside, call by call."""
-    if not state.less:
-        return state.seconds
-    return [whole - less for whole, less in zip(state.seconds, state.less, strict=True)]
+def _net(run: _Measurement) -> list[float]:
+    """The seconds of each call without what is subtracted."""
+    if not run.less:
+        return run.seconds
+    return [whole - less for whole, less in zip(run.seconds, run.less, strict=True)]
 
 
 def probe_here(point: Point, device: str) -> Probe:
-    """A point's memory in this process: on a GPU the allocator counts exactly."""
+    """The memory of a point, measured in this process: the allocator of a GPU counts exactly."""
     return probe(point.probeable(), device)

@@ -1,4 +1,4 @@
-"""How much memory a call needs at its peak: on the CPU in a process of its own, on a GPU from its allocator."""
+"""The peak memory of a call: on the CPU in a separate process, on a GPU from the allocator."""
 
 import ctypes
 import multiprocessing
@@ -13,7 +13,7 @@ import torch
 from longspan.benchmark.timing import Call, time_call
 from longspan.memory import PeakMemory, used_bytes
 
-# What every child process needs: imported once, by the process that the children are copies of.
+# Modules that every child process needs, imported once by the process that is forked.
 _PRELOAD = [
     "longspan.benchmark.attention_benchmark",
     "longspan.benchmark.model_benchmark",
@@ -25,14 +25,14 @@ _M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 
 
 class Probe(NamedTuple):
-    """What one call in a process of its own showed."""
+    """The peak memory and the time of one call."""
 
     peak_bytes: int | None
     seconds: float
 
 
 class ProbeError(Exception):
-    """The call could not be made; says why in a short sentence."""
+    """The call failed; the message is one sentence."""
 
 
 def peak_of(call: Call, device: str, before: int | None = None) -> int | None:
@@ -50,15 +50,15 @@ def peak_of(call: Call, device: str, before: int | None = None) -> int | None:
 
 
 def probe_apart(make: Callable[..., "Probeable"], arguments: Sequence[Any], seconds: float) -> Probe:
-    """Memory and time of one call in a process of its own, which has nothing else in it.
+    """Memory and time of one call in a separate process.
 
     Args:
-        make: a module's function that gives what to probe; called in the new process.
-        arguments: for `make`; they are pickled.
-        seconds: when to give up.
+        make: a function of a module that returns what to probe; it is called in the new process.
+        arguments: arguments of `make`; they are pickled.
+        seconds: timeout.
 
     Raises:
-        ProbeError: the call failed, took too long, or its process was killed for want of memory.
+        ProbeError: the call failed, took too long, or its process was killed, probably for lack of memory.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
@@ -74,7 +74,7 @@ def probe_apart(make: Callable[..., "Probeable"], arguments: Sequence[Any], seco
         found = receiver.recv()
     except EOFError:
         process.join()
-        why = ", for want of memory as it seems" if process.exitcode == -signal.SIGKILL else ""
+        why = ", probably for lack of memory" if process.exitcode == -signal.SIGKILL else ""
         raise ProbeError(f"its process ended with code {process.exitcode}{why}") from None
     finally:
         if process.is_alive():
@@ -92,10 +92,10 @@ class Probeable(NamedTuple):
     """A call to probe.
 
     Attributes:
-        make: allocates what the call needs, and gives the call.
-        counts_all: whether what `make` allocates counts (a model's weights), or the call alone.
+        make: allocates what the call needs, and returns the call.
+        counts_all: whether memory that `make` allocates counts (a model's weights), or only that of the call.
         call_first: whether a first call is made that does not count.
-        warm_up: gives a short call to be made before, instead; None for none.
+        warm_up: makes a short call that replaces this first call; None for none.
     """
 
     make: Callable[[], Call]
@@ -105,7 +105,7 @@ class Probeable(NamedTuple):
 
 
 def probe(what: Probeable, device: str) -> Probe:
-    """Memory and time of one call, in this process."""
+    """Memory and time of one call in this process."""
     before = None
     if what.counts_all:
         before = used_bytes(device)
@@ -133,17 +133,17 @@ def _in_child(
     torch.set_num_threads(threads)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        # Every tensor of some size gets pages of its own and gives them back: the peak is what is in use.
+        # Large tensors get separate pages and return them, so that the peak is what is in use.
         libc.mallopt(_M_MMAP_THRESHOLD, 2**16)
     try:
         sender.send(probe(make(*arguments), "cpu"))
     except Exception as error:
-        sender.send(in_short(error))
+        sender.send(short_error(error))
     finally:
         sender.close()
 
 
-def in_short(error: BaseException) -> str:
-    """An error's type and the first line of what it says."""
+def short_error(error: BaseException) -> str:
+    """The type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

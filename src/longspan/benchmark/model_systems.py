@@ -1,4 +1,4 @@
-"""The systems that encoders and training steps are measured in: ours and its peers, on one batch.
+"""The systems of the model benchmarks: ours and its peers on one batch.
 
 B batch rows  T tokens
 """
@@ -23,48 +23,48 @@ from longspan.benchmark.architectures import (
     read_size,
 )
 from longspan.benchmark.measure_points import Point
-from longspan.benchmark.settings import ENCODER, ENCODER_BOTH, OPTIMIZERS, STEP, ModelSetting, device_type
+from longspan.benchmark.settings import ENCODER, ENCODER_BOTH, OPTIMIZERS, STEP, ModelSettings, device_type
 from longspan.benchmark.timing import Call
 
 AS_FULL_ROWS = "the same tokens as full rows"
 _SHARE_MASKED = 0.15
 
 
-def model_points(setting: ModelSetting) -> list[Point]:
-    """Everything to measure, in order of length; nothing is allocated before it is made."""
-    size = read_size(setting.size)
-    models = models_of(setting)
+def model_points(settings: ModelSettings) -> list[Point]:
+    """The points to measure, in order of length; nothing is allocated before a point is made."""
+    size = read_size(settings.size)
+    models = models_of(settings)
     points = []
-    for what in setting.whats():
-        for dtype in setting.dtypes:
-            for rows in setting.batches():
+    for what in settings.whats():
+        for dtype in settings.dtypes:
+            for rows in settings.batches():
                 for system in SYSTEMS:
-                    if not setting.wants(system, is_chosen=system == OURS):
+                    if not settings.wants(system, is_chosen=system == OURS):
                         continue
                     layouts = [(system, [rows])]
-                    if setting.padded:
+                    if settings.padded:
                         full = [(length,) * rows.count(length) for length in sorted(set(rows))]
                         layouts.append((f"{system}, {AS_FULL_ROWS}", full))
                     for name, batches in layouts:
-                        points.append(_point(setting, size, models, what, dtype, system, name, batches))
+                        points.append(_point(settings, size, models, what, dtype, system, name, batches))
     return points
 
 
-def models_of(setting: ModelSetting, n_positions: int = 0) -> Models:
-    """The models of a setting, for its longest row or `n_positions` tokens."""
+def models_of(settings: ModelSettings, n_positions: int = 0) -> Models:
+    """The models for settings, for their longest row or `n_positions` tokens."""
     return Models(
-        read_size(setting.size),
-        n_positions=n_positions or max(max(rows) for rows in setting.batches()),
-        window=setting.window,
-        dropout=setting.dropout,
-        backend=setting.backend,
-        device=setting.device,
-        for_masked_lm=setting.task == "training-step",
+        read_size(settings.size),
+        n_positions=n_positions or max(max(rows) for rows in settings.batches()),
+        window=settings.window,
+        dropout=settings.dropout,
+        backend=settings.backend,
+        device=settings.device,
+        for_masked_lm=settings.task == "training-step",
     )
 
 
 def _point(
-    setting: ModelSetting,
+    settings: ModelSettings,
     size: Size,
     models: Models,
     what: str,
@@ -73,42 +73,42 @@ def _point(
     name: str,
     batches: list[tuple[int, ...]],
 ) -> Point:
-    call = partial(_call, setting, models, what, dtype, system)
-    on_gpu = device_type(setting.device) == "cuda"
+    call = partial(_call, settings, models, what, dtype, system)
+    on_gpu = device_type(settings.device) == "cuda"
     longest = max(max(rows) for rows in batches)
     short = [(min(64, longest),)]
     return Point(
         what=what,
         system=name,
-        # Rows of several lengths are told by all their tokens.
-        n_tokens=sum(map(sum, batches)) if setting.padded else longest,
+        # Rows of several lengths are reported by the sum of their tokens.
+        n_tokens=sum(map(sum, batches)) if settings.padded else longest,
         dtype=dtype,
         make=partial(call, batches),
-        # A whole call takes long on the CPU, and there is nothing to warm up that a short one does not.
+        # On the CPU a short call warms up as much as a whole one, which takes long.
         warm_up=None if on_gpu else partial(call, short),
         is_chosen=name == OURS,
-        n_bytes=max(_estimate(setting, size, system, what, dtype, rows) for rows in batches),
-        multiple_of=setting.window if system == LONGFORMER else 1,
+        n_bytes=max(_estimate(settings, size, system, what, dtype, rows) for rows in batches),
+        multiple_of=settings.window if system == LONGFORMER else 1,
         counts_all=True,
         compiles=on_gpu,
     )
 
 
 def _call(
-    setting: ModelSetting, models: Models, what: str, dtype: str, system: str, batches: list[tuple[int, ...]]
+    settings: ModelSettings, models: Models, what: str, dtype: str, system: str, batches: list[tuple[int, ...]]
 ) -> Call:
-    """One pass over every batch in turn."""
+    """A call that processes every batch once."""
     is_training = what == STEP
     # Training keeps its weights in float32 and computes under autocast; an encoder's weights are cast.
     model = models.get(system, "float32" if is_training else dtype)
-    inputs = [inputs_of(setting, rows, with_labels=is_training) for rows in batches]
+    inputs = [inputs_of(settings, rows, with_labels=is_training) for rows in batches]
     if system in (FULL, MODERNBERT):
         inputs = [{name: x for name, x in batch.items() if name != "global_attention_mask"} for batch in inputs]
     if is_training:
-        if setting.gradient_checkpointing:
-            # The second name is that of older transformers.
+        if settings.gradient_checkpointing:
+            # Older versions of transformers have the second name only.
             getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        make = OPTIMIZERS[setting.optimizer]
+        make = OPTIMIZERS[settings.optimizer]
         optimizer = None if make is None else make(model.parameters(), lr=1e-6)
         autocast = None if dtype == "float32" else getattr(torch, dtype)
         return _in_turn([masked_lm_step(model, batch, optimizer, autocast) for batch in inputs])
@@ -137,9 +137,9 @@ def _in_turn(calls: list[Call]) -> Call:
     return run
 
 
-def inputs_of(setting: ModelSetting, rows: tuple[int, ...], *, with_labels: bool = False) -> dict[str, Tensor]:
-    """Token ids [B, T], a mask where rows differ, the global tokens where there are some, labels of masked words."""
-    vocabulary = read_size(setting.size).vocab_size
+def inputs_of(settings: ModelSettings, rows: tuple[int, ...], *, with_labels: bool = False) -> dict[str, Tensor]:
+    """The inputs of a model: token ids [B, T], masks if needed, and with `with_labels` labels of masked words."""
+    vocabulary = read_size(settings.size).vocab_size
     draw = torch.Generator().manual_seed(0)
     shape = (len(rows), max(rows))
     ids_BT = torch.randint(FIRST_WORD, vocabulary, shape, generator=draw)
@@ -147,35 +147,35 @@ def inputs_of(setting: ModelSetting, rows: tuple[int, ...], *, with_labels: bool
     inputs = {"input_ids": ids_BT.masked_fill(~is_token_BT, PAD)}
     if not is_token_BT.all():
         inputs["attention_mask"] = is_token_BT.long()
-    if setting.n_global:
-        inputs["global_attention_mask"] = (torch.arange(max(rows)) < setting.n_global).long().expand(
+    if settings.n_global:
+        inputs["global_attention_mask"] = (torch.arange(max(rows)) < settings.n_global).long().expand(
             shape
         ) * is_token_BT
     if with_labels:
         is_asked_BT = (torch.rand(shape, generator=draw) < _SHARE_MASKED) & is_token_BT
         is_asked_BT[:, 0] = True
         inputs["labels"] = ids_BT.masked_fill(~is_asked_BT, -100)
-    return {name: x.to(setting.device) for name, x in inputs.items()}
+    return {name: x.to(settings.device) for name, x in inputs.items()}
 
 
-def _estimate(setting: ModelSetting, size: Size, system: str, what: str, dtype: str, rows: tuple[int, ...]) -> float:
-    """Bytes at the peak, roughly: weights, activations, scores where a system holds them, logits."""
+def _estimate(settings: ModelSettings, size: Size, system: str, what: str, dtype: str, rows: tuple[int, ...]) -> float:
+    """Estimated peak memory in bytes: weights, activations, scores if the system stores them, logits."""
     n_tokens, n_rows, n_layers = max(rows), len(rows), size.num_hidden_layers
     item = getattr(torch, dtype).itemsize
     trains = what != ENCODER
-    kept = 1 if not trains or setting.gradient_checkpointing else n_layers
-    weights = size.n_parameters() * 4.0 * (1 + trains + 2 * (trains and setting.optimizer == "adamw"))
+    kept = 1 if not trains or settings.gradient_checkpointing else n_layers
+    weights = size.n_parameters() * 4.0 * (1 + trains + 2 * (trains and settings.optimizer == "adamw"))
     per_token = (10 * size.hidden_size + 3 * size.intermediate_size) * item * (kept if trains else 1)
     scores = 0.0
     if system == LONGFORMER:
         heads = size.num_attention_heads
         scores = n_rows * (
-            n_tokens**2 * 4.0 + heads * n_tokens * 1.5 * setting.window * 4 * (2 * kept if trains else 4)
+            n_tokens**2 * 4.0 + heads * n_tokens * 1.5 * settings.window * 4 * (2 * kept if trains else 4)
         )
     elif system == MODERNBERT:
         scores = n_rows * n_tokens**2 * 4.0
-    elif system == FULL and what == STEP and setting.dropout and device_type(setting.device) == "cpu":
-        # With dropout SDPA on the CPU holds every score.
+    elif system == FULL and what == STEP and settings.dropout and device_type(settings.device) == "cpu":
+        # With dropout SDPA on the CPU stores every score.
         scores = n_rows * size.num_attention_heads * n_tokens**2 * 4.0 * 2 * kept
     logits = n_rows * n_tokens * size.vocab_size * 4.0 * 3 if what == STEP else 0.0
     return weights + n_rows * n_tokens * per_token + scores + logits

@@ -1,4 +1,4 @@
-"""What the benchmarks are told: lengths, precision, device, what is measured, and what may be spent."""
+"""The settings of benchmarks: lengths, precision, device, what is measured, and limits."""
 
 import dataclasses
 import math
@@ -26,22 +26,22 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer] | None] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What the benchmarks have in common.
+class BenchmarkSettings:
+    """The settings that all benchmarks share.
 
     Attributes:
-        lengths: tokens a row.
-        batch: rows.
+        lengths: tokens per row.
+        batch: number of rows.
         window: attention window as transformers counts it, both sides together.
-        n_global: the first so many tokens are global.
-        dtypes: torch's names, measured in the same run.
+        n_global: number of first tokens that are global.
+        dtypes: torch's names of the dtypes, all measured in one run.
         device: "cpu" or "cuda".
-        backend: of longspan's attention; "auto" for what `select` takes.
-        systems: beginnings of the names of what is measured; "chosen" for what `select` takes; everything where empty.
-        repeats: measured calls of each system at each length, at most.
-        seconds: the same in seconds; one call is measured in any case, unless it takes longer by itself.
-        with_memory: measure memory, too.
-        memory_gib: leave out what would need more; what is free where None.
+        backend: backend of longspan's attention; "auto" for the choice of `select`.
+        systems: how the names of the measured systems start; "chosen" for the choice of `select`; empty for all.
+        repeats: largest number of measured calls of each system at each length.
+        seconds: largest total time of these calls. One call is always measured, unless it alone takes longer.
+        with_memory: whether to measure memory.
+        memory_gib: systems that need more are left out; None for the free memory.
     """
 
     lengths: tuple[int, ...] = (512, 1024, 4096, 8192)
@@ -58,25 +58,25 @@ class Setting:
     memory_gib: float | None = None
 
     def limits(self) -> Limits:
-        """What may be spent."""
+        """The limits of a run."""
         n_bytes = None if self.memory_gib is None else int(self.memory_gib * 2**30)
         return Limits(self.device, self.repeats, self.seconds, n_bytes)
 
     def pattern(self, dilation: Dilation = 1) -> AttentionPattern:
-        """Who sees whom."""
+        """The attention pattern with a dilation."""
         return AttentionPattern.from_attention_window(self.window, dilation=dilation, n_global=self.n_global)
 
     def wants(self, system: str, *, is_chosen: bool = False) -> bool:
-        """Whether a system is to be measured."""
+        """Whether to measure a system."""
         if not self.systems or (is_chosen and "chosen" in self.systems):
             return True
         return any(system.startswith(name) for name in self.systems)
 
     def check(self) -> None:
-        """Refuse what makes no sense anywhere.
+        """Raise if a setting makes no sense on any machine.
 
         Raises:
-            InputError: names the option.
+            InputError: the message names the option.
         """
         if not self.lengths or min(self.lengths) < 1:
             raise InputError(f"lengths must be one or more whole numbers from 1, not {list(self.lengths)}")
@@ -89,33 +89,33 @@ class Setting:
         self.pattern()
 
     def check_device(self) -> None:
-        """Refuse a device that is not there.
+        """Raise if the device is not available.
 
         Raises:
-            InputError: names it.
+            InputError: the message names the device.
         """
         kind = device_type(self.device)
         if kind not in ("cpu", "cuda"):
             raise InputError(f"device {self.device!r} cannot be timed; use cpu or cuda")
         if kind == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {self.device!r} is not there; this torch sees the CPU only")
+            raise InputError(f"device {self.device!r} is not available; this torch sees the CPU only")
 
-    def as_settings(self) -> dict[str, Any]:
-        """For the record."""
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as they stand in a record."""
         found = {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
         return found | {"threads": torch.get_num_threads()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionSetting(Setting):
-    """What is measured.
+class AttentionSettings(BenchmarkSettings):
+    """The settings of the attention benchmark.
 
     Attributes:
-        heads: attention heads.
-        width: per head.
-        dilations: positions per step of the window, each one for all heads or one for each; the peers are measured at
-            the first, ours at all of them.
-        backward: measure forward and backward together as well.
+        heads: number of attention heads.
+        width: width per head.
+        dilations: dilations of the window, each one number for all heads or one per head. Peers are measured with the
+            first one, longspan with all of them.
+        backward: whether to measure forward and backward together too.
     """
 
     heads: int = 12
@@ -124,7 +124,7 @@ class AttentionSetting(Setting):
     backward: bool = True
 
     def request(self, n_tokens: int, needs_grad: bool, dtype: str, dilation: Dilation = 1) -> BackendRequest:
-        """What `select` is asked."""
+        """The request for `select` at one length."""
         return BackendRequest(
             n_rows=self.batch,
             n_heads=self.heads,
@@ -137,22 +137,22 @@ class AttentionSetting(Setting):
         )
 
     def requests(self) -> Iterator[tuple[str, BackendRequest]]:
-        """Every request of this setting, and what it is in words."""
+        """Every request of these settings, each with a description."""
         for n_tokens in self.lengths:
             for dtype in self.dtypes:
                 for dilation in self.dilations:
                     words = (
                         f"{self.batch} x {self.heads} x {n_tokens} x {self.width}, window {self.window}"
-                        f"{told_dilation(dilation)}, {dtype} on {self.device}, "
+                        f"{dilation_suffix(dilation)}, {dtype} on {self.device}, "
                         f"{'with' if self.backward else 'without'} gradients"
                     )
                     yield words, self.request(n_tokens, self.backward, dtype, dilation)
 
     def check(self) -> None:
-        """Refuse what makes no sense.
+        """Raise if a setting makes no sense.
 
         Raises:
-            InputError: names the option.
+            InputError: the message names the option.
         """
         super().check()
         for name in ("heads", "width"):
@@ -167,17 +167,18 @@ class AttentionSetting(Setting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSetting(Setting):
-    """What is measured.
+class ModelSettings(BenchmarkSettings):
+    """The settings of the benchmarks of whole models.
 
     Attributes:
         task: "encoder" or "training-step".
-        size: a name of `SIZES`, or a config.json.
-        padded: rows of these lengths in one batch, padded, beside the same tokens as full rows; in place of `lengths`.
-        backward: of an encoder, forward and backward together as well.
-        dropout: of hidden states and attention, in training.
-        gradient_checkpointing: compute activations again in the backward.
-        optimizer: a name of `OPTIMIZERS`, for training.
+        size: a name in `SIZES`, or a config.json.
+        padded: lengths of the rows of one padded batch, measured beside the same tokens as full rows; replaces
+            `lengths`.
+        backward: whether to measure forward and backward of an encoder together too.
+        dropout: dropout of hidden states and attention, in training.
+        gradient_checkpointing: whether the backward recomputes activations.
+        optimizer: a name in `OPTIMIZERS`, for training.
     """
 
     task: Literal["encoder", "training-step"] = "encoder"
@@ -189,22 +190,22 @@ class ModelSetting(Setting):
     optimizer: str = "none"
 
     def whats(self) -> tuple[str, ...]:
-        """What is measured, as in the record."""
+        """The names of what is measured, as in the record."""
         if self.task == "training-step":
             return (STEP,)
         return (ENCODER, ENCODER_BOTH) if self.backward else (ENCODER,)
 
     def batches(self) -> list[tuple[int, ...]]:
-        """Lengths of the rows of each batch."""
+        """The lengths of the rows of each batch."""
         return [self.padded] if self.padded else [(n_tokens,) * self.batch for n_tokens in sorted(self.lengths)]
 
     def requests(self) -> Iterator[tuple[str, BackendRequest]]:
-        """What each attention layer asks of `select`, and what it is in words."""
+        """The requests of the attention layers for `select`, each with a description."""
         size = read_size(self.size)
         needs_grad = self.task == "training-step" or self.backward
         for rows in self.batches():
             for dtype in self.dtypes:
-                # As the layers ask it: of rows of several lengths padding is taken out (`models.unpadding`).
+                # As the layers ask: padding is taken out of rows of several lengths (`models.unpadding`).
                 is_packed = len(set(rows)) > 1 and self.backend != "reference"
                 request = BackendRequest(
                     n_rows=1 if is_packed else len(rows),
@@ -227,10 +228,10 @@ class ModelSetting(Setting):
                 yield words, request
 
     def check(self) -> None:
-        """Refuse what makes no sense.
+        """Raise if a setting makes no sense.
 
         Raises:
-            InputError: names the option.
+            InputError: the message names the option.
         """
         super().check()
         read_size(self.size)
@@ -248,22 +249,22 @@ class ModelSetting(Setting):
 
 
 def device_type(device: str) -> str:
-    """The kind of a device: "cuda" of "cuda:1".
+    """The type of a device: "cuda" for "cuda:1".
 
     Raises:
-        InputError: there is no such device in torch.
+        InputError: torch does not know the device.
     """
     try:
         return torch.device(device).type
     except RuntimeError:
-        raise InputError(f"device {device!r} is none of torch's; use cpu or cuda") from None
+        raise InputError(f"torch knows no device {device!r}; use cpu or cuda") from None
 
 
 def backend_of(request: BackendRequest, backend: str) -> tuple[str, dict[str, str]]:
-    """What serves a request and the reasons.
+    """The backend for a request, and the reason for or against each backend.
 
     Raises:
-        InputError: the named backend cannot.
+        InputError: the named backend cannot serve the request.
     """
     choice = select(request, backend)
     return choice.backend, choice.reasons
@@ -274,26 +275,26 @@ def _plain(value: Any) -> Any:
 
 
 def gpu_name(device: str) -> str | None:
-    """The GPU's name; None for the CPU."""
+    """The name of the GPU; None for the CPU."""
     return None if device_type(device) == "cpu" else torch.cuda.get_device_name(device)
 
 
-def told_dilation(dilation: Dilation) -> str:
-    """A dilation as the end of a name; nothing for none."""
+def dilation_suffix(dilation: Dilation) -> str:
+    """A dilation as the end of a system's name; empty for dilation 1."""
     if dilation == 1:
         return ""
     if isinstance(dilation, int):
         return f", dilation {dilation}"
-    # Told as far as it repeats itself.
+    # A repeating tuple is shortened to its first period.
     n = next(n for n in range(1, len(dilation) + 1) if dilation == dilation[:n] * (len(dilation) // n))
     return f", dilation {' '.join(map(str, dilation[:n]))} by head"
 
 
 def parse_padded(text: str) -> tuple[int, ...]:
-    """Lengths of rows from "4096,512x7".
+    """The lengths of rows in a text such as "4096,512x7".
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the text has another form.
     """
     rows: list[int] = []
     for part in text.split(","):

@@ -1,4 +1,4 @@
-"""How long a call takes, on the CPU or a GPU, and the ceilings of this machine that floors are counted from."""
+"""The time of a call on the CPU or a GPU, and the rates of matrix products and copies of this machine."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ import torch
 
 Call = Callable[[], object]
 
-# A measurement shorter than this says more about the clock, and on a GPU about Python, than about the call.
+# Shorter measurements say more about the clock, and on a GPU about Python, than about the call.
 _SHORTEST_SECONDS = 5e-3
 _LONG_SECONDS = 0.5
 
@@ -25,7 +25,7 @@ class Spread(NamedTuple):
 
 
 def spread(seconds: list[float]) -> Spread:
-    """The spread of at least one measurement."""
+    """Median and percentiles of at least one measurement."""
     if len(seconds) == 1:
         return Spread(seconds[0], seconds[0], seconds[0])
     fifths = statistics.quantiles(seconds, n=5, method="inclusive")
@@ -33,7 +33,7 @@ def spread(seconds: list[float]) -> Spread:
 
 
 def time_call(call: Call, device: str, n_calls: int = 1) -> float:
-    """Seconds of one call, as the mean of `n_calls` without a pause; on a GPU between two of its own events."""
+    """The seconds of one call, as the mean of `n_calls` in a row; on a GPU between two of its events."""
     if torch.device(device).type == "cuda":
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize()
@@ -50,18 +50,18 @@ def time_call(call: Call, device: str, n_calls: int = 1) -> float:
 
 
 def calls_at_a_time(seconds: float) -> int:
-    """How many calls of so many seconds make a measurement that is long enough."""
+    """The number of calls, each taking `seconds`, for a measurement that is long enough."""
     return max(1, min(100, math.ceil(_SHORTEST_SECONDS / max(seconds, 1e-9))))
 
 
 def matmul_call(dtype: torch.dtype, device: str) -> tuple[Call, int]:
-    """An [n, n] x [n, n] product and its floating-point operations: the ceiling of arithmetic for this dtype."""
+    """An [n, n] x [n, n] product and its number of floating-point operations: the peak rate of a dtype."""
     sizes = (256, 1024, 2048) if torch.device(device).type == "cpu" else (8192,)
     for n in sizes:
         a, b, out = (torch.randn(n, n, device=device).to(dtype) for _ in range(3))
         call = partial(torch.mm, a, b, out=out)
         call()
-        # Without instructions for this dtype a large product takes minutes.
+        # A large product takes minutes if the CPU has no instructions for the dtype.
         if n == sizes[-1] or time_call(call, device) > _LONG_SECONDS / 64:
             return call, 2 * n**3
     raise AssertionError("the last size is always taken")

@@ -1,4 +1,4 @@
-"""What computes a model's attention, and why, in words: for the records of runs."""
+"""A description of the backend that computes a model's attention, for the records of runs."""
 
 import torch
 from transformers import LongformerConfig as StockLongformerConfig
@@ -19,17 +19,17 @@ def attention_choice(
     needs_grad: bool,
     has_dynamic_global: bool = True,
 ) -> str:
-    """What computes the attention of a batch, and why each backend was taken or not.
+    """The chosen backend for a batch, with the reason for or against each one, as one line of text.
 
-    Where the model takes padding out of batches, that is asked of the packed row that its layers see.
+    If the model takes padding out of batches, the request is about the packed row that its layers see.
 
     Args:
-        config: of the model, any family.
-        n_rows: rows of the batch.
-        n_tokens: of the longest row.
+        config: configuration of a model of any family.
+        n_rows: number of rows of the batch.
+        n_tokens: number of tokens of the longest row.
         device: "cpu" or "cuda".
-        dtype: what is computed in.
-        needs_grad: whether there is a backward; with it the configuration's dropout counts.
+        dtype: dtype of the computation.
+        needs_grad: whether there is a backward; the dropout of the configuration then counts.
         has_dynamic_global: whether a mask marks global tokens.
     """
     if not isinstance(config, StockLongformerConfig):
@@ -57,10 +57,10 @@ def expected_request(
     needs_grad: bool,
     has_dynamic_global: bool,
 ) -> BackendRequest:
-    """What the layers will ask, as `attention_choice` says it; of an unpadded batch the most tokens it can have."""
+    """The request of the layers for a batch; arguments as `attention_choice`. A packed row has its largest length."""
     patterns = attention_patterns(config)
     has_static_global = bool(patterns) and patterns[0].n_global > 0
-    # Rows of one length are not packed; but a record is of many batches, and they differ in most.
+    # Most batches of a run have rows of different lengths, which are packed.
     is_packed = n_rows > 1 and may_unpad(config)
     return BackendRequest(
         n_rows=1 if is_packed else n_rows,
@@ -70,7 +70,7 @@ def expected_request(
         device=device,
         dtype=dtype,
         needs_grad=needs_grad,
-        # The slots hold the first positions, too.
+        # The slots hold the first positions too.
         pattern=attention_patterns(config, n_global=0)[0],
         has_padding=n_rows > 1 and not is_packed,
         has_dynamic_global=has_dynamic_global or has_static_global,

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput, logging
 
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
-from longspan.models.inputs import default
+from longspan.models.inputs import value_or_config
 
 logger = logging.get_logger(__name__)
 
@@ -22,26 +22,26 @@ Output = TypeVar("Output", bound=ModelOutput)
 
 
 def refuse_documents(head: str, inputs: dict[str, Any]) -> None:
-    """Raise where `document_ids` are among a head's other inputs: it answers for a row, not for documents in it.
+    """Raise if the inputs of a head hold `document_ids`: the head has one answer per row, not per document.
 
     Raises:
-        InputError: they are.
+        InputError: they do.
     """
     if inputs.get("document_ids") is not None:
         raise InputError(f"{head} has one answer a row, so document_ids mean nothing to it; give each document a row")
 
 
 def names_global_tokens(config: transformers.LongformerConfig) -> bool:
-    """Whether the configuration says which tokens are global."""
+    """Whether the configuration makes tokens global, so that the head makes none."""
     return getattr(config, "global_attention_size", 0) > 0
 
 
 def first_token_slots(
     input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None
 ) -> GlobalSlots | None:
-    """One slot in each row: the first real token, wherever the padding is. Nothing waits for the device.
+    """One slot per row: its first token that is not padding. It does not wait for the device.
 
-    None where the inputs are of a shape that the model will refuse.
+    None if the inputs have a shape that the model refuses.
     """
     inputs = input_ids if input_ids is not None else inputs_embeds
     if inputs is None or inputs.dim() < 2 or (attention_mask is not None and attention_mask.dim() != 2):
@@ -52,22 +52,22 @@ def first_token_slots(
 
 
 def before_first_separator(input_ids: Tensor, sep_token_id: int | None) -> Tensor:
-    """True for the tokens of each row before its first separator: the question of a pair, [B, T].
+    """True for the tokens of each row before its first separator, the question of a pair, bool [B, T].
 
-    A row without separator has no question; it gets no global token, and one warning is logged.
+    A row without separator gets no global token, and one warning is logged.
     """
     is_separator_BT, has_one_B = _separators(input_ids, sep_token_id)
     return (is_separator_BT.cumsum(dim=1) == 0) & has_one_B[:, None]
 
 
 def after_first_separators(input_ids: Tensor, sep_token_id: int | None) -> Tensor:
-    """True for the tokens of each row after its first separator, or run of them: the second of a pair, [B, T].
+    """True for the tokens of each row after its first run of separators, the second text of a pair, bool [B, T].
 
     A row without separator gets no global token, and one warning is logged.
     """
     is_separator_BT, has_one_B = _separators(input_ids, sep_token_id)
     is_past_BT = is_separator_BT.cumsum(dim=1) > 0
-    # The second part begins with the first token past a separator that is none itself.
+    # The second text begins with the first token after a separator that is no separator.
     begins_BT = is_past_BT & ~is_separator_BT
     return (begins_BT.cumsum(dim=1) > 0) & has_one_B[:, None]
 
@@ -90,8 +90,8 @@ def _separators(input_ids: Tensor, sep_token_id: int | None) -> tuple[Tensor, Te
 def with_encoder_outputs(
     output: Output, encoded: ModelOutput, return_dict: bool | None, config: transformers.LongformerConfig
 ) -> Output | tuple:
-    """Add to a head's `output` what was asked of the encoder; as a tuple where `return_dict` is False."""
+    """A head's `output` with the requested outputs of the encoder; as a tuple if `return_dict` is False."""
     for name in ("hidden_states", "attentions", "global_attentions"):
         if getattr(encoded, name) is not None:
             output[name] = getattr(encoded, name)
-    return output if default(return_dict, config.return_dict) else output.to_tuple()
+    return output if value_or_config(return_dict, config.return_dict) else output.to_tuple()

@@ -15,7 +15,7 @@ from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 
 class LongformerForTokenClassification(LongformerPreTrainedModel):
-    """Longformer with transformers' token classification head; no token is global unless the caller says so."""
+    """Longformer with transformers' token classification head; only the caller makes tokens global."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__(config)
@@ -39,7 +39,9 @@ class LongformerForTokenClassification(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerTokenClassifierOutput:
-        """Inputs as `LongformerModel.forward`; `labels`, int64 [B, T]: each token's class, -100 where it has none.
+        """The scores and the loss; inputs as in `LongformerModel.forward`.
+
+        `labels`, int64 [B, T], hold the class of each token, or -100 for no class.
 
         Returns:
             `loss`, the mean cross-entropy, and `logits` [B, T, labels].
