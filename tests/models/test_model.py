@@ -245,12 +245,12 @@ def test_no_tensor_grows_with_the_square_of_the_length(tiny_model, batch):
     assert largest.elements < 1024 * 1024
 
 
-def test_feed_forward_in_pieces_changes_nothing(tiny_model, batch, monkeypatch):
+def test_feed_forward_in_chunks_changes_nothing(tiny_model, batch, monkeypatch):
     model, inputs = tiny_model(), batch([23, 22], [[0], [3]])
     expected = model(**inputs)[0]
     seen = []
     forward = type(model.encoder.layer[0].intermediate).forward
-    monkeypatch.setattr(encoder, "_PIECE", 10)
+    monkeypatch.setattr(encoder, "_CHUNK", 10)
     monkeypatch.setattr(
         encoder.LongformerIntermediate, "forward", lambda self, x: seen.append(x.shape[1]) or forward(self, x)
     )

@@ -98,7 +98,7 @@ class BenchmarkSettings:
         if kind not in ("cpu", "cuda"):
             raise InputError(f"device {self.device!r} cannot be timed; use cpu or cuda")
         if kind == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {self.device!r} is not available; this torch sees the CPU only")
+            raise InputError(f"device {self.device!r} is not there; this torch sees the CPU only")
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as they stand in a record."""

@@ -106,7 +106,7 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
         return self.lm_head.log_probabilities(hidden_BTC[is_asked_BT], labels[is_asked_BT])
 
     def _is_sparse(self) -> bool:
-        """Whether to score only tokens with a label; a compiled graph cannot, since their number depends on the data."""
+        """Whether to score only tokens with a label; a compiled graph cannot, since it does not know their number."""
         return self.training and getattr(self.config, "sparse_prediction", True) and not torch.compiler.is_compiling()
 
     def forward(
