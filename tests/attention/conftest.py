@@ -211,8 +211,8 @@ def assert_equals_oracle(assert_close):
 
 
 @pytest.fixture(scope="session")
-def assert_padding_is_nobodys():
-    """assert_padding_is_nobodys(backend): NaN and infinities at padding reach no output and no gradient of a token."""
+def assert_padding_has_no_effect():
+    """assert_padding_has_no_effect(backend): NaN and infinities at padding reach no output and no gradient of a token."""
 
     def check(backend, to=lambda case: case) -> None:
         for bad, padding, projections in ((torch.nan, "right", True), (torch.inf, "anywhere", False)):

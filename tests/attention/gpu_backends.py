@@ -104,18 +104,18 @@ def test_widths_and_dtypes(backend, dtype, width, make_case, assert_equals_oracl
 
 
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_padding_is_nobodys(backend, assert_padding_is_nobodys):
+def test_padding_has_no_effect(backend, assert_padding_has_no_effect):
     def to(case):
         dtype = torch.bfloat16 if backend == "flash" else torch.float32
         skip_if_refused(backend, case, dtype)
         return on_device(case, dtype)
 
-    assert_padding_is_nobodys(backend, to=to)
+    assert_padding_has_no_effect(backend, to=to)
 
 
 @pytest.mark.parametrize("n_global", [0, 9])
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_an_unpadded_batch_waits_for_nothing(backend, n_global, make_case, assert_close, results):
+def test_unpadded_batch_does_not_wait_for_the_device(backend, n_global, make_case, assert_close, results):
     """Documents known on the host, their first tokens global with projections of their own: again and again."""
     lengths = [700, 1, 12, 130, 1205]
     documents = Documents.of_lengths(lengths, DEVICE)

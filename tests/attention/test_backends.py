@@ -26,7 +26,7 @@ def test_a_named_backend_is_taken():
     assert select(REQUEST, "reference").reasons["reference"] == "chosen: named by the caller"
 
 
-def test_a_backend_that_cannot_is_passed_over_but_never_replaced(monkeypatch):
+def test_unable_backend_is_skipped_but_never_replaced(monkeypatch):
     def only_forward(request: BackendRequest) -> str | None:
         return "has no backward" if request.needs_grad else None
 
@@ -40,7 +40,7 @@ def test_a_backend_that_cannot_is_passed_over_but_never_replaced(monkeypatch):
         select(REQUEST, "fancy")
 
 
-def test_while_exporting_only_one_graph_for_any_length_is_chosen():
+def test_export_chooses_a_backend_for_any_length():
     choice = select(REQUEST._replace(is_exporting=True))
     assert choice.backend == "chunked"
     assert choice.reasons["blocked"].startswith("no: an exported graph must hold for any length")
@@ -48,12 +48,12 @@ def test_while_exporting_only_one_graph_for_any_length_is_chosen():
     assert select(REQUEST._replace(is_exporting=True), "blocked").backend == "blocked"
 
 
-def test_explain_is_one_line_a_backend():
+def test_explain_has_one_line_per_backend():
     lines = explain(REQUEST).split("\n")
     assert [line.split()[0] for line in lines] == list(backends.BACKENDS)
 
 
-def test_attend_asks_select(monkeypatch):
+def test_attend_uses_the_selected_backend(monkeypatch):
     called = []
     backend = Backend(lambda inputs: called.append(inputs) or inputs.v_BHTD, lambda request: None, "test")
     monkeypatch.setitem(backends.BACKENDS, "reference", backend)

@@ -126,7 +126,7 @@ def test_packed_documents_with_their_own_first_tokens_global(
     ("counts", "of_queries"),
     [([2, 1, 3, 0], slice(0, 74)), ([0, 1, 3, 1], slice(30, 100)), ([2, 0, 3, 0], None)],
 )
-def test_documents_without_global_tokens_stay_out_of_the_columns(
+def test_documents_without_global_tokens_have_no_columns(
     counts, of_queries, make_case, inputs_of, assert_equals_oracle
 ):
     """By a view where those with some are neighbours, as before the one token that stands for all padding."""
@@ -142,9 +142,7 @@ def test_documents_without_global_tokens_stay_out_of_the_columns(
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_question_tokens_in_padded_rows_are_columns_wherever_they_come_first(
-    first, make_case, inputs_of, assert_equals_oracle
-):
+def test_leading_question_tokens_are_columns(first, make_case, inputs_of, assert_equals_oracle):
     """Rows with questions of different lengths, and one with none, padding in between."""
     case = make_case(seed=0, n_rows=3, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(3, 3))
     position_T = torch.arange(40)
@@ -176,7 +174,7 @@ def test_global_tokens_anywhere_in_small_blocks(make_case, monkeypatch, inputs_o
         assert_equals_oracle(case, attend_flash)
 
 
-def test_padding_amid_tokens_is_masked_not_cut(make_case, inputs_of, assert_equals_oracle):
+def test_padding_inside_rows_is_masked(make_case, inputs_of, assert_equals_oracle):
     """Distances count positions, so that it cannot be taken out."""
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(4, 4, n_global=3))
     is_token_BT = torch.ones(1, 30, dtype=torch.bool)
@@ -186,12 +184,12 @@ def test_padding_amid_tokens_is_masked_not_cut(make_case, inputs_of, assert_equa
     assert_equals_oracle(case, attend_flash)
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys(attend_flash)
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect(attend_flash)
 
 
 @pytest.mark.parametrize(("n_tokens", "moves"), [(64, False), (63, True)])
-def test_gaps_that_divide_the_length_move_no_token(n_tokens, moves, make_case, inputs_of):
+def test_dilation_that_divides_the_length_moves_no_token(n_tokens, moves, make_case, inputs_of):
     case = make_case(
         seed=0, n_rows=2, n_heads=2, n_tokens=n_tokens, width=8, pattern=AttentionPattern(4, 4, dilation=4)
     )
@@ -204,7 +202,7 @@ def test_gaps_that_divide_the_length_move_no_token(n_tokens, moves, make_case, i
     assert torch.equal(group.ungroup_lse(group.regroup_lse(x_NHD[..., 0].mT), 2), x_NHD[..., 0].mT)
 
 
-def test_windows_that_end_no_sequence_short_are_left_out():
+def test_covering_windows_are_passed_as_unlimited():
     offset = torch.tensor([0, 10], dtype=torch.int32)
     offsets = SequenceOffsets(offset, offset, 10, 10)
     assert window_of(AttentionPattern(9, 8), offsets) == (-1, 8)
@@ -227,7 +225,7 @@ def test_plans_are_made_once_for_all_layers(make_case, monkeypatch, inputs_of):
     assert plan_of(inputs_of(case._replace(masks={"is_token_BT": is_token_BT}))).groups[0].offsets.max_q == 50
 
 
-def test_no_tensor_on_the_way_is_larger_than_linear(make_case, monkeypatch, results):
+def test_no_intermediate_tensor_is_quadratic(make_case, monkeypatch, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -252,7 +250,7 @@ def test_no_tensor_on_the_way_is_larger_than_linear(make_case, monkeypatch, resu
     assert largest.n <= 2 * case.q_BHTD.numel()
 
 
-def test_the_library_takes_what_it_is_given(monkeypatch):
+def test_torch_accepts_the_arguments(monkeypatch):
     """Names, order and types of arguments, on a device that is made up: results of the right shapes."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -277,11 +275,11 @@ def test_the_library_takes_what_it_is_given(monkeypatch):
         ({"dropout_p": 0.1}, "no dropout"),
     ],
 )
-def test_what_it_cannot_is_refused(change, reason, gpu_request):
+def test_unsupported_requests_are_refused(change, reason, gpu_request):
     assert reason in reason_against_flash(gpu_request._replace(**change))
 
 
-def test_devices_and_builds_that_cannot_are_refused(monkeypatch, gpu_request):
+def test_unsupported_devices_and_builds_are_refused(monkeypatch, gpu_request):
     monkeypatch.setattr(torch.version, "hip", "6.4")
     assert "ROCm" in reason_against_flash(gpu_request)
     monkeypatch.setattr(torch.version, "hip", None)

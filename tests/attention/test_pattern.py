@@ -14,7 +14,7 @@ from longspan.attention import AttentionPattern
 from longspan.errors import InputError
 
 
-def test_the_pattern_and_its_picture_need_no_torch(tmp_path):
+def test_pattern_and_text_need_no_torch(tmp_path):
     program = (
         "import sys; from longspan.attention.pattern import AttentionPattern;"
         "from longspan.attention import AttentionPattern as same; assert same is AttentionPattern;"
@@ -24,7 +24,7 @@ def test_the_pattern_and_its_picture_need_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
-def test_functions_are_not_hidden_by_the_files_they_stand_in(tmp_path):
+def test_files_do_not_hide_functions(tmp_path):
     program = (
         "import longspan.attention.call, longspan.attention.backends, longspan.attention.probabilities;"
         "from longspan.attention import attend, select, explain, attention_weights, GlobalRows, GlobalSlots;"
@@ -60,7 +60,7 @@ def test_n_visible_counts_visible_pairs(left, right, dilations, causal, n_global
         ({"left": 1, "right": 1, "causal": True}, "sees nothing to the right"),
     ],
 )
-def test_nonsense_is_refused(arguments, message, unchecked_shapes):
+def test_impossible_patterns_are_refused(arguments, message, unchecked_shapes):
     with pytest.raises(InputError, match=message):
         AttentionPattern(**arguments)
 

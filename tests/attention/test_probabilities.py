@@ -19,7 +19,7 @@ from longspan.attention.reference import reference_probabilities
         (AttentionPattern(6, 0, causal=True, n_global=1), {"dynamic": "some", "projections": True, "padding": "right"}),
     ],
 )
-def test_they_are_the_oracles(pattern, options, make_case):
+def test_probabilities_equal_the_oracle(pattern, options, make_case):
     case = make_case(seed=3, n_rows=2, n_heads=2, n_tokens=100, width=8, pattern=pattern, **options)
     masks = {"is_token_BT": None, "is_global_BT": None, "document_BT": None, **case.masks}
     inputs = check_inputs(*case[:4], **masks, global_rows=case.global_rows, scale=None, dropout_p=0.0)
@@ -58,7 +58,7 @@ def test_memory_is_linear_in_tokens(make_case):
     assert torch.allclose(local_BHTS.sum(dim=-1), torch.ones(()))
 
 
-def test_v_of_global_rows_plays_no_part(make_case):
+def test_values_of_global_rows_are_ignored(make_case):
     case = make_case(
         seed=0,
         n_rows=1,

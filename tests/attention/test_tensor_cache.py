@@ -13,7 +13,7 @@ def memory():
     return TensorKeyedCache(3)
 
 
-def test_the_same_tensors_and_the_rest_find_the_value(memory):
+def test_equal_keys_find_the_cached_value(memory):
     x, y = torch.zeros(2), torch.zeros(2)
     made = memory.get((x, None), "a", object)
     assert memory.get((x, None), "a", object) is made
@@ -21,14 +21,14 @@ def test_the_same_tensors_and_the_rest_find_the_value(memory):
         assert memory.get(tensors, others, object) is not made
 
 
-def test_a_change_in_place_makes_another(memory):
+def test_change_in_place_makes_a_new_key(memory):
     x = torch.zeros(2)
     made = memory.get((x,), 0, object)
     x[0] = 1
     assert memory.get((x,), 0, object) is not made
 
 
-def test_what_was_made_in_inference_mode_is_not_kept(memory):
+def test_tensors_made_in_inference_mode_are_not_cached(memory):
     with torch.inference_mode():
         x = torch.zeros(2)
         assert memory.get((x,), 0, object) is not memory.get((x,), 0, object)
@@ -37,7 +37,7 @@ def test_what_was_made_in_inference_mode_is_not_kept(memory):
         assert memory.get((y,), 0, object) is memory.get((y,), 0, object)
 
 
-def test_what_is_kept_in_inference_mode_serves_a_backward_later(memory):
+def test_value_cached_in_inference_mode_allows_a_backward(memory):
     with torch.inference_mode():
         memory.get((), 0, lambda: torch.ones(2))
     x = torch.ones(2, requires_grad=True)
@@ -45,7 +45,7 @@ def test_what_is_kept_in_inference_mode_serves_a_backward_later(memory):
     assert x.grad is not None and x.grad.tolist() == [1, 1]
 
 
-def test_the_oldest_is_forgotten_first_and_the_dead_before_it(memory):
+def test_dead_then_oldest_entries_are_dropped(memory):
     kept = memory.get((), 0, object)
     x = torch.zeros(2)
     memory.get((x,), 1, object)
@@ -58,7 +58,7 @@ def test_the_oldest_is_forgotten_first_and_the_dead_before_it(memory):
     assert memory.get((), 0, object) is not kept
 
 
-def test_tensors_of_so_many_bytes_are_kept_those_used_last():
+def test_recently_used_tensors_are_kept_up_to_a_limit():
     kept = ByteLimitedCache(100)
     small = {name: kept.get(name, lambda: torch.zeros(10)) for name in "ab"}
     assert kept.get("a", lambda: torch.ones(1)) is small["a"]

@@ -80,7 +80,7 @@ def test_reasons_of_the_machine(monkeypatch, gpu_request):
     assert "not installed" in (reason_against_triton(gpu_request) or "")
 
 
-def test_the_interpreter_is_only_for_those_who_name_it(monkeypatch, gpu_request):
+def test_interpreter_must_be_named(monkeypatch, gpu_request):
     monkeypatch.setattr(backend_file, "_is_installed", lambda: True)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     request = gpu_request._replace(device="cpu", dtype=torch.float32)
@@ -91,7 +91,7 @@ def test_the_interpreter_is_only_for_those_who_name_it(monkeypatch, gpu_request)
     assert select(request, "reference").backend == "reference"
 
 
-def test_named_where_it_cannot_it_is_not_replaced(monkeypatch):
+def test_named_but_unable_backend_is_not_replaced(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     x = torch.ones(1, 1, 8, 16)
     with pytest.raises(InputError, match="attention backend 'triton' cannot do this"):
@@ -100,7 +100,7 @@ def test_named_where_it_cannot_it_is_not_replaced(monkeypatch):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_the_whole_numbers_say_who_sees_whom(data, make_case):
+def test_visibility_numbers_equal_the_pattern(data, make_case):
     """What the kernels look at, spelled out as a mask, is what the oracle says of local rows."""
     causal = data.draw(st.booleans())
     pattern = AttentionPattern(

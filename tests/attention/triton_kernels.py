@@ -111,7 +111,7 @@ def test_several_tiles(pattern, masks, make_case, assert_equals_oracle):
     assert_equals_oracle(case)
 
 
-def test_the_same_bits_every_time_and_every_tile_written(make_case, results):
+def test_bits_are_equal_in_every_run(make_case, results):
     case = make_case(
         seed=0, n_rows=1, n_heads=1, n_tokens=60, width=16, pattern=AttentionPattern(9, 9), dynamic="many",
         padding="right",
@@ -141,7 +141,7 @@ def test_gradients_that_are_expanded_and_vectors_with_gaps(make_case, assert_clo
 
 
 @pytest.mark.parametrize("where", [0, 1, 2])
-def test_nan_surfaces_where_it_is_seen(where, make_case):
+def test_nan_appears_where_it_is_visible(where, make_case):
     case = on_device(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=4, pattern=AttentionPattern(2, 2)))
     vectors = [x.detach().clone() for x in case[:3]]
     vectors[where][0, 0, 10] = torch.nan
@@ -149,7 +149,7 @@ def test_nan_surfaces_where_it_is_seen(where, make_case):
     assert out[0, 0, [10] if where == 0 else range(8, 13)].isnan().all()
 
 
-def test_what_stands_at_padding_is_not_even_read(make_case):
+def test_padding_is_not_read(make_case):
     pattern = AttentionPattern(6, 6, n_global=1)
     case = on_device(make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=pattern))
     is_token_BT = (torch.arange(40, device=DEVICE) < 21)[None]
@@ -162,8 +162,8 @@ def test_what_stands_at_padding_is_not_even_read(make_case):
     assert not any(x[:, :, 21:].any() for x in (out, *grads))
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys("triton", to=on_device)
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect("triton", to=on_device)
 
 
 def visibility(x_BHTD, pattern, is_token_BT):
@@ -179,7 +179,7 @@ def dropped(vectors, pattern, dropout_p):
     return attend(*vectors, pattern, dropout_p=dropout_p, backend="triton")
 
 
-def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make_case, assert_close, monkeypatch):
+def test_dropout_rate_is_right_and_backward_repeats_it(make_case, assert_close, monkeypatch):
     """With the unit matrix for values the output is the probabilities themselves: one sees which are dropped."""
     T, p = 40, 0.3
     # Global rows are attended to by torch's own kernel with draws of its own: here they are left out of the sum.
@@ -244,7 +244,7 @@ def test_operator_keeps_what_it_declares(make_case):
     )
 
 
-def test_nothing_quadratic_is_ever_made(make_case, results):
+def test_no_quadratic_tensor_is_made(make_case, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -266,7 +266,7 @@ def test_nothing_quadratic_is_ever_made(make_case, results):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)])
 @pytest.mark.parametrize("width", [16, 32, 64, 128, 256])
-def test_every_device_has_a_line(dtype, capability, width):
+def test_every_device_has_a_row(dtype, capability, width):
     for tiles in tiles_for(capability, dtype, width):
         # A product of tiles has at least 16 rows, columns and terms; four keys share one draw of dropout.
         assert tiles.queries >= 16

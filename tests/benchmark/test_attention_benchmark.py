@@ -30,7 +30,7 @@ TINY = AttentionSettings(
 )
 
 
-def test_every_system_is_measured_beside_the_chosen_one_and_the_record_comes_back(tmp_path):
+def test_every_system_is_measured_and_recorded(tmp_path):
     record = benchmark_attention(TINY)
     systems = ["longspan blocked", "longspan reference", LONGFORMER, WHOLE_LONGFORMER, FULL]
     assert [t.system for t in record.timings] == systems * 4
@@ -45,7 +45,7 @@ def test_every_system_is_measured_beside_the_chosen_one_and_the_record_comes_bac
     assert any("chosen" in reason for reasons in record.settings["select"].values() for reason in reasons.values())
 
 
-def test_memory_is_measured_in_a_process_of_its_own():
+def test_memory_is_measured_in_a_separate_process():
     settings = dataclasses.replace(
         TINY, lengths=(2048,), width=64, backward=False, repeats=1, systems=("longspan blocked",), with_memory=True
     )
@@ -56,7 +56,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
     assert out / 2 < peak < 32 * out
 
 
-def test_dilations_and_global_tokens_are_measured_side_by_side():
+def test_dilations_and_global_tokens_are_measured():
     settings = dataclasses.replace(TINY, dilations=(1, 2, (1, 3)), n_global=2, lengths=(16,), repeats=1)
     record = benchmark_attention(settings)
     assert all(timing.left_out is None for timing in record.timings)
@@ -65,7 +65,7 @@ def test_dilations_and_global_tokens_are_measured_side_by_side():
     assert sum(timing.is_chosen for timing in record.timings) == 2
 
 
-def test_what_is_wrong_or_cannot_run_is_not_timed(monkeypatch):
+def test_wrong_or_unable_systems_are_not_timed(monkeypatch):
     monkeypatch.setattr(attention_benchmark, "disagreement", lambda *_, **__: "disagrees with the reference by 1")
     settings = dataclasses.replace(TINY, lengths=(16,), repeats=1, dilations=(2,), backward=False)
     record = benchmark_attention(settings)
@@ -78,14 +78,14 @@ def test_what_is_wrong_or_cannot_run_is_not_timed(monkeypatch):
     assert "left out: has no dilation" in as_table(record)
 
 
-def test_what_would_take_too_long_or_too_much_is_left_out():
+def test_too_slow_or_too_large_is_left_out():
     slow = benchmark_attention(dataclasses.replace(TINY, lengths=(8, 4096), repeats=1, seconds=1e-9, backward=False))
     assert all("s a call" in t.left_out for t in slow.timings)
     large = benchmark_attention(dataclasses.replace(TINY, repeats=1, memory_gib=1e-9, backward=False))
     assert all("GiB can be had" in t.left_out for t in large.timings)
 
 
-def test_peers_say_what_they_cannot_do(monkeypatch):
+def test_peers_report_unsupported_settings(monkeypatch):
     monkeypatch.setattr(attention_systems, "find_spec", lambda name: name)
     points = attention_points(dataclasses.replace(TINY, systems=(FLEX, FLASH, NATTEN)))
     against = {(point.what, point.system): point.against for point in points}

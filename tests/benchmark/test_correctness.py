@@ -9,12 +9,12 @@ from longspan.benchmark.correctness import disagreement, disagreement_of_flex
 PATTERN = AttentionPattern(256, 256, dilation=2, n_global=5)
 
 
-def test_the_gate_is_open_for_what_is_right():
+def test_right_systems_are_accepted():
     for backend in ("blocked", "reference"):
         assert disagreement(PATTERN, backend, "float32", "cpu", 8) is None
 
 
-def test_the_gate_is_closed_to_what_is_wrong_or_fails(monkeypatch):
+def test_wrong_or_failing_systems_are_rejected(monkeypatch):
     def with_error(size):
         def wrong(inputs):
             return backends.BACKENDS["reference"].attend(inputs) + size

@@ -26,7 +26,7 @@ def test_systems_and_lengths_take_turns(monkeypatch):
     assert [t.repeats for t in timings] == [2, 2, 2]
 
 
-def test_a_system_is_left_out_for_its_own_reason_or_its_errors():
+def test_reasons_and_errors_leave_a_system_out():
     def broken():
         raise NotImplementedError("no kernel for this\nat all")
 
@@ -47,7 +47,7 @@ def test_a_system_is_left_out_for_its_own_reason_or_its_errors():
     assert timings[0].peak_memory_bytes == 5
 
 
-def test_longer_rows_are_judged_by_shorter_ones():
+def test_longer_rows_are_estimated_from_shorter_ones():
     seen = {8: Probe(2**30, 1.0), 16: Probe(2**31, 4.0), 32: Probe(2**32, 20.0)}
     points = [point("square", n, power=2) for n in (8, 16, 32, 64)]
     reasons = [
@@ -62,7 +62,7 @@ def test_longer_rows_are_judged_by_shorter_ones():
     assert reasons == [None, None, "needs about 512 GiB, 8 GiB can be had"]
 
 
-def test_ratios_are_to_the_chosen_one_and_to_the_floor():
+def test_ratios_to_the_chosen_system_and_floor():
     points = [point("ours", is_chosen=True, operations=10**6, moved=10), point("theirs"), point("third")]
     ours, theirs, third = measure_points(points, limits(), None).timings
     assert ours.ratio_to[ARITHMETIC] > 0
@@ -70,7 +70,7 @@ def test_ratios_are_to_the_chosen_one_and_to_the_floor():
     assert set(theirs.ratio_to) == set(third.ratio_to) == {"ours"}
 
 
-def test_what_is_timed_beside_is_subtracted_and_told_as_well():
+def test_time_beside_is_subtracted_and_reported():
     import time
 
     slow = Point(

@@ -35,7 +35,7 @@ def test_every_encoder_is_measured():
     assert record.name == "encoder" and record.settings["size"] == "tiny"
 
 
-def test_padded_rows_are_measured_beside_the_same_tokens_as_full_rows():
+def test_padded_rows_are_measured_beside_full_rows():
     record = benchmark_models(dataclasses.replace(TINY, padded=(24, 8, 8), systems=(OURS,)))
     assert [t.system for t in record.timings] == [OURS, f"{OURS}, the same tokens as full rows"]
     assert {t.n_tokens for t in record.timings} == {40}
@@ -76,7 +76,7 @@ def test_models_share_their_weights():
     assert 0.8 < n_modern / sum(p.numel() for p in full.parameters()) < 1.2
 
 
-def test_ours_is_not_timed_where_a_tiny_model_is_wrong(monkeypatch):
+def test_wrong_tiny_model_is_not_timed(monkeypatch):
     monkeypatch.setattr(
         model_benchmark, "model_disagreement", lambda settings, dtype: "disagrees with transformers by 1"
     )
@@ -92,7 +92,7 @@ def test_ours_is_not_timed_where_a_tiny_model_is_wrong(monkeypatch):
         ({}, None),  # gradients that nobody times
     ],
 )
-def test_ours_is_not_timed_where_a_gradient_is_wrong(changes, where, monkeypatch):
+def test_model_with_a_wrong_gradient_is_not_timed(changes, where, monkeypatch):
     backward = blocked.backward
     monkeypatch.setattr(blocked, "backward", lambda *args: tuple(1.01 * grad for grad in backward(*args)))
     record = benchmark_models(dataclasses.replace(TINY, systems=(OURS, FULL), **changes))
@@ -103,7 +103,7 @@ def test_ours_is_not_timed_where_a_gradient_is_wrong(changes, where, monkeypatch
             assert timing.left_out.startswith("disagrees with transformers by") and where in timing.left_out
 
 
-def test_ours_is_not_timed_where_its_loss_is_wrong(monkeypatch):
+def test_model_with_a_wrong_loss_is_not_timed(monkeypatch):
     forward = LongformerForMaskedLM.forward
 
     def wrong(*args, **kwargs):
@@ -116,11 +116,11 @@ def test_ours_is_not_timed_where_its_loss_is_wrong(monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"task": "training-step"}, {"backward": True}])
-def test_half_precision_is_right_enough(changes):
+def test_half_precision_is_within_tolerance(changes):
     assert model_disagreement(dataclasses.replace(TINY, **changes), "bfloat16") is None
 
 
-def test_a_precision_that_the_processor_lacks_is_left_out(monkeypatch):
+def test_precision_without_instructions_is_left_out(monkeypatch):
     monkeypatch.setattr(model_benchmark, "cpu_computes_bf16", lambda: False)
     record = benchmark_models(dataclasses.replace(TINY, dtypes=("bfloat16",)))
     assert all("no instructions for bfloat16" in t.left_out for t in record.timings)
@@ -138,7 +138,7 @@ def test_a_size_is_a_name_or_a_configuration(tmp_path):
         read_size("huge")
 
 
-def test_padded_rows_are_read():
+def test_padded_rows_are_parsed():
     assert parse_padded("9, 4x2") == (9, 4, 4)
     for text in ("", "4x", "x4", "0", "4x0", "4,,2", "-4"):
         if text == "4x":

@@ -30,7 +30,7 @@ def test_short_calls_are_made_several_at_a_time():
     assert calls_at_a_time(1.0) == 1 and calls_at_a_time(1e-3) == 5 and calls_at_a_time(0.0) == 100
 
 
-def test_ceilings_count_what_they_do():
+def test_rates_count_their_operations():
     call, n_operations = matmul_call(torch.float32, "cpu")
     call()
     n = round((n_operations / 2) ** (1 / 3))
@@ -40,7 +40,7 @@ def test_ceilings_count_what_they_do():
     assert n_bytes == 2**29
 
 
-def test_peak_memory_sees_what_a_call_needs():
+def test_peak_memory_of_a_call():
     n_bytes = peak_of(lambda: torch.ones(2**24).sum(), "cpu")
     if n_bytes is None:
         pytest.skip("this system does not tell")
@@ -48,7 +48,7 @@ def test_peak_memory_sees_what_a_call_needs():
     assert free_bytes("cpu") > 2**20
 
 
-def test_a_process_of_its_own_measures_or_says_why_not():
+def test_separate_process_measures_or_gives_the_reason():
     # Only what can be imported gets there: the tests themselves cannot.
     ones = partial(partial, torch.ones, 2**24)
     found = probe_apart(Probeable, (ones, False, False), 120)
@@ -60,7 +60,7 @@ def test_a_process_of_its_own_measures_or_says_why_not():
         probe_apart(Probeable, (ones, False, False), 0)
 
 
-def test_weights_count_where_they_are_the_systems_own():
+def test_weights_of_the_system_count():
     def make():
         weights = torch.ones(2**24)
         return weights.sum
@@ -71,6 +71,6 @@ def test_weights_count_where_they_are_the_systems_own():
     assert n_bytes[0] > 0.9 * 2**26 > n_bytes[1]
 
 
-def test_errors_are_told_in_one_line():
+def test_errors_are_one_line():
     assert short_error(RuntimeError()) == "RuntimeError"
     assert short_error(RuntimeError("a\nb")) == "RuntimeError: a"

@@ -11,7 +11,7 @@ from longspan.models.backend_report import attention_choice, expected_request
 CALL = {"n_rows": 2, "n_tokens": 64, "device": "cpu", "dtype": torch.float32, "needs_grad": True}
 
 
-def test_the_backend_and_every_reason_are_told():
+def test_backend_and_all_reasons_are_reported():
     config = LongformerConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, attention_window=4)
     told = attention_choice(config, **CALL)
     assert told.startswith("blocked (") and "blocked: chosen" in told and "reference: " in told
@@ -36,7 +36,7 @@ def test_other_families_compute_full_attention():
     ],
 )
 @pytest.mark.parametrize("has_global", [False, True])
-def test_it_is_asked_as_the_layers_ask(settings, lengths, has_global, tiny_model, batch, monkeypatch):
+def test_report_equals_the_request_of_the_layers(settings, lengths, has_global, tiny_model, batch, monkeypatch):
     """Of a batch whose padding is taken out: one packed row of documents."""
     asked = []
     select = call_file.select

@@ -44,7 +44,7 @@ def test_what_cannot_be_exported(tiny_model, stock_model, tmp_path, monkeypatch)
     assert not (tmp_path / "it").exists()
 
 
-def test_a_checkpoint_is_loaded_with_the_head_it_names(tiny_model, tiny_tokenizer, tmp_path):
+def test_checkpoint_is_loaded_with_its_head(tiny_model, tiny_tokenizer, tmp_path):
     tiny_model("question answering", **SMALL).save_pretrained(tmp_path)
     model, tokenizer = load_model(tmp_path)
     assert type(model).__name__ == "LongformerForQuestionAnswering" and tokenizer is None
