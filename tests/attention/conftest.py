@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
-from longspan.attention.checks import check_inputs
-from longspan.attention.request import Request
+from longspan.attention.call import check_inputs
+from longspan.attention.inputs import BackendRequest
 
 _spec = importlib.util.spec_from_file_location("tolerances", Path(__file__).parent.parent / "tolerances.py")
 _tolerances = importlib.util.module_from_spec(_spec)
@@ -211,8 +211,8 @@ def assert_equals_oracle(assert_close):
 
 
 @pytest.fixture(scope="session")
-def assert_padding_is_nobodys():
-    """assert_padding_is_nobodys(backend): NaN and infinities at padding reach no output and no gradient of a token."""
+def assert_padding_has_no_effect():
+    """assert_padding_has_no_effect(backend): NaN and infinity at padding reach no output and no gradient of a token."""
 
     def check(backend, to=lambda case: case) -> None:
         for bad, padding, projections in ((torch.nan, "right", True), (torch.inf, "anywhere", False)):
@@ -249,9 +249,9 @@ def assert_padding_is_nobodys():
 
 
 @pytest.fixture(scope="session")
-def gpu_request() -> Request:
+def gpu_request() -> BackendRequest:
     """What a backend for GPUs is asked of."""
-    return Request(
+    return BackendRequest(
         n_rows=1, n_heads=2, n_tokens=8, width=64, device="cuda", dtype=torch.bfloat16, needs_grad=True,
         pattern=AttentionPattern(1, 1),
     )  # fmt: skip

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
+from longspan.attention.backends import BACKENDS
 from longspan.attention.documents import Documents
-from longspan.attention.request import Request
-from longspan.attention.selection import BACKENDS
+from longspan.attention.inputs import BackendRequest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 DEVICE = torch.device("cuda")
@@ -46,7 +46,7 @@ MASKS = {
 
 def skip_if_refused(backend: str, case, dtype: torch.dtype, **changes) -> None:
     B, H, T, D = case.q_BHTD.shape
-    request = Request(B, H, T, D, DEVICE.type, dtype, True, case.pattern, "is_token_BT" in case.masks, **changes)
+    request = BackendRequest(B, H, T, D, DEVICE.type, dtype, True, case.pattern, "is_token_BT" in case.masks, **changes)
     against = BACKENDS[backend].reason_against(request)
     if against is not None:
         pytest.skip(against)
@@ -104,18 +104,18 @@ def test_widths_and_dtypes(backend, dtype, width, make_case, assert_equals_oracl
 
 
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_padding_is_nobodys(backend, assert_padding_is_nobodys):
+def test_padding_has_no_effect(backend, assert_padding_has_no_effect):
     def to(case):
         dtype = torch.bfloat16 if backend == "flash" else torch.float32
         skip_if_refused(backend, case, dtype)
         return on_device(case, dtype)
 
-    assert_padding_is_nobodys(backend, to=to)
+    assert_padding_has_no_effect(backend, to=to)
 
 
 @pytest.mark.parametrize("n_global", [0, 9])
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_an_unpadded_batch_waits_for_nothing(backend, n_global, make_case, assert_close, results):
+def test_unpadded_batch_does_not_wait_for_the_device(backend, n_global, make_case, assert_close, results):
     """Documents known on the host, their first tokens global with projections of their own: again and again."""
     lengths = [700, 1, 12, 130, 1205]
     documents = Documents.of_lengths(lengths, DEVICE)

@@ -14,14 +14,13 @@ from longspan.attention import (
     GlobalRows,
     GlobalSlots,
     attend,
-    blocked_window,
-    selection,
+    backends,
 )
-from longspan.attention import blocked as blocked_file
-from longspan.attention.blocked_plan import Strands, make_plan
-from longspan.attention.checks import check_inputs
-from longspan.attention.dispatch import request_of
-from longspan.attention.remembered import RememberedBytes
+from longspan.attention.blocked import backend as blocked_file
+from longspan.attention.blocked import window as window_file
+from longspan.attention.blocked.layout import SequenceGroup, make_plan
+from longspan.attention.call import check_inputs, request_of
+from longspan.attention.tensor_cache import ByteLimitedCache
 
 BACKENDS = ("reference", "blocked")
 
@@ -61,10 +60,10 @@ def test_a_window_over_everything_is_full_attention(backend, make_case, assert_c
     assert_close("out", attend(*case[:4], backend=backend), full)
 
 
-def test_what_the_window_covers_has_no_bias(make_case, monkeypatch):
+def test_covered_sequences_have_no_bias(make_case, monkeypatch):
     seen = []
-    flash = blocked_window.flash_forward
-    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    flash = window_file.flash_forward
+    monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(256, 256))
     attend(*case[:4], is_token_BT=torch.arange(40)[None] < 30, backend="blocked")
     assert seen == [None]
@@ -72,7 +71,7 @@ def test_what_the_window_covers_has_no_bias(make_case, monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("changed", [0, 9, 10, 14, 20, 21])
-def test_a_row_moves_with_visible_tokens_only(backend, changed, make_case):
+def test_row_changes_with_visible_tokens_only(backend, changed, make_case):
     """Query 15 with a reach of 5 sees 10 to 20, and global token 0."""
     pattern = AttentionPattern(5, 5, n_global=1)
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=pattern)
@@ -101,14 +100,14 @@ def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close)
     assert not together[1, :, 37:].any()
 
 
-@pytest.mark.parametrize("backend", selection.BACKENDS)
+@pytest.mark.parametrize("backend", backends.BACKENDS)
 @pytest.mark.parametrize("where", ["q", "k", "v"])
-def test_nan_surfaces(backend, where, make_case):
+def test_nan_appears_where_it_is_visible(backend, where, make_case):
     case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=16, pattern=AttentionPattern(2, 2))
     inputs = check_inputs(
         *case[:4], is_token_BT=None, is_global_BT=None, document_BT=None, global_rows=None, scale=None, dropout_p=0.0
     )
-    against = selection.BACKENDS[backend].reason_against(request_of(inputs))
+    against = backends.BACKENDS[backend].reason_against(request_of(inputs))
     if against is not None:
         pytest.skip(against)
     vectors = [x.detach().clone() for x in case[:3]]
@@ -121,7 +120,7 @@ def test_nan_surfaces(backend, where, make_case):
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("where", [1, 2])
 @pytest.mark.parametrize("by_flash", [True, False])
-def test_what_is_not_finite_spoils_only_who_sees_it(by_flash, where, bad, make_case, monkeypatch):
+def test_values_not_finite_affect_visible_rows_only(by_flash, where, bad, make_case, monkeypatch):
     """In the rows of the window and in the global column's sequence; not in what merely shares a block or the row."""
     if not by_flash:
         monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
@@ -148,7 +147,7 @@ def test_what_is_not_finite_spoils_only_who_sees_it(by_flash, where, bad, make_c
     assert grad_k.isfinite().all() and grad_v.isfinite().all()
 
 
-def test_rows_without_any_token_are_zero_and_have_gradient_zero(make_case, results):
+def test_empty_rows_have_zero_output_and_gradient(make_case, results):
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=20, width=4, pattern=AttentionPattern(2, 2, n_global=1))
     is_token_BT = torch.tensor([[True], [False]]).expand(2, 20)
     found = results(case._replace(masks={"is_token_BT": is_token_BT}), "blocked")
@@ -190,8 +189,8 @@ def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close
 def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
     """Documents and rows of other lengths are computed on their own: every bias is a band's [K, R]."""
     seen = []
-    flash = blocked_window.flash_forward
-    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    flash = window_file.flash_forward
+    monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=3000, width=8, pattern=AttentionPattern(64, 64))
     is_token_BT = torch.arange(3000) < torch.tensor([[3000], [700]])
     document_BT = torch.arange(3000).expand(2, 3000) // 1700
@@ -207,11 +206,11 @@ def test_rows_of_other_lengths_are_found(make_case):
     arguments = {"documents": None, "slots": None, "scale": 1.0, "dropout_p": 0.0, "seed": 0}
     plan = make_plan(shape, cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(900) < length_B1, **arguments)
     assert plan.is_key_BT is None and not plan.covers
-    assert set(plan.groups) == {Strands(0, 0, 2, 2, 0, 900), Strands(1, 0, 2, 2, 0, 500)}
+    assert set(plan.groups) == {SequenceGroup(0, 0, 2, 2, 0, 900), SequenceGroup(1, 0, 2, 2, 0, 500)}
     tiny = make_plan(
         (5, 2, 9), cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(9) < length_B1 // 100, **arguments
     )
-    assert tiny.groups == (Strands(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
+    assert tiny.groups == (SequenceGroup(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -258,7 +257,7 @@ def test_memory_saved_for_the_backward_is_linear(make_case):
     assert saved(4096) <= 8.5 * saved(512)
 
 
-def test_no_tensor_on_the_way_is_larger_than_linear(make_case, results):
+def test_no_intermediate_tensor_is_quadratic(make_case, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -296,7 +295,7 @@ def test_dropout_keeps_the_mean_and_obeys_the_seed(backend, make_case):
     assert (mean - plain).mean().abs() < 0.01
 
 
-def test_gradients_under_dropout_are_those_of_the_probabilities_that_were_kept(make_case):
+def test_dropout_gradients_use_the_kept_probabilities(make_case):
     """Finite differences with the same seed, in float64."""
     pattern = AttentionPattern(3, 3, dilation=(1, 2))
     case = make_case(
@@ -324,7 +323,7 @@ def test_bfloat16_under_autocast_and_in_inference_mode(make_case):
     again.sum().backward()
 
 
-def test_the_other_product_equals_the_oracle_too(make_case, monkeypatch, assert_equals_oracle):
+def test_matrix_products_equal_the_oracle(make_case, monkeypatch, assert_equals_oracle):
     """Off the CPU, blocks are computed by plain matrix products."""
     monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
     pattern = AttentionPattern(40, 13, dilation=(1, 2), n_global=2)
@@ -345,19 +344,19 @@ def test_expanded_gradients_and_strided_vectors(make_case, assert_close):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_padding_is_nobodys(backend, assert_padding_is_nobodys):
-    assert_padding_is_nobodys(backend)
+def test_padding_has_no_effect(backend, assert_padding_has_no_effect):
+    assert_padding_has_no_effect(backend)
 
 
-def test_padding_is_nobodys_by_the_other_product(assert_padding_is_nobodys, monkeypatch):
+def test_padding_has_no_effect_by_matrix_products(assert_padding_has_no_effect, monkeypatch):
     monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
-    assert_padding_is_nobodys("blocked")
+    assert_padding_has_no_effect("blocked")
 
 
-def test_wide_bands_are_not_kept(monkeypatch):
+def test_wide_bands_are_not_cached(monkeypatch):
     """A window of 40,000 needs gigabytes of them, block by block."""
-    kept = RememberedBytes(2**20)
-    monkeypatch.setattr(blocked_window, "_BIASES", kept)
+    kept = ByteLimitedCache(2**20)
+    monkeypatch.setattr(window_file, "_BIASES", kept)
     x = torch.zeros(1, 1, 3000, 4)
     for reach in (64, 900):
         attend(x, x, x, AttentionPattern(reach, reach), backend="blocked")

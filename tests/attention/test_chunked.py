@@ -21,8 +21,8 @@ def test_rows_of_one_dilation_without_any_mask(make_case, assert_equals_oracle):
     assert_equals_oracle(case, "chunked")
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys("chunked")
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect("chunked")
 
 
 @pytest.mark.parametrize("n_global", [0, 1])

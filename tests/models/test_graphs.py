@@ -81,7 +81,7 @@ def test_an_opset_needs_onnx(tiny_model, tmp_path):
         export_model(tiny_model(**SMALL), tmp_path / "it", format="torch", opset=20)
 
 
-def test_a_checkpoint_is_loaded_with_the_head_it_names(tiny_model, tiny_tokenizer, tmp_path):
+def test_checkpoint_is_loaded_with_its_head(tiny_model, tiny_tokenizer, tmp_path):
     tiny_model("question answering", **SMALL).save_pretrained(tmp_path)
     model, tokenizer = load_model(tmp_path)
     assert type(model).__name__ == "LongformerForQuestionAnswering" and tokenizer is None

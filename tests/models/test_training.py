@@ -124,7 +124,7 @@ def test_trainer_takes_the_same_step_with_accumulated_gradients(tiny_model, batc
 
 
 @pytest.mark.slow
-def test_nothing_in_the_model_stops_the_tracer_where_global_tokens_are_static():
+def test_static_global_tokens_can_be_traced():
     # In a process of its own: the shape checker of the test run is what would stop it. The reference is plain tensor
     # code, so that only the model's own could.
     script = (

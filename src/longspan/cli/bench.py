@@ -106,22 +106,22 @@ def run(arguments: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from longspan.attention import explain
-    from longspan.evaluation.benchmark.attention import benchmark_attention
-    from longspan.evaluation.benchmark.models import benchmark_models
-    from longspan.evaluation.benchmark.setting import AttentionSetting
-    from longspan.evaluation.benchmark.table import as_table
+    from longspan.benchmark.attention_benchmark import benchmark_attention
+    from longspan.benchmark.markdown_table import as_table
+    from longspan.benchmark.model_benchmark import benchmark_models
+    from longspan.benchmark.settings import AttentionSettings
     from longspan.files import require_writable_file
     from longspan.progress import progress_bar
     from longspan.records import write_record
 
-    setting = _setting(arguments)
-    setting.check()
+    settings = _settings(arguments)
+    settings.check()
     if arguments.explain:
-        for words, request in setting.requests():
+        for words, request in settings.requests():
             print(f"{words}:")
-            print(explain(request, setting.backend))
+            print(explain(request, settings.backend))
         return 0
-    setting.check_device()
+    settings.check_device()
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
     output = arguments.output or f"runs/bench-{arguments.what}.json"
@@ -133,19 +133,19 @@ def run(arguments: argparse.Namespace) -> int:
             bar.set_postfix_str(step)
             bar.update()
 
-        if isinstance(setting, AttentionSetting):
-            record = benchmark_attention(setting, show)
+        if isinstance(settings, AttentionSettings):
+            record = benchmark_attention(settings, show)
         else:
-            record = benchmark_models(setting, show)
+            record = benchmark_models(settings, show)
     path = write_record(record, output)
     print(as_table(record))
     print(f"\nrecord: {path}")
     return 0
 
 
-def _setting(arguments: argparse.Namespace) -> Any:
-    """The benchmark's setting from the command line."""
-    from longspan.evaluation.benchmark.setting import AttentionSetting, ModelSetting, parse_padded
+def _settings(arguments: argparse.Namespace) -> Any:
+    """The benchmark's settings from the command line."""
+    from longspan.benchmark.settings import AttentionSettings, ModelSettings, parse_padded
 
     common = {
         "lengths": tuple(arguments.lengths or _LENGTHS[arguments.what]),
@@ -162,14 +162,14 @@ def _setting(arguments: argparse.Namespace) -> Any:
         "memory_gib": arguments.memory_gib,
     }
     if arguments.what == "attention":
-        return AttentionSetting(
+        return AttentionSettings(
             **common,
             heads=arguments.heads,
             width=arguments.width,
             dilations=tuple(_dilation(text, arguments.heads) for text in arguments.dilation),
             backward=arguments.backward is not False,
         )
-    return ModelSetting(
+    return ModelSettings(
         **common,
         task=arguments.what,
         size=arguments.size,

@@ -84,7 +84,7 @@ def _kinds(heads: object) -> Iterator[str]:
 
 
 def _backends() -> Rows:
-    from longspan.attention.selection import BACKENDS
+    from longspan.attention.backends import BACKENDS
 
     return ("attention backend", "why to choose it"), [(name, line.reason_for) for name, line in BACKENDS.items()]
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from longspan.data import QaDataset, QaExample
 from longspan.evaluation.cells import Cell
 from longspan.evaluation.lots import Lots
-from longspan.evaluation.memory import PeakMemory
 from longspan.evaluation.readings import Reading, has_lost_its_gold, is_read, readings_of
 from longspan.evaluation.thesis import thesis_counts, thesis_means, thesis_metrics
 from longspan.graphemes import whole_graphemes
+from longspan.memory import PeakMemory
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import Item, Score
 from longspan.records.older import unit_of

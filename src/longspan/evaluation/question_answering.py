@@ -17,7 +17,7 @@ from longspan.evaluation.cells import Cells, describe
 from longspan.evaluation.differences import compare_scores, scores_of
 from longspan.evaluation.places import places_of, require_every_question
 from longspan.evaluation.readings import Reading, has_lost_its_gold
-from longspan.models.choice import attention_choice
+from longspan.models.backend_report import attention_choice
 from longspan.progress import progress_bar
 from longspan.records import Difference, EvaluationRecord, Item, Place, Score, made_now
 from longspan.records.older import COUNT_LABELS, ITEM_NOUN, METRICS, TASK

@@ -17,6 +17,7 @@ from longspan.extend.sources import load_source
 from longspan.extend.verify import Effort, prove, require_effort
 from longspan.extend.weights import LEFT_BEHIND, make_longformer
 from longspan.models.agreement import fit_token_types, require_agreement, set_max_length
+from longspan.models.heads import HEADS
 from longspan.records import ProofRecord
 
 logger = logging.getLogger(__name__)
@@ -166,8 +167,8 @@ def _find_kind(model: PreTrainedModel, family: Family) -> Kind:
             return kind
     raise InputError(
         f"{type(model).__name__} is not a model that longspan knows how to extend; extend its encoder "
-        f"(`longspan.extend(model.{family.base})`), or one of the classes {family.class_prefix}Model, "
-        f"...ForMaskedLM, ...ForQuestionAnswering, ...ForSequenceClassification, ...ForTokenClassification"
+        f"(`longspan.extend(model.{family.base})`), or one of the classes {family.class_prefix}"
+        f"{', ...'.join(HEADS[kind].class_ending for kind in family.heads)}"
     )
 
 

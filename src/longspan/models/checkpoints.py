@@ -1,4 +1,4 @@
-"""A checkpoint looked over before anything in it is trusted, and the loaders' complaints in words a user can act on."""
+"""Checks of a checkpoint before it is loaded, and errors of the loaders as messages that a user can act on."""
 
 import logging
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     """Raise an InputError unless `folder` holds a whole, readable checkpoint.
 
     Args:
-        folder: that holds config.json and the weights.
-        allow_pickle: be content with weights that are pickles; unpickling runs code from the file.
+        folder: folder with config.json and the weights.
+        allow_pickle: accept weights that are pickles; unpickling can run any code of the file.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that holds config.json and model.safetensors")
@@ -51,7 +51,7 @@ def require_checkpoint(folder: Path, *, allow_pickle: bool) -> None:
     elif not allow_pickle:
         raise InputError(
             f"{folder} has its weights as a pickle only ({PICKLE_FILES[0]}), and opening a pickle can run any code; "
-            "convert it to safetensors, or insist with allow_pickle (--allow_pickle) if you trust who made it"
+            "convert it to safetensors, or allow it with allow_pickle (--allow_pickle) if you trust its author"
         )
 
 
@@ -68,15 +68,15 @@ def require_small_files(folder: Path) -> None:
 
 
 def require_loaded(name: str, class_name: str, loading_info: dict[str, Any], *, needed_in: str = "") -> None:
-    """Raise an InputError for a tensor that `from_pretrained` could not fill: it only warns, and makes one up.
+    """Raise an InputError if the checkpoint lacks a tensor of the model; `from_pretrained` would make random values.
 
-    A missing pooler is left to the caller.
+    A missing pooler raises nothing.
 
     Args:
-        name: of the checkpoint.
-        class_name: what was loaded.
+        name: name of the checkpoint.
+        class_name: name of the loaded class.
         loading_info: the second result of `from_pretrained(..., output_loading_info=True)`.
-        needed_in: tensors that may not be missing begin with this.
+        needed_in: how the names of tensors start that may not be missing.
     """
     for tensor, found, expected in sorted(loading_info["mismatched_keys"]):
         raise InputError(
@@ -90,21 +90,21 @@ def require_loaded(name: str, class_name: str, loading_info: dict[str, Any], *, 
 
 
 def require_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise an InputError for the empty tokenizer that AutoTokenizer makes up where a checkpoint has none."""
+    """Raise an InputError for the empty tokenizer that AutoTokenizer makes for a checkpoint without one."""
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise InputError(f"{name} has no tokenizer; save the model's tokenizer beside its weights (tokenizer.json)")
 
 
 @contextmanager
 def explain_loading(name: str, what: str = "") -> Iterator[None]:
-    """Turn the loaders' complaints about the user's files into an InputError; `what` says which part of `name`."""
+    """Turn errors of the loaders about the user's files into an InputError; `what` names the part of `name`."""
     try:
         yield
     except InputError:
         raise
     except SafetensorError as error:
         raise InputError(f"{what}{name} has a cut off or damaged safetensors file: {error}") from error
-    # transformers and tokenizers raise most kinds for one or the other damage; these are programming mistakes.
+    # Damaged files raise many kinds of errors; the kinds below are programming mistakes instead.
     except Exception as error:
         if isinstance(error, (AssertionError, AttributeError, TypeError, MemoryError)):
             raise
@@ -119,7 +119,7 @@ def explain_loading(name: str, what: str = "") -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Silence the table that `from_pretrained` prints about what `require_loaded` checks."""
+    """Silence the warnings of `from_pretrained` about tensors, which `require_loaded` checks."""
     logger = logging.getLogger("transformers.modeling_utils")
 
     def refuse(record: logging.LogRecord) -> bool:

@@ -1,7 +1,7 @@
-"""A trained model as one file that runs without longspan: ONNX, or torch's own exported program.
+"""Export of a trained model as one file that runs without longspan: ONNX, or torch's exported program.
 
-The graph holds for every batch and every length within its bounds. Attention in it is `chunked`; how many tokens are
-global is found when it runs, so that a question of any length is as global as in the model it came from.
+The graph holds for every batch and every length within its bounds. Its attention is `chunked`. The number of global
+tokens is computed when the graph runs, so that a question of any length is global, as in the model.
 
 B batch rows  T tokens
 """
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 import torch
 import transformers
@@ -31,28 +31,29 @@ from longspan.models.checkpoints import (
     require_tokenizer,
 )
 from longspan.models.config import LongformerConfig
+from longspan.models.heads import HEADS, head_of, head_of_class
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
-from longspan.models.tracing import OUTPUTS, Outputs, Traced, trace_model
+from longspan.models.tracing import Outputs, Traced, trace_model
 
 FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
 OPSET = 20
-# The largest difference from the model, relative where a value is above 1, that a graph may show in float32.
+# The largest allowed difference between graph and model in float32, relative for values above 1.
 TOLERANCE = 1e-3
 _BATCHES, _LENGTHS = (1, 3), (17, 512, 1000)
 
 
 class Exported(NamedTuple):
-    """What `export_model` made.
+    """The result of `export_model`.
 
     Attributes:
-        folder: that holds the file, config.json, export.json and the tokenizer.
-        file: the graph's file in it.
-        inputs: names of the graph's inputs, each int64 [batch, tokens] (multiple choice: [batch, choices, tokens]).
-        outputs: names of its outputs.
-        min_tokens: the shortest input that it takes.
-        max_tokens: the longest.
-        largest_difference: from the model's outputs over the batches it was tried with; None where it was not tried,
-            because onnxruntime is not installed.
+        folder: folder with the graph, config.json, export.json and the tokenizer.
+        file: name of the graph's file.
+        inputs: names of the inputs, each int64 [batch, tokens] (multiple choice: [batch, choices, tokens]).
+        outputs: names of the outputs.
+        min_tokens: length of the shortest input.
+        max_tokens: length of the longest input.
+        largest_difference: largest difference from the model's outputs on several batches; None if the graph was not
+            run, because onnxruntime is not installed.
     """
 
     folder: Path
@@ -75,28 +76,33 @@ def export_model(
     with_global_mask: bool = False,
     overwrite: bool = False,
 ) -> Exported:
-    """Trace a model of longspan, compare the graph with it, and save it in a folder: all or nothing.
+    """Export a model of longspan to a folder, after a comparison of the graph with the model.
+
+    The folder is written completely or not at all.
 
     Args:
-        model: in float32; it comes back as it was.
+        model: a model in float32; it is not changed.
         destination: the folder to make.
         format: "onnx" (`model.onnx`, needs the extra `longspan[onnx]`) or "torch" (`model.pt2`, for
             `torch.export.load`).
-        tokenizer: saved beside it.
-        max_tokens: longest input of the graph; the model's own where None.
-        opset: of ONNX; 20 where None.
-        with_global_mask: the graph also takes `global_attention_mask`, which then says which tokens are global in the
-            place of what a task head would choose.
-        overwrite: allow the folder to hold files; they are gone afterwards.
+        tokenizer: tokenizer to save in the folder.
+        max_tokens: longest input of the graph; None for the longest of the model.
+        opset: ONNX opset; None for 20.
+        with_global_mask: whether the graph takes `global_attention_mask`, which then replaces the choice of the task
+            head.
+        overwrite: whether the folder may hold files, which are deleted.
+
+    Returns:
+        Where the graph is, its inputs, outputs and bounds, and its difference from the model.
 
     Raises:
-        InputError: not such a model, not in float32, a tokenizer of another model, an unknown format, a `max_tokens`
-            beyond the model, a library that is not installed, an opset that it cannot write or that is given for
-            torch's format, a graph that computes something else than the model, or a folder that cannot be written.
+        InputError: the model is not one of longspan or not in float32, the tokenizer is of another model, the format is
+            unknown, `max_tokens` is more than the model takes, a library is not installed, the opset cannot be written
+            or is given for torch's format, the graph differs from the model, or the folder cannot be written.
     """
-    if type(model) not in OUTPUTS:
+    if head_of(model) is None:
         raise InputError(
-            f"export takes one of {', '.join(kind.__name__ for kind in OUTPUTS)}, not {type(model).__name__}"
+            f"export takes one of {', '.join(head.class_name for head in HEADS.values())}, not {type(model).__name__}"
         )
     if format not in FORMATS:
         raise InputError(f"the format is one of {', '.join(FORMATS)}, not {format!r}")
@@ -148,13 +154,13 @@ def export_model(
 
 
 def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, PreTrainedTokenizerBase | None]:
-    """Load a Longformer checkpoint, whoever saved it, with the head that its configuration names, in float32.
+    """Load a Longformer checkpoint of longspan or transformers in float32, with the head that its configuration names.
 
     Returns:
-        The model in eval mode, and the tokenizer, or None where the folder has none.
+        The model in evaluation mode, and its tokenizer, or None if the folder has none.
 
     Raises:
-        InputError: no such folder or name, a damaged one, another family, or a head that longspan does not know.
+        InputError: there is no such folder or name, it is damaged, or its family or head is unknown.
     """
     name = str(name_or_path)
     folder = Path(name).expanduser()
@@ -168,12 +174,11 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
     if config.model_type != "longformer":
         raise InputError(f"{name} is of the family {config.model_type}; make it a Longformer with `longspan extend`")
     named = next(iter(config.architectures or []), "LongformerModel")
-    kinds = {kind.__name__: kind for kind in OUTPUTS}
-    if named not in kinds:
-        raise InputError(f"{name} is a {named}; export knows {', '.join(kinds)}")
+    head = head_of_class(named)
+    if head is None:
+        raise InputError(f"{name} is a {named}; export knows {', '.join(head.class_name for head in HEADS.values())}")
     with explain_loading(name), quiet_loading():
-        kind: Any = kinds[named]
-        model, info = kind.from_pretrained(
+        model, info = head.load().from_pretrained(
             name,
             dtype=torch.float32,
             use_safetensors=True,
@@ -193,7 +198,7 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
 
 @contextmanager
 def _ready(model: LongformerPreTrainedModel) -> Iterator[None]:
-    """The model in evaluation mode, without gradients, free in its choice of a backend; put back afterwards."""
+    """A context with the model in evaluation mode, without gradients, and with backend "auto"; restored afterwards."""
     config: LongformerConfig = model.config
     was_training, backend = model.training, config.attention_backend
     model.eval()
@@ -242,7 +247,7 @@ def _require_written(path: Path, opset: int) -> None:
 
 def _save_onnx(traced: Traced, path: Path, opset: int) -> None:
     with warnings.catch_warnings():
-        # That several inputs share an axis is meant; and of torch's exporter's own deprecated calls.
+        # Inputs share axes on purpose, and torch's exporter calls deprecated functions.
         warnings.filterwarnings("ignore", message=r".*The axis name", category=UserWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
@@ -260,7 +265,7 @@ def _save_onnx(traced: Traced, path: Path, opset: int) -> None:
 
 
 def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: Path) -> float | None:
-    """How far the saved graph is from the model, at its worst, over several lengths and batches with padding."""
+    """The largest difference between the saved graph and the model over several lengths and padded batches."""
     if path.suffix == ".onnx":
         if importlib.util.find_spec("onnxruntime") is None:
             return None
@@ -297,7 +302,7 @@ def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: 
 def _random_inputs(
     config: transformers.LongformerConfig, traced: Traced, n_rows: int, n_tokens: int, seed: int
 ) -> dict[str, Tensor]:
-    """Rows of random pieces, each with separators at another place, padded on the right by other lengths."""
+    """Random rows with separators at different places and different padding on the right."""
     draw = torch.Generator().manual_seed(seed)
     has_choices = len(traced.axes["input_ids"]) == 3
     n_texts = n_rows * 2 if has_choices else n_rows

@@ -17,6 +17,7 @@ from longspan.errors import InputError
 from longspan.extend import extend
 from longspan.extend.families import find_family
 from longspan.extend.positions import Positions
+from longspan.models.agreement import max_tokens_of
 from longspan.tasks.adapter_files import (
     Adapter,
     AdapterDescription,
@@ -29,7 +30,6 @@ from longspan.tasks.adapter_files import (
     save_adapter,
 )
 from longspan.tasks.qa_model import as_question_answering, build_qa_model, is_long
-from longspan.tasks.question_answering import max_tokens_of
 
 __all__ = [
     "Adapter",

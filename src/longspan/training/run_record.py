@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from longspan.models.choice import attention_choice
+from longspan.models.backend_report import attention_choice
 from longspan.records import StepLog
 from longspan.training.recipe import Recipe
 from longspan.training.trainer_arguments import precision_of

@@ -9,7 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from longspan.attention import AttentionPattern
-from longspan.attention.products import cpu_computes_bf16
+from longspan.attention.block_softmax import cpu_computes_bf16
 from longspan.errors import InputError
 from longspan.training.number_ranges import require_in_range
 from longspan.training.recipe import Recipe

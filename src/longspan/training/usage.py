@@ -1,10 +1,8 @@
 """What a run has used so far: time and memory, over all the times it was started."""
 
-import resource
-import sys
 import time
 
-import torch
+from longspan.memory import lifetime_peak_gib
 
 
 class Usage:
@@ -35,11 +33,4 @@ class Usage:
     @property
     def peak_memory_gib(self) -> float:
         """The most that this process, or one of an earlier start, held: of the GPU, else of the host's memory."""
-        return max(self._peak_before, _peak_memory_gib(self._on_gpu))
-
-
-def _peak_memory_gib(on_gpu: bool) -> float:
-    if on_gpu:
-        return torch.cuda.max_memory_allocated() / 2**30
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+        return max(self._peak_before, lifetime_peak_gib(on_gpu=self._on_gpu))
