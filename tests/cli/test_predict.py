@@ -344,3 +344,37 @@ def test_without_a_model_where_none_is_packaged(packaged, document, capsys):
     error = capsys.readouterr().err
     assert "no trained model comes with this longspan" in error
     assert "longspan finetune squad-e5-adapter-short" in error
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "words", "n_windows"), [(100, [], 1), (4096, [], 4), (100, ["--batch_size", "3"], 3)]
+)
+def test_long_windows_are_read_one_by_one_on_cpu(tiny_qa_folder, document, monkeypatch, n_tokens, words, n_windows):
+    from longspan.cli import predict
+    from longspan.tasks.question_answering import QaPredictor
+
+    asked = []
+    answer = QaPredictor._logits
+    monkeypatch.setattr(QaPredictor, "_logits", lambda self, batch: asked.append(len(batch)) or answer(self, batch))
+    monkeypatch.setattr(predict, "_CPU_TOKENS", n_tokens)
+    words = [*words, "--max_length", "64", "--overlap", "16", "--device", "cpu"]
+    model = str(tiny_qa_folder("bert"))
+    assert main(["predict", model, "--document", document, "--question", "Where?", *words]) == 0
+    assert max(asked) == n_windows
+
+
+def test_many_questions_over_one_document_tokenise_it_once(model, document, tmp_path, monkeypatch, capsys):
+    from longspan.data import qa_tokens
+
+    texts = []
+    cut = qa_tokens.tokenise_in_pieces
+    monkeypatch.setattr(
+        qa_tokens,
+        "tokenise_in_pieces",
+        lambda chunks, *rest, **options: texts.append(1) or cut(chunks, *rest, **options),
+    )
+    questions = tmp_path / "questions.txt"
+    questions.write_text("Where?\n" * 300)
+    assert main(["predict", model, "--document", document, "--questions", str(questions), "--truncate"]) == 0
+    assert len(lines(capsys.readouterr().out)) == 300
+    assert texts == [1]

@@ -273,5 +273,5 @@ def test_memory_does_not_grow_with_the_document(tiny_qa_folder, long_example, tm
         words = [sys.executable, "-c", _PEAK, str(tiny_qa_folder("bert")), "--document", str(path)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         peaks.append(int(done.stderr.split()[-1]))
-    # Kept whole, 1.5 MB more took 200 MiB more.
+    # Kept whole, 1.5 MB more took 95 MiB more.
     assert peaks[1] - peaks[0] < 40, peaks

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PACKAGED = "packaged"
 
 HELP = "answer questions over a document"
+_CPU_TOKENS = 4096
 ANY_PATH = ("document", "questions", "output")
 
 
@@ -71,7 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truncate", action="store_true", help="read the first window only")
     parser.add_argument("--global_tokens", choices=["question", "none"], default="question", help="of a Longformer")
     parser.add_argument("--max_answer_tokens", type=int, action=at_least(1), default=30, help="longest answer")
-    parser.add_argument("--batch_size", type=int, action=at_least(1), default=4, help="windows at a time")
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        action=at_least(1),
+        help="windows at a time; 4, and on a CPU at most 4,096 tokens",
+    )
     parser.add_argument("--device", help="cpu, cuda, ...; cuda where there is one")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")
@@ -109,12 +115,15 @@ def _answer(arguments: argparse.Namespace, document: "StoredText", places: "Plac
         overlap=arguments.overlap,
         truncate=arguments.truncate,
         global_tokens=arguments.global_tokens,
-        batch_size=arguments.batch_size,
+        batch_size=4 if arguments.batch_size is None else arguments.batch_size,
         max_answer_tokens=arguments.max_answer_tokens,
         n_best=max(20, arguments.top_k),
         device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         dtype=torch.bfloat16 if arguments.bf16 else None,
     )
+    if arguments.batch_size is None and predictor.model.device.type == "cpu":
+        # Longer batches take more memory there, and no less time.
+        predictor.batch_size = max(1, min(4, _CPU_TOKENS // predictor.max_length))
     named = [(str(i) if name is None else name, text) for i, (name, text) in enumerate(questions)]
     predictions = predictor.predict_document(document, named)
     rows = [

@@ -14,7 +14,7 @@ from longspan.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_IN_MEMORY = 16 << 20
+_IN_MEMORY = 4 << 20
 """Bytes of a file that stay in memory: a novel needs no disk."""
 _BLOCK = 1 << 14  # characters; a slice of the text decodes the blocks it touches
 
