@@ -124,4 +124,4 @@ def test_every_run_is_one_that_bench_takes(bars):
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
     for text in (*runs.CPU.values(), *runs.GPU.values()):
-        bench._setting(parser.parse_args(shlex.split(text))).check()
+        bench._settings(parser.parse_args(shlex.split(text))).check()

@@ -1,4 +1,4 @@
-"""`blocked` is one operator to torch.compile: no graph break, nothing specialised to a length, equal gradients.
+"""`blocked` is one operator for torch.compile: no graph break, one graph for all lengths, equal gradients.
 
 Run by `test_blocked_compiled.py`, without the checker of types that other tests run under: it would be traced along.
 """

@@ -1,4 +1,4 @@
-"""`blocked` against the oracle, and what a user may rely on whatever the backend."""
+"""`blocked` against the oracle, and properties that hold for every backend."""
 
 import itertools
 
@@ -85,7 +85,7 @@ def test_row_changes_with_visible_tokens_only(backend, changed, make_case):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close):
-    """A short row beside a long one with more global tokens comes out as it does alone and unpadded."""
+    """A short row beside a long one with more global tokens has the result of the row alone without padding."""
     pattern = AttentionPattern(6, 6)
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=90, width=8, pattern=pattern)
     is_token_BT = torch.arange(90) < torch.tensor([[90], [37]])
@@ -121,7 +121,7 @@ def test_nan_appears_where_it_is_visible(backend, where, make_case):
 @pytest.mark.parametrize("where", [1, 2])
 @pytest.mark.parametrize("by_flash", [True, False])
 def test_values_not_finite_affect_visible_rows_only(by_flash, where, bad, make_case, monkeypatch):
-    """In the rows of the window and in the global column's sequence; not in what merely shares a block or the row."""
+    """NaN appears in rows that see it by window or column, not in other rows of the block or the sequence."""
     if not by_flash:
         monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
     pattern = AttentionPattern(3, 4)
@@ -169,7 +169,7 @@ def test_documents_in_one_row_equal_documents_apart(backend, make_case, assert_c
 
 @pytest.mark.parametrize("lengths", [[30] * 4, [1] * 50, [7, 30, 7, 30, 8], [3, 90, 200]])
 def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close):
-    """Documents of one length, that a window covers, and of many; with a global token each."""
+    """Documents of equal length that a window covers, and of many lengths; each with a global token."""
     pattern = AttentionPattern(29, 40)
     n_tokens = sum(lengths)
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=n_tokens, width=8, pattern=pattern)
@@ -187,7 +187,7 @@ def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close
 
 
 def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
-    """Documents and rows of other lengths are computed on their own: every bias is a band's [K, R]."""
+    """Documents and rows of different lengths are computed separately: every bias is a band [K, R]."""
     seen = []
     flash = window_file.flash_forward
     monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
@@ -200,7 +200,7 @@ def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
 
 
 def test_rows_of_other_lengths_are_found(make_case):
-    """Of equal bounds together, evenly spaced ones in one group; the short ones with the longest where that is less."""
+    """Rows with equal bounds and even spacing form a group; short rows join the longest if that is less work."""
     shape, cpu = (5, 2, 900), torch.device("cpu")
     length_B1 = torch.tensor([[900], [500], [900], [500], [0]])
     arguments = {"documents": None, "slots": None, "scale": 1.0, "dropout_p": 0.0, "seed": 0}
@@ -215,7 +215,7 @@ def test_rows_of_other_lengths_are_found(make_case):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_bfloat16_instructions(seed, make_case, monkeypatch, assert_equals_oracle):
-    """A processor that has them multiplies in bfloat16: the path is forced, slow where they are emulated."""
+    """A CPU with instructions multiplies in bfloat16; the path is forced, and slow if they are emulated."""
     monkeypatch.setattr(blocked_file, "cpu_computes_bf16", lambda: True)
     case = make_case(
         seed=seed, n_rows=2, n_heads=2, n_tokens=131, width=16, pattern=AttentionPattern(21, 9, dilation=(1, 2)),
@@ -324,7 +324,7 @@ def test_bfloat16_under_autocast_and_in_inference_mode(make_case):
 
 
 def test_matrix_products_equal_the_oracle(make_case, monkeypatch, assert_equals_oracle):
-    """Off the CPU, blocks are computed by plain matrix products."""
+    """On other devices than the CPU, blocks are computed by matrix products."""
     monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
     pattern = AttentionPattern(40, 13, dilation=(1, 2), n_global=2)
     for dtype in (torch.float32, torch.float64):
@@ -354,7 +354,7 @@ def test_padding_has_no_effect_by_matrix_products(assert_padding_has_no_effect, 
 
 
 def test_wide_bands_are_not_cached(monkeypatch):
-    """A window of 40,000 needs gigabytes of them, block by block."""
+    """The biases of a window of 40,000 would take gigabytes."""
     kept = ByteLimitedCache(2**20)
     monkeypatch.setattr(window_file, "_BIASES", kept)
     x = torch.zeros(1, 1, 3000, 4)

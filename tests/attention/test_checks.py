@@ -1,4 +1,4 @@
-"""Every wrong argument has its own message, the same on every backend."""
+"""Every wrong argument has its own error message, the same for every backend."""
 
 import pytest
 import torch
@@ -93,7 +93,7 @@ def test_mask_that_repeats_the_slots_is_accepted():
 
 
 def test_mask_beside_repeated_slots_is_read_once(monkeypatch):
-    """On a device: where the mask is compared anyway, what is repeated shows, without another look."""
+    """On a device the comparison with the mask also finds repeated slots, without waiting again."""
     is_global_BT = torch.zeros(B, T, dtype=torch.bool)
     is_global_BT[:, 4] = is_global_BT[0, 1] = True
     monkeypatch.setattr(call, "_can_read_values", lambda x: False)

@@ -27,7 +27,7 @@ def test_padding_has_no_effect(assert_padding_has_no_effect):
 
 @pytest.mark.parametrize("n_global", [0, 1])
 def test_scores_are_not_rounded_before_the_softmax(n_global):
-    """bfloat16 knows nothing between 40 and 40.25; a softmax of 40 and 40.125 gives 0.47 and 0.53."""
+    """bfloat16 has no number between 40 and 40.25; the softmax of 40 and 40.125 is 0.47 and 0.53."""
     q_BHTD, k_BHTD = torch.zeros(2, 1, 1, 2, 4, dtype=torch.bfloat16)
     q_BHTD[..., :2] = 8
     k_BHTD[..., 0] = 5

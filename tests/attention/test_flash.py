@@ -1,4 +1,4 @@
-"""`flash` against the oracle: everything but the library's kernels, in whose place a CPU's flash kernel stands."""
+"""`flash` against the oracle, with a CPU flash kernel in place of the GPU kernels."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from longspan.attention.flash.layout import SequenceOffsets, window_of
 
 
 def sequences(offsets: SequenceOffsets, window: tuple[int, int], n_queries: int, n_keys: int):
-    """Of each sequence: its queries, its keys, and the bias of its window."""
+    """The queries, keys and window bias of each sequence."""
     for offset, n, longest in ((offsets.q, n_queries, offsets.max_q), (offsets.k, n_keys, offsets.max_k)):
         assert offset.dtype == torch.int32 and offset[0] == 0 and offset[-1] == n
         assert offset.diff().min() > 0  # kernels differ in what they make of an empty sequence
@@ -101,7 +101,7 @@ def test_a_batch_without_any_token(make_case, results):
 def test_packed_documents_with_their_own_first_tokens_global(
     n_global, make_case, monkeypatch, inputs_of, assert_equals_oracle
 ):
-    """What an unpadded batch is made of: no part of it looks at the device, and no product over blocks is needed."""
+    """An unpadded batch: nothing reads from the device, and no product over blocks is needed."""
     documents = Documents.of_lengths([30, 1, 2, 41, 26])
     case = make_case(
         seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=AttentionPattern(5, 3, dilation=(1, 2))
@@ -129,7 +129,7 @@ def test_packed_documents_with_their_own_first_tokens_global(
 def test_documents_without_global_tokens_have_no_columns(
     counts, of_queries, make_case, inputs_of, assert_equals_oracle
 ):
-    """By a view where those with some are neighbours, as before the one token that stands for all padding."""
+    """A view suffices if documents with global tokens are neighbours, as before the one padding token."""
     documents = Documents.of_lengths([30, 3, 41, 26])
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=AttentionPattern(5, 3))
     is_global_BT = torch.zeros(1, 100, dtype=torch.bool)
@@ -143,7 +143,7 @@ def test_documents_without_global_tokens_have_no_columns(
 
 @pytest.mark.parametrize("first", [True, False])
 def test_leading_question_tokens_are_columns(first, make_case, inputs_of, assert_equals_oracle):
-    """Rows with questions of different lengths, and one with none, padding in between."""
+    """Rows with questions of different lengths and one without, with padding in between."""
     case = make_case(seed=0, n_rows=3, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(3, 3))
     position_T = torch.arange(40)
     is_global_BT = position_T < torch.tensor([[5], [0], [9]])
@@ -175,7 +175,7 @@ def test_global_tokens_anywhere_in_small_blocks(make_case, monkeypatch, inputs_o
 
 
 def test_padding_inside_rows_is_masked(make_case, inputs_of, assert_equals_oracle):
-    """Distances count positions, so that it cannot be taken out."""
+    """Padding inside a row cannot be removed, because distances count positions."""
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(4, 4, n_global=3))
     is_token_BT = torch.ones(1, 30, dtype=torch.bool)
     is_token_BT[0, [1, 10, 11]] = False
@@ -251,7 +251,7 @@ def test_no_intermediate_tensor_is_quadratic(make_case, monkeypatch, results):
 
 
 def test_torch_accepts_the_arguments(monkeypatch):
-    """Names, order and types of arguments, on a device that is made up: results of the right shapes."""
+    """Names, order and types of arguments on a fake device: results have the right shapes."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from longspan.attention.reference import visible_pairs
 
 @pytest.fixture(autouse=True)
 def uncompiled_on_the_cpu(monkeypatch):
-    """The library has a backward for its uncompiled form, and refuses it on a CPU."""
+    """Allow the backward of uncompiled FlexAttention on a CPU, which torch refuses."""
     monkeypatch.setattr(library, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     monkeypatch.setattr(library, "_validate_device", lambda query, key, value: None)
 
@@ -39,7 +39,7 @@ def test_output_and_all_gradients_equal_the_oracle(data, draw_arguments, make_ca
 
 
 def listed(n_blocks, places, n_columns: int) -> torch.Tensor:
-    """Counts and places of blocks as a dense map."""
+    """The numbers and indices of blocks as a dense map."""
     is_listed = torch.zeros(*places.shape[:-1], n_columns, dtype=torch.bool)
     for index in torch.cartesian_prod(*(torch.arange(n) for n in n_blocks.shape)):
         where = tuple(index.tolist())
@@ -83,7 +83,7 @@ def test_block_map_covers_visible_pairs(data, block, draw_arguments, make_case, 
 
 
 def test_the_block_mask_lists_the_map(make_case, inputs_of):
-    """Counts and places, for queries and for keys, say what `visible_blocks` says."""
+    """The block mask, for queries and for keys, equals `visible_blocks`."""
     pattern = AttentionPattern(100, 300, n_global=2)
     inputs = inputs_of(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=1000, width=16, pattern=pattern))
     has_any, has_all = visible_blocks(inputs, None, 128)
@@ -110,7 +110,7 @@ def test_maps_are_made_once(make_case, monkeypatch, inputs_of):
 
 
 def test_pattern_numbers_reach_the_compiler_as_tensors(make_case, inputs_of):
-    """As plain numbers, each window would be compiled for itself."""
+    """With plain numbers, each window would be compiled separately."""
     pattern = AttentionPattern(3, 4, dilation=(1, 2), n_global=2)
     inputs = inputs_of(make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=16, pattern=pattern))
     is_visible = inspect.unwrap(flex_file._prepare(inputs).block_mask.mask_mod)

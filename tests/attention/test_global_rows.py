@@ -86,7 +86,7 @@ def test_empty_slots_mean_no_global_token(make_case):
 
 
 def folded_case(make_case, *, n_slots=3, dtype=torch.float64, documents=None, padding="none", causal=False, seed=0):
-    """A call with folded global rows: q, k, v, the folded vectors, all leaves; and the masks."""
+    """A call with folded global rows: q, k, v and the folded vectors as leaves, and the masks."""
     pattern = AttentionPattern(3, 0 if causal else 2, causal=causal)
     case = make_case(
         seed=seed, n_rows=3, n_heads=2, n_tokens=23, width=4, pattern=pattern, dtype=dtype, padding=padding,
@@ -178,7 +178,7 @@ def test_folded_rows_that_do_not_fit_are_named(make_case, changed, message):
 
 @pytest.mark.parametrize("are_folded", [False, True])
 def test_slots_see_only_their_document(make_case, monkeypatch, are_folded):
-    """No mask over pairs of slots and tokens: what is computed is each document's own [slots x tokens]."""
+    """There is no mask over all slots and tokens: each document computes its own [slots x tokens]."""
     case, rows = folded_case(make_case)
     # A long row of documents, one without a global token.
     documents = Documents.of_lengths([5, 8, 10] * 3)
@@ -229,7 +229,7 @@ def test_hidden_states_at_padding_have_no_effect(backend, bad, setting, make_cas
 
 @pytest.mark.parametrize("backend", ["blocked", "chunked"])
 def test_folded_scores_are_not_rounded_before_softmax(backend):
-    """As in test_chunked: bfloat16 takes 40.125 for 40."""
+    """As in test_chunked: bfloat16 rounds 40.125 to 40."""
     q_BHGD, hidden_BTC = torch.full((1, 1, 1, 4), 8.0), torch.zeros(1, 2, 4)
     hidden_BTC[..., 0] = 5
     hidden_BTC[:, 1, 1:3] = torch.tensor([2**-6, 1.0])

@@ -1,4 +1,4 @@
-"""`AttentionPattern` needs no torch, refuses nonsense and counts what it shows."""
+"""`AttentionPattern`: no torch, refusals, counts and text."""
 
 import runpy
 import subprocess

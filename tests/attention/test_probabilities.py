@@ -1,4 +1,4 @@
-"""Probabilities to look at: the oracle's, gathered into transformers' layout."""
+"""Attention probabilities equal those of the oracle, in transformers' layout."""
 
 import pytest
 import torch

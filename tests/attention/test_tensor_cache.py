@@ -1,4 +1,4 @@
-"""Values remembered by the tensors that they were made from."""
+"""The caches by tensor identity and by size."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""The Triton backend: its kernels run in a process of their own, what they are told, and whether they compile."""
+"""The Triton backend: its kernels (in a separate process), their visibility numbers, and their compilation."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installe
     ],
 )
 def test_kernels(where):
-    """triton_kernels.py, where triton has not been imported yet: it is told to interpret before, or not at all."""
+    """triton_kernels.py in a process that has not imported triton, because the interpreter is chosen at its import."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment["TRITON_INTERPRET"] = "1" if where == "interpreter" else "0"
     environment["CUDA_VISIBLE_DEVICES"] = "" if where == "interpreter" else os.environ.get("CUDA_VISIBLE_DEVICES", "0")
@@ -101,7 +101,7 @@ def test_named_but_unable_backend_is_not_replaced(monkeypatch):
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_visibility_numbers_equal_the_pattern(data, make_case):
-    """What the kernels look at, spelled out as a mask, is what the oracle says of local rows."""
+    """The visibility numbers, as a mask, equal the oracle for local rows."""
     causal = data.draw(st.booleans())
     pattern = AttentionPattern(
         data.draw(st.integers(0, 8)),
@@ -144,7 +144,7 @@ def test_visibility_numbers_equal_the_pattern(data, make_case):
     [(torch.bfloat16, 64, False), (torch.float16, 40, True), (torch.float32, 16, False)],
 )
 def test_kernels_compile_for_an_absent_gpu(dtype, width, everything, monkeypatch):
-    """Machine code for an H100 by Triton's own ptxas: what the interpreter lets pass, the compiler may refuse."""
+    """Machine code for an H100 by Triton's ptxas: the compiler may refuse what the interpreter accepts."""
     pytest.importorskip("triton.backends.nvidia.compiler")
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     from compile_triton import compile_call

@@ -1,4 +1,4 @@
-"""The kernels against the oracle: run by test_triton.py in a process of its own.
+"""The kernels against the oracle: run by test_triton.py in a separate process.
 
 There TRITON_INTERPRET=1 is set before triton is imported, and tensors are on the CPU; or it is not, and they are on the
 GPU. In the interpreter tiles are small, so that few tokens make several of them.
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{what} encountered") for what 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_interpreter():
-    """The interpreter takes triton.language's place at each call of a helper: once a launch and file will do."""
+    """The interpreter patches triton.language at each call of a helper: once per launch and file is enough."""
     if not INTERPRETED:
         return
     from triton.runtime import interpreter
@@ -66,7 +66,7 @@ def on_device(case, dtype=None):
 
 @pytest.fixture
 def assert_equals_oracle(results, assert_close):
-    """On the device, in place of the one for the CPU."""
+    """The fixture of the same name on the device."""
 
     def check(case) -> None:
         true = results(on_device(case, torch.float64), "reference")
@@ -180,7 +180,7 @@ def dropped(vectors, pattern, dropout_p):
 
 
 def test_dropout_rate_is_right_and_backward_repeats_it(make_case, assert_close, monkeypatch):
-    """With the unit matrix for values the output is the probabilities themselves: one sees which are dropped."""
+    """With the unit matrix as values, the output is the probabilities, which shows the dropped ones."""
     T, p = 40, 0.3
     # Global rows are attended to by torch's own kernel with draws of its own: here they are left out of the sum.
     pattern = AttentionPattern(14, 9, dilation=(1, 2), n_global=3)
@@ -235,7 +235,7 @@ def test_one_graph_for_the_compiler(make_case, assert_close):
 
 
 def test_operator_keeps_what_it_declares(make_case):
-    """Schema, shapes and strides of its fake, registration of its gradient, as torch checks them."""
+    """torch checks the schema, the shapes and strides of the fake, and the registration of the gradient."""
     case = on_device(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=9, width=4, pattern=AttentionPattern(2, 2)))
     torch.library.opcheck(
         operators.window_attention,

@@ -1,4 +1,4 @@
-"""The benchmark of attention runs, is closed to what is wrong, and says what it left out."""
+"""The attention benchmark runs, rejects wrong systems, and gives the reason for what it leaves out."""
 
 import dataclasses
 

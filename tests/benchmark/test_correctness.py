@@ -1,4 +1,4 @@
-"""Nothing wrong is timed: outputs and gradients are compared with the reference first."""
+"""Wrong systems are not timed: outputs and gradients are compared with the reference first."""
 
 import jaxtyping
 import torch

@@ -1,4 +1,4 @@
-"""The list of blocks holds every visible pair, and calls full only what is."""
+"""The list of blocks covers every visible pair, and marks only full blocks as full."""
 
 import numpy as np
 import pytest

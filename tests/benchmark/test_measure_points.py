@@ -1,4 +1,4 @@
-"""Turns, budgets, and what is left out, told from made-up points."""
+"""Turns, limits, and left-out points, with fake points."""
 
 from longspan.benchmark.measure_points import ARITHMETIC, Limits, Point, measure_points
 from longspan.benchmark.memory_probe import Probe, ProbeError

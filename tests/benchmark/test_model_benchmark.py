@@ -1,4 +1,4 @@
-"""Whole encoders and training steps run beside their peers; random weights are the same in each."""
+"""Encoders and training steps run beside their peers with equal random weights."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Spreads, rates, and the high-water mark of memory."""
+"""Percentiles, rates, and peak memory."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""One graph: torch.compile, torch.export and ONNX give what the model gives, at every length.
+"""torch.compile, torch.export and ONNX: one graph with the outputs of the model at every length.
 
 Run by `test_graphs.py`, without the checker of types that the other tests run under: it would be traced along.
 """
@@ -42,7 +42,7 @@ def outputs_of(model, inputs) -> list[torch.Tensor]:
 
 
 def assert_equal_runs(model, compiled, inputs, tolerance=1e-5) -> None:
-    """Outputs and, where they are asked for, all gradients."""
+    """The outputs and, if requested, all gradients."""
     found = {}
     for name, run in (("eager", model), ("compiled", compiled)):
         model.zero_grad()
@@ -133,7 +133,7 @@ def test_compiled_by_inductor(tiny_model, batch):
 
 @pytest.mark.parametrize("strict", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_torch_export_as_users_write_it(strict, tiny_model, batch, tmp_path):
-    """Not through our own function: plain `torch.export` with dynamic dimensions, saved and loaded."""
+    """Plain `torch.export` with dynamic dimensions, saved and loaded, without our own function."""
     model = tiny_model(global_attention_size=2, attention_dilation=[[1, 2]], **SMALL)
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens", min=3, max=4096)
     example = batch([40, 31])
@@ -233,7 +233,7 @@ def test_the_command_writes_a_program_beside_its_tokenizer(tmp_path, tiny_qa_fol
 
 
 def _counting(graphs: list):
-    """aot_eager that notes every graph it is given."""
+    """aot_eager that counts the graphs it gets."""
     backend = torch._dynamo.lookup_backend("aot_eager")
 
     def compile_graph(graph, example_inputs):

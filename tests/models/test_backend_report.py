@@ -1,4 +1,4 @@
-"""What computes a model's attention, in words."""
+"""The description of the backend of a model's attention."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_other_families_compute_full_attention():
 )
 @pytest.mark.parametrize("has_global", [False, True])
 def test_report_equals_the_request_of_the_layers(settings, lengths, has_global, tiny_model, batch, monkeypatch):
-    """Of a batch whose padding is taken out: one packed row of documents."""
+    """A batch without its padding is one packed row of documents."""
     asked = []
     select = call_file.select
     monkeypatch.setattr(call_file, "select", lambda request, name: asked.append(request) or select(request, name))

@@ -1,4 +1,4 @@
-"""The configuration: transformers' keys, ours beside them, and mistakes that say what to do."""
+"""The configuration: transformers' keys, our keys, and the errors for wrong values."""
 
 import pytest
 import torch

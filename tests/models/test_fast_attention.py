@@ -1,4 +1,4 @@
-"""`use_fast_attention`: a model of transformers', in place, with longspan's attention."""
+"""`use_fast_attention`: longspan's attention in a model of transformers."""
 
 import copy
 import pickle

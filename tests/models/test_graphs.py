@@ -1,4 +1,4 @@
-"""Graphs, in a process of their own (`graphs.py`), and what can be said of export without tracing."""
+"""Graphs, in a separate process (`graphs.py`), and refusals of export before tracing."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""Task heads: which tokens they make global by themselves, and their losses."""
+"""Task heads: their automatic global tokens and their losses."""
 
 import logging
 
@@ -148,7 +148,7 @@ def test_loss_without_targets_is_zero_not_nan(tiny_model, batch):
 
 
 def test_loss_is_a_share_of_the_accumulated_mean(tiny_model, batch):
-    """What the Trainer asks for when it accumulates gradients: the sum of the shares is the mean over all targets."""
+    """With accumulated gradients, the Trainer needs shares whose sum is the mean over all targets."""
     generator = torch.Generator().manual_seed(2)
     whole = batch([9, 5, 9, 7], separators=(3,))
     cases = {

@@ -1,4 +1,4 @@
-"""`use_fast_attention` on LED: its encoder gets longspan's attention, its decoder and its weights stay."""
+"""`use_fast_attention` on LED: longspan's attention in the encoder; decoder and weights do not change."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Checkpoints go both ways between transformers and longspan, and survive what users do to them."""
+"""Checkpoints load in both directions between transformers and longspan, also after changes by users."""
 
 import json
 import logging
@@ -131,7 +131,7 @@ def test_resized_vocabulary_keeps_tied_weights_and_bias(tiny_model, batch, tmp_p
 
 
 def test_push_to_hub_prepares_the_files(tiny_model, monkeypatch):
-    """Dry: the hub's client is replaced, and what would be uploaded is looked at."""
+    """The client of the hub is replaced, and the test checks the files to upload."""
     uploaded = {}
 
     class Hub:
@@ -191,7 +191,7 @@ def test_other_ranks_write_no_model_card(tiny_model, tmp_path):
 
 
 def test_uploaded_card_warns_about_stock_transformers(tiny_model, batch, tmp_path):
-    """The three differences are there: the same files give other numbers."""
+    """All three differences are real: the same files give other numbers."""
     inputs = batch([21], separators=(3,))
     for difference in (
         {"attention_dilation": 2},

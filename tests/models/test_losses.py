@@ -1,4 +1,4 @@
-"""The loss of masked language modelling without all scores: equal to the plain one, and never of their size."""
+"""The loss of masked language modelling without all scores in memory equals the plain loss."""
 
 import copy
 
@@ -71,7 +71,7 @@ def masked_batch(model, n_tokens=40, share=0.3):
 
 
 def test_training_step_equals_the_dense_head(tiny_model):
-    """Tied embeddings and the bias get the sum of what both of their uses give."""
+    """Tied embeddings and the bias get the sum of the gradients of both uses."""
     sparse = tiny_model("masked lm").train()
     dense = copy.deepcopy(sparse)
     dense.config.sparse_prediction = False
@@ -122,7 +122,7 @@ def test_replaced_decoder_computes_the_scores(tiny_model):
 
 
 class _Largest(TorchDispatchMode):
-    """The most numbers that any tensor made meanwhile has."""
+    """The number of elements of the largest tensor made in the context."""
 
     def __init__(self):
         super().__init__()
@@ -137,7 +137,7 @@ class _Largest(TorchDispatchMode):
 
 
 def test_no_tensor_holds_all_scores(monkeypatch):
-    """Counted, not timed: scores of a chunk at most, and the gradients of the embeddings."""
+    """The largest tensors are the scores of one chunk and the gradients of the embeddings."""
     V, C, T = 5000, 8, 128
     config = longspan.LongformerConfig(
         vocab_size=V, hidden_size=C, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,

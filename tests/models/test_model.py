@@ -1,4 +1,4 @@
-"""What holds of the model beside parity: rows stay apart, lengths are free, settings take effect."""
+"""Properties of the model beside parity: independent rows, any length, settings that take effect."""
 
 import pytest
 import torch

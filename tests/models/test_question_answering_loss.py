@@ -1,4 +1,4 @@
-"""The loss over several gold answers, any of which is right."""
+"""The loss over several gold answers."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def loss_of(model, starts, ends):
 
 
 def expected(logits, positions):
-    """-log of the share of the probability that the wanted tokens have together."""
+    """-log of the total probability of the wanted tokens."""
     p = logits.double().softmax(dim=-1)
     return -torch.stack([p[b, sorted(set(row))].sum() for b, row in enumerate(positions)]).log()
 

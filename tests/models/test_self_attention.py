@@ -1,4 +1,4 @@
-"""Folded global projections: the same numbers for less work, and only where calling the modules would do no more."""
+"""Folded global projections: the same numbers for less work, and only for plain modules."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_folded_projections_in_half_precision(tiny_model, batch, is_folded):
 
 
 class Doubled(nn.Linear):
-    """Not what its weight says, as a quantised layer or an adapter is not."""
+    """A layer that computes more than a product with its weight, as an adapter does."""
 
     def forward(self, x):
         return 2 * super().forward(x)

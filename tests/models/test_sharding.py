@@ -1,4 +1,4 @@
-"""FSDP2 shards the model, tied head and chunked loss too. accelerate does so on accelerators only, torch anywhere."""
+"""FSDP2 shards the model with tied head and chunked loss (by torch; accelerate shards on accelerators only)."""
 
 import os
 import socket

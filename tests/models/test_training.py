@@ -1,4 +1,4 @@
-"""What training does to a model: checkpointing, mixed precision, PEFT, the Trainer."""
+"""Training: gradient checkpointing, mixed precision, PEFT, the Trainer."""
 
 import subprocess
 import sys
@@ -107,7 +107,7 @@ class Rows(Dataset):
 
 
 def test_trainer_takes_the_same_step_with_accumulated_gradients(tiny_model, batch, tmp_path):
-    """Four rows at once, or one at a time accumulated: the same step, though their numbers of targets differ."""
+    """Four rows at once or accumulated one by one give the same step, also with different numbers of targets."""
     inputs = batch([12, 9, 7, 5])
     inputs["labels"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     stepped = []

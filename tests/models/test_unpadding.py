@@ -1,4 +1,4 @@
-"""Padding is taken out and put back without a trace; packed documents stay apart."""
+"""Padding is removed and restored without effect on results; packed documents do not see each other."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ KINDS = {
 
 @pytest.fixture
 def widths(monkeypatch):
-    """`widths(model)`: a list that fills with the shapes that its first layer is given."""
+    """`widths(model)`: a list that collects the shapes of the inputs of its first layer."""
 
     def watch(model):
         seen = []
@@ -35,7 +35,7 @@ def widths(monkeypatch):
 
 
 def outputs_and_gradients(model, inputs):
-    """Everything the model returns, at padding too, and every gradient."""
+    """All outputs of the model, also at padding, and all gradients."""
     output = model(**inputs, output_hidden_states=True)
     loss = output.loss if "loss" in output else output[0].square().sum() + output.hidden_states[1].sum()
     model.zero_grad()
@@ -149,7 +149,7 @@ def test_masks_and_parts_of_another_shape_are_named(tiny_model, batch):
 
 @pytest.mark.parametrize("kind", ["local", "dynamic", "static", "both"])
 def test_no_layer_waits_for_the_device(tiny_model, batch, monkeypatch, kind):
-    """What `flash` asks of documents and slots, the most that any backend does, is known on the host."""
+    """The host knows everything that `flash`, the most demanding backend, needs about documents and slots."""
     settings, has_mask = KINDS[kind]
     model = tiny_model(unpad_inputs=True, **settings)
     plans = []
@@ -192,7 +192,7 @@ def test_global_tokens_inside_rows_are_found(tiny_model, batch):
 
 
 def packed(batch, lengths, global_tokens=None, **options):
-    """The rows that `batch` would pad, one after another in one row, with their document ids; and the rows alone."""
+    """The rows of `batch` concatenated in one row with their document ids, and the rows alone."""
     rows = [batch([n], None if global_tokens is None else [global_tokens[i]], seed=i) for i, n in enumerate(lengths)]
     together = {name: torch.cat([row[name] for row in rows], dim=1) for name in rows[0] if name != "attention_mask"}
     ids = torch.tensor([document for document, n in enumerate(lengths) for _ in range(n)])[None]
