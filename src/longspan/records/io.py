@@ -1,6 +1,5 @@
 """Reading and writing records as JSON files."""
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from longspan.errors import InputError
 from longspan.files import replace_file
-from longspan.limits import load_json, read_description
+from longspan.limits import load_json
 from longspan.records.older import upgrade
 from longspan.records.schema import SCHEMA_VERSION, Record
 
@@ -33,19 +32,18 @@ def read_record(path: str | Path) -> Record:
     """
     path = Path(path)
     try:
-        data = read_description(path)
+        fields = load_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such record; pass the JSON file that a run wrote") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; pass the JSON file that a run wrote into it") from None
     except PermissionError:
         raise InputError(f"{path} may not be read; change its permissions") from None
-    try:
-        return parse_record(json.loads(data), path)
+    except InputError:
+        raise
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path} is not a longspan record: the file is not JSON ({error})") from error
+    return parse_record(fields, path)
 
 
 def read_record_if_one(path: Path) -> Record | None:
