@@ -23,9 +23,9 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from longspan.records import TrainingRecord, read_record, write_record
-from longspan.training.pretrain import pretrain
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe_files import load_recipe
+from longspan.training.pretrain.pretrain import pretrain
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.files import load_recipe
 
 TOLERANCE = 1e-6
 

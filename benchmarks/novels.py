@@ -24,8 +24,8 @@ from longspan.errors import InputError
 from longspan.extend.families import find_family
 from longspan.models import LongformerForMaskedLM
 from longspan.records import BenchmarkRecord, made_now, write_record
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe_files import load_recipe
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.files import load_recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import RESULTS, newest

@@ -98,7 +98,7 @@ def package(
 
 
 def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], system: str) -> Iterator[str]:
-    from longspan.training.adapter import adapter_lines
+    from longspan.training.finetune.adapter import adapter_lines
 
     yield _TAGS
     yield "# The model that comes with longspan\n"

@@ -3,7 +3,7 @@
 import grimp
 
 # The one circle that is left; take it out of here once it is cut.
-KNOWN = {"longspan.tasks.adapters", "longspan.tasks.loading", "longspan.tasks.qa_model"}
+KNOWN = {"longspan.tasks.adapters", "longspan.tasks.open_model", "longspan.tasks.start_model"}
 
 
 def modules_in_circles(package: str) -> set[str]:

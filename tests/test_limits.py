@@ -13,21 +13,22 @@ import pytest
 import yaml
 
 from longspan import limits
-from longspan.cli.grid.reading import read_grid
 from longspan.cli.main import main
-from longspan.data import load_qa_dataset, load_text
+from longspan.data import load_text
 from longspan.data.corpora.fragments import Reading
 from longspan.data.corpora.readers import READERS
 from longspan.data.corpora.streams import Meter, text_chunks
 from longspan.data.opening import read_json, read_text
+from longspan.data.qa import load_qa_dataset
 from longspan.errors import InputError
 from longspan.extend.sources import find_facts
+from longspan.grid.read import read_grid
 from longspan.limits import VARIABLE, load_json, load_yaml, parse_size, read_bounded
 from longspan.models.checkpoints import require_checkpoint
 from longspan.records import read_record
 from longspan.report.find import find_records
 from longspan.tasks.adapter_files import read_adapter
-from longspan.training.recipe_files import load_recipe
+from longspan.training.recipe.files import load_recipe
 
 TEXT = "Anna was born in Lund. " * 50_000
 

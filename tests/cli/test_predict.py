@@ -329,7 +329,7 @@ def test_a_half_replaced_folder_is_refused(model, document, tmp_path, capsys):
 
 def test_without_a_model_the_packaged_one_answers(tiny_qa_folder, packaged, document, capsys):
     from longspan.tasks.adapters import extract_adapter, save_adapter
-    from longspan.tasks.qa_model import build_qa_model
+    from longspan.tasks.start_model import build_qa_model
 
     base = str(tiny_qa_folder("xlm-roberta encoder"))
     packaged.mkdir()
@@ -351,7 +351,7 @@ def test_without_a_model_where_none_is_packaged(packaged, document, capsys):
 )
 def test_long_windows_are_read_one_by_one_on_cpu(tiny_qa_folder, document, monkeypatch, n_tokens, words, n_windows):
     from longspan.cli import predict
-    from longspan.tasks.question_answering import QaPredictor
+    from longspan.tasks.question_answering.predictor import QaPredictor
 
     asked = []
     answer = QaPredictor._logits
@@ -364,7 +364,7 @@ def test_long_windows_are_read_one_by_one_on_cpu(tiny_qa_folder, document, monke
 
 
 def test_many_questions_over_one_document_tokenise_it_once(model, document, tmp_path, monkeypatch, capsys):
-    from longspan.data import qa_tokens
+    from longspan.data.qa import tokens as qa_tokens
 
     texts = []
     cut = qa_tokens.tokenise_in_pieces

@@ -6,7 +6,7 @@ import pytest
 
 from longspan.cli import quickstart
 from longspan.cli.main import main
-from longspan.training.recipe_files import load_recipe
+from longspan.training.recipe.files import load_recipe
 
 DOCUMENTS = {language: quickstart._LongDocument("Ann lives in Rome.", "Who?", "Ann") for language in ("en", "th")}
 

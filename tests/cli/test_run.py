@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from longspan.cli.grid import child, running, training_check
-from longspan.cli.grid.reading import read_grid, shipped_grids
-from longspan.cli.grid.table import score_table
-from longspan.cli.grid.words import parse_evaluate
 from longspan.cli.main import main
 from longspan.evaluation import SYSTEM_NAMES
+from longspan.grid import child, training_check
+from longspan.grid import run as running
+from longspan.grid.command_line import parse_evaluate
+from longspan.grid.read import read_grid, shipped_grids
+from longspan.grid.table import score_table
 from longspan.records import EvaluationRecord, Metric, Score, TrainingRecord, made_now, read_record, write_record
-from longspan.training import lock
+from longspan.training.run import lock
 
 SEEDS = [42, 7]
 

@@ -6,7 +6,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, QaExample, make_qa_features
+from longspan.data.qa import GoldAnswer, QaExample, make_qa_features
 from longspan.errors import InputError
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, read_squad
-from longspan.data.locate import locate_answer
+from longspan.data.qa import GoldAnswer, read_squad
+from longspan.data.qa.repair_offsets import locate_answer
 from longspan.errors import InputError
 
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from longspan.data import load_qa_dataset, qa_tokens, stored
-from longspan.data.qa_tokens import tokenise, tokenise_in_pieces
+from longspan.data import stored
+from longspan.data.qa import load_qa_dataset
+from longspan.data.qa import tokens as qa_tokens
+from longspan.data.qa.tokens import tokenise, tokenise_in_pieces
 from longspan.data.stored import StoredDocument, store_text
 from longspan.data.text import store_document
 from longspan.errors import InputError

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longspan.data import load_qa_dataset, make_qa_features
-from longspan.data.trivia_qa import find_aliases, read_trivia_qa, trivia_qa_from_rows
+from longspan.data.qa import load_qa_dataset, make_qa_features
+from longspan.data.qa.trivia_qa import find_aliases, read_trivia_qa, trivia_qa_from_rows
 from longspan.errors import InputError
 from longspan.metrics import normalize_answer
 
@@ -210,5 +210,5 @@ def test_a_window_is_labelled_with_all_it_holds(tmp_path, tokenizer):
 
 def test_reading_needs_no_torch(tmp_path):
     path = write(tmp_path, [question("q1", "York.txt")])
-    code = f"import sys, longspan.data; longspan.data.load_qa_dataset({str(path)!r}); sys.exit('torch' in sys.modules)"
+    code = f"import sys, longspan.data.qa as qa; qa.load_qa_dataset({str(path)!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from longspan.data import concatenate
+from longspan.data.qa import concatenate
 from longspan.errors import InputError
 from longspan.evaluation import evaluate_question_answering
 from longspan.evaluation.comparison import compare_records

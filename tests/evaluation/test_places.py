@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from longspan.data import GoldAnswer, concatenate
+from longspan.data.qa import GoldAnswer, concatenate
 from longspan.evaluation import evaluate_question_answering
-from longspan.evaluation.places import places_of, require_every_question
+from longspan.tasks.question_answering.places import places_of, require_every_question
 
 ABOUT = {"name": "people", "model": "none", "protocol": "as they are", "progress": False}
 

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, QaDataset, QaExample, concatenate, read_squad
+from longspan.data.qa import GoldAnswer, QaDataset, QaExample, concatenate, read_squad
 from longspan.errors import InputError
-from longspan.evaluation import answering, evaluate_question_answering, systems_for
+from longspan.evaluation import evaluate_question_answering, systems_for
 from longspan.evaluation.cells import Cells
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import read_record, write_record
-from longspan.tasks.loading import load_qa_model
+from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering import scoring
 
 ABOUT = {"name": "people", "model": "none", "protocol": "as they are", "progress": False}
 
@@ -174,7 +175,7 @@ def test_a_stopped_run_goes_on_where_it_was(people_twice, scripted, tmp_path):
 
 def test_a_cell_that_was_stopped_goes_on_inside(people, scripted, tmp_path, monkeypatch):
     """24 questions in lots of five; stopped in the fourth lot, they end as if nothing had been."""
-    monkeypatch.setattr(answering, "_LOT", 5)
+    monkeypatch.setattr(scoring, "_LOT", 5)
 
     class Scripted(type(scripted())):
         settings = "the same"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from longspan.data import GoldAnswer, QaDataset, QaExample
+from longspan.data.qa import GoldAnswer, QaDataset, QaExample
 from longspan.evaluation import evaluate_question_answering
 
 CONTEXT = "The band is from the City-of-Oslo, said Anna."

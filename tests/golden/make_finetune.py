@@ -15,8 +15,8 @@ import torch
 import transformers
 from tokenizers import models, pre_tokenizers, processors
 
-from longspan.training.finetune import finetune
-from longspan.training.recipe_files import load_recipe
+from longspan.training.finetune.finetune import finetune
+from longspan.training.recipe.files import load_recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
 import golden_file

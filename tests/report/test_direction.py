@@ -3,8 +3,8 @@
 import pytest
 
 from longspan.cli.evaluate_table import evaluation_table
-from longspan.cli.grid.table import score_table
 from longspan.evaluation.comparison import compare_records
+from longspan.grid.table import score_table
 from longspan.records import EvaluationRecord, Item, Metric, Place, Score
 from longspan.report.comparison import comparisons
 from longspan.report.markdown import to_markdown

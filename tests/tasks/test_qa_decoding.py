@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.errors import InputError
-from longspan.tasks.qa_decoding import WindowLogits, argmax_span, decode_spans, is_aligned
+from longspan.tasks.question_answering.decoding import WindowLogits, argmax_span, decode_spans, is_aligned
 
 LETTERS = "ab cd  efg h ij klm n opq rs tuv wx yz"
 

@@ -8,13 +8,14 @@ import torch
 import transformers
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
-from longspan.data import GoldAnswer, QaExample, make_qa_features, qa_tokens, read_squad
+from longspan.data.qa import GoldAnswer, QaExample, make_qa_features, read_squad
+from longspan.data.qa import tokens as qa_tokens
 from longspan.data.stored import store_text
 from longspan.errors import InputError
 from longspan.models.agreement import max_tokens_of
-from longspan.tasks.loading import load_qa_model
-from longspan.tasks.qa_batch import ModelCollator
-from longspan.tasks.question_answering import QaPredictor, check_max_length
+from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering.batch import ModelCollator
+from longspan.tasks.question_answering.predictor import QaPredictor, check_max_length
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.tasks.sentences import sentence_around
+from longspan.tasks.question_answering.sentences import sentence_around
 
 
 def around(text, answer):

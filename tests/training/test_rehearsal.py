@@ -6,11 +6,12 @@ import pytest
 from transformers.integrations import integration_utils
 
 from longspan.errors import InputError
-from longspan.training import preparation, pretrain_preparation
-from longspan.training.finetune import finetune
-from longspan.training.preparation import make_finetune_arguments
-from longspan.training.pretrain import pretrain
-from longspan.training.run_folder import RunFolder
+from longspan.training.finetune import preparation
+from longspan.training.finetune.finetune import finetune
+from longspan.training.finetune.preparation import make_finetune_arguments
+from longspan.training.pretrain import preparation as pretrain_preparation
+from longspan.training.pretrain.pretrain import pretrain
+from longspan.training.run.folder import RunFolder
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from transformers import TrainerCallback
 
 from longspan.errors import InputError
-from longspan.training.checkpoints import newest_whole_checkpoint
-from longspan.training.lock import locked
-from longspan.training.pretrain import pretrain
+from longspan.training.pretrain.pretrain import pretrain
+from longspan.training.run.checkpoints import newest_whole_checkpoint
+from longspan.training.run.lock import locked
 
 WITHOUT_OPTIONS = {
     "save_steps": 3,
@@ -160,7 +160,7 @@ def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(
 
 
 def test_one_lock_for_a_folder_and_links_to_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     (tmp_path / "link").symlink_to(tmp_path / "run")
     with locked(tmp_path / "run"), pytest.raises(InputError, match="in use"), locked(tmp_path / "link"):
         pass

@@ -6,11 +6,11 @@ import pytest
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.training.checkpoints import MANIFEST, fault_of, newest_whole_checkpoint, remove_checkpoint
-from longspan.training.identity import PROCESSES
-from longspan.training.lock import locked
-from longspan.training.pretrain_folder import PretrainFolder
-from longspan.training.run_folder import RunFolder, explain_full_disk
+from longspan.training.pretrain.folder import PretrainFolder
+from longspan.training.run.checkpoints import MANIFEST, fault_of, newest_whole_checkpoint, remove_checkpoint
+from longspan.training.run.folder import RunFolder, explain_full_disk
+from longspan.training.run.lock import locked
+from longspan.training.run.resume_check import PROCESSES
 
 
 def test_the_newest_checkpoint_is_that_of_the_highest_step(make_checkpoint, tmp_path):
@@ -99,7 +99,7 @@ def test_resuming_without_a_checkpoint_starts_from_the_beginning(make_folder):
 
 
 def test_another_run_in_the_folder_is_refused(make_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     with (
         locked(tmp_path / "run"),
@@ -210,7 +210,7 @@ def test_a_protected_parent_has_no_lock_of_ours(tmp_path, monkeypatch):
     run.mkdir()
     real = os.access  # root may write everywhere
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path) and real(path, mode))
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     with locked(run), pytest.raises(InputError, match="in use"), locked(run):
         pass
     assert os.listdir(tmp_path) == ["run"]

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find out which of the three it is, and check it."""
-    from longspan.training.recipe_files import shipped_recipes
+    from longspan.training.recipe.files import shipped_recipes
 
     target = Path(arguments.target)
     if target.suffix in (".yaml", ".yml") or arguments.target in shipped_recipes():
@@ -39,15 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_recipe(path: str, fields: list[str]) -> int:
-    from longspan.training.recipe_files import load_recipe, verb_of
+    from longspan.training.recipe.files import load_recipe, verb_of
 
     if verb_of(path) == "pretrain":
-        from longspan.training.pretrain_preparation import plan_pretraining
-        from longspan.training.pretrain_recipe import PretrainRecipe
+        from longspan.training.pretrain.preparation import plan_pretraining
+        from longspan.training.pretrain.recipe import PretrainRecipe
 
         lines = plan_pretraining(load_recipe(path, fields, kind=PretrainRecipe))
     else:
-        from longspan.training.preparation import plan
+        from longspan.training.finetune.preparation import plan
 
         lines = plan(load_recipe(path, fields))
     for name, value in lines.items():
@@ -57,7 +57,7 @@ def _check_recipe(path: str, fields: list[str]) -> int:
 
 def _check_model(folder: Path) -> int:
     from longspan.models.agreement import max_tokens_of
-    from longspan.tasks.loading import load_qa_model
+    from longspan.tasks.open_model import load_qa_model
 
     notes: list[str] = []
     model, tokenizer = load_qa_model(folder, needs_head=False, notes=notes)
@@ -82,7 +82,7 @@ def _check_model(folder: Path) -> int:
 
 
 def _check_data(name: str) -> int:
-    from longspan.data import load_qa_dataset
+    from longspan.data.qa import load_qa_dataset
 
     dataset = load_qa_dataset(name)
     lengths = sorted(len(example.context) for example in dataset.examples)

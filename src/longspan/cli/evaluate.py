@@ -15,7 +15,10 @@ A run that was stopped goes on where it was when it is started again with the sa
 import argparse
 from pathlib import Path
 
-from longspan.cli.evaluate_questions import (
+from longspan.cli.evaluate_table import evaluation_table
+from longspan.cli.number_options import at_least, between
+from longspan.errors import InputError
+from longspan.tasks.question_answering.evaluation_data import (
     DISTRACTORS,
     QUESTION_OPTIONS,
     check_questions,
@@ -26,9 +29,6 @@ from longspan.cli.evaluate_questions import (
     read_datasets,
     read_needle_texts,
 )
-from longspan.cli.evaluate_table import evaluation_table
-from longspan.cli.number_options import at_least, between
-from longspan.errors import InputError
 
 HELP = "compare a model with its baselines, every question counted"
 
@@ -130,9 +130,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from longspan.evaluation import evaluate_question_answering, systems_for
     from longspan.evaluation.cells import Cells
-    from longspan.evaluation.thesis import thesis_lines
     from longspan.records import write_record
-    from longspan.tasks.loading import load_qa_model
+    from longspan.tasks.open_model import load_qa_model
+    from longspan.tasks.question_answering.thesis import thesis_lines
 
     model, tokenizer = load_qa_model(arguments.model, allow_pickle=arguments.allow_pickle)
     short_model = short_tokenizer = None

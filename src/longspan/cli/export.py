@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.files import require_writable_directory
     from longspan.models.agreement import settle
     from longspan.models.export import export_model, load_model
-    from longspan.tasks.loading import is_adapter, load_qa_model
+    from longspan.tasks.open_model import is_adapter, load_qa_model
 
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
     load = load_qa_model if is_adapter(arguments.model) else load_model

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.extend import extend, save_extended
     from longspan.extend.verify import format_proof
     from longspan.files import require_writable_directory
-    from longspan.tasks.loading import is_adapter, load_qa_model
+    from longspan.tasks.open_model import is_adapter, load_qa_model
 
     windows = _parse_windows(arguments.attention_window)
     texts = [load_text(path) for path in arguments.text] if arguments.text else None

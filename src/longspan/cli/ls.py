@@ -30,8 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _datasets() -> Rows:
-    from longspan.data import CATALOGUE
-    from longspan.data.needle import needle_languages
+    from longspan.data.qa import CATALOGUE
+    from longspan.data.qa.needle import needle_languages
 
     rows = []
     for name, entry in CATALOGUE.items():
@@ -49,13 +49,13 @@ def _datasets() -> Rows:
 
 
 def _recipes() -> Rows:
-    from longspan.training.recipe_files import shipped_recipes
+    from longspan.training.recipe.files import shipped_recipes
 
     return ("recipe", "what it does"), _first_sentences(shipped_recipes())
 
 
 def _grids() -> Rows:
-    from longspan.cli.grid.reading import shipped_grids
+    from longspan.grid.read import shipped_grids
 
     return ("grid", "what it does"), _first_sentences(shipped_grids())
 

@@ -29,7 +29,7 @@ from longspan.files import replace_file, require_writable_file
 if TYPE_CHECKING:
     from longspan.data.stored import StoredText
     from longspan.data.text import Places
-    from longspan.tasks.question_answering import QaPrediction
+    from longspan.tasks.question_answering.predictor import QaPrediction
 
 # The adapter in the wheel (longspan.tasks.adapter_files has the same name, behind torch).
 PACKAGED = "packaged"
@@ -104,8 +104,8 @@ def _answer(arguments: argparse.Namespace, document: "StoredText", places: "Plac
 
     import torch
 
-    from longspan.tasks.loading import load_qa_model
-    from longspan.tasks.question_answering import QaPredictor
+    from longspan.tasks.open_model import load_qa_model
+    from longspan.tasks.question_answering.predictor import QaPredictor
 
     model, tokenizer = load_qa_model(arguments.model, allow_pickle=arguments.allow_pickle)
     predictor = QaPredictor(
@@ -199,7 +199,7 @@ def _question(record: Any, where: str) -> tuple[str | None, str]:
 def _row(
     prediction: "QaPrediction", question: str, document: "StoredText", places: "Places", top_k: int
 ) -> dict[str, Any]:
-    from longspan.tasks.sentences import sentence_around
+    from longspan.tasks.question_answering.sentences import sentence_around
 
     answers = []
     for span in prediction.alternatives[:top_k]:

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_languages(languages: Sequence[str]) -> None:
-    from longspan.data import CATALOGUE
+    from longspan.data.qa import CATALOGUE
 
     known = CATALOGUE["packaged/xquad"].choices
     if unknown := [code for code in languages if code not in known]:
@@ -159,7 +159,7 @@ def _document_path(root: Path, language: str) -> Path:
 
 def _long_documents() -> dict[str, _LongDocument]:
     """For each language a document of twenty paragraphs, a question about one in its middle, and the answer."""
-    from longspan.data import CATALOGUE, concatenate, load_qa_dataset
+    from longspan.data.qa import CATALOGUE, concatenate, load_qa_dataset
 
     documents = {}
     for language in CATALOGUE["packaged/xquad"].choices:

@@ -19,9 +19,9 @@ from longspan.errors import InputError
 from longspan.text_table import aligned
 
 if TYPE_CHECKING:
-    from longspan.cli.grid.line import Line
-    from longspan.cli.grid.reading import Grid
-    from longspan.cli.grid.running import State
+    from longspan.grid.job import Line
+    from longspan.grid.read import Grid
+    from longspan.grid.run import State
 
 HELP = "carry out a grid of runs, what is done already left out"
 
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read and check all, do what is not done, print the failures and the table."""
-    from longspan.cli.grid.reading import read_grid
-    from longspan.cli.grid.running import look, run_lines
-    from longspan.training.lock import locked
+    from longspan.grid.read import read_grid
+    from longspan.grid.run import look, run_lines
+    from longspan.training.run.lock import locked
 
     grid = read_grid(arguments.grid)
     chosen = _choose(grid, arguments.only)
@@ -94,7 +94,7 @@ def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "St
 
 def _missing(chosen: Sequence["Line"], states: dict[str, "State"]) -> dict[str, None]:
     """What the lines that are not done name and is not there, and what this machine cannot train, a sentence each."""
-    from longspan.cli.grid.training_check import find_refusals
+    from longspan.grid.training_check import find_refusals
 
     waiting = [line for line in chosen if states[line.key].word != "done"]
     found = dict.fromkeys(f"{line.run}: {text}" for line in waiting for text in line.missing)
@@ -139,7 +139,7 @@ def _fields(line: "Line") -> str:
 
 def _tell_end(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:
     """Print the table, then what is not done; returns the exit code."""
-    from longspan.cli.grid.table import score_table
+    from longspan.grid.table import score_table
     from longspan.records import EvaluationRecord
 
     records = [line.read() for line in grid.lines if states[line.key].word == "done"]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from longspan.data.decoding import decoded_rows
-from longspan.data.examples import QaDataset
-from longspan.data.squad import dataset_from_rows
+from longspan.data.qa.examples import QaDataset
+from longspan.data.qa.squad import dataset_from_rows
 from longspan.errors import InputError
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from longspan.data.pieces import special_pieces, word_starts
+from longspan.data.vocabulary import special_pieces, word_starts
 from longspan.errors import InputError
 
 IGNORED = -100

@@ -84,7 +84,7 @@ class StoredDocument:
     """
 
     def __init__(self, text: StoredText, tokenizer: "PreTrainedTokenizerBase") -> None:
-        from longspan.data.qa_tokens import DocumentTokens, tokenise_in_pieces
+        from longspan.data.qa.tokens import DocumentTokens, tokenise_in_pieces
 
         self.text = text
         self._ids, self._spans = _TemporaryFile(), _TemporaryFile()

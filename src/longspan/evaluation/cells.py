@@ -13,12 +13,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import longspan
-from longspan.data import QaDataset
+from longspan.data.qa import QaDataset
 from longspan.evaluation.lots import Lots
 from longspan.files import replace_file
 from longspan.limits import read_description
 from longspan.records import Item, Score
-from longspan.tasks.question_answering import QaPredictor
+from longspan.tasks.question_answering.predictor import QaPredictor
 
 
 class Cell(BaseModel):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longspan.files import replace_file
 from longspan.limits import read_description
-from longspan.tasks.question_answering import QaPrediction
+from longspan.tasks.question_answering.predictor import QaPrediction
 
 
 class _Lot(BaseModel):

@@ -29,7 +29,7 @@ from longspan.tasks.adapter_files import (
     read_adapter,
     save_adapter,
 )
-from longspan.tasks.qa_model import as_question_answering, build_qa_model, is_long
+from longspan.tasks.start_model import as_question_answering, build_qa_model, is_long
 
 __all__ = [
     "Adapter",
