@@ -8,7 +8,7 @@ import torch
 from longspan.errors import InputError
 from longspan.records import EvaluationRecord, Metric, Score, made_now, write_record
 from longspan.tasks.adapters import extract_adapter, read_adapter, save_adapter
-from longspan.tasks.start_model import build_qa_model
+from longspan.tasks.question_answering.model import build_qa_model
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "package_adapter.py"))
 package = SCRIPT["package"]

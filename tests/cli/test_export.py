@@ -5,7 +5,7 @@ import torch
 from longspan.cli.main import main
 from longspan.models import export
 from longspan.tasks.adapters import extract_adapter, save_adapter
-from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering.model import load_qa_model
 
 
 def test_options_are_handed_on_and_the_difference_is_printed(tmp_path, tiny_qa_folder, capsys, monkeypatch):

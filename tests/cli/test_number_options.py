@@ -6,8 +6,8 @@ import importlib
 import pytest
 
 from longspan.cli.main import VERBS, main
-from longspan.cli.number_options import above, at_least, between
 from longspan.errors import InputError
+from longspan.number_options import above, at_least, between
 
 # Seeds may be any whole number.
 UNBOUNDED = {"shuffle_seed", "needle_seed", "training_seed"}

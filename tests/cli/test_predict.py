@@ -329,7 +329,7 @@ def test_a_half_replaced_folder_is_refused(model, document, tmp_path, capsys):
 
 def test_without_a_model_the_packaged_one_answers(tiny_qa_folder, packaged, document, capsys):
     from longspan.tasks.adapters import extract_adapter, save_adapter
-    from longspan.tasks.start_model import build_qa_model
+    from longspan.tasks.question_answering.model import build_qa_model
 
     base = str(tiny_qa_folder("xlm-roberta encoder"))
     packaged.mkdir()
@@ -350,13 +350,13 @@ def test_without_a_model_where_none_is_packaged(packaged, document, capsys):
     ("n_tokens", "words", "n_windows"), [(100, [], 1), (4096, [], 4), (100, ["--batch_size", "3"], 3)]
 )
 def test_long_windows_are_read_one_by_one_on_cpu(tiny_qa_folder, document, monkeypatch, n_tokens, words, n_windows):
-    from longspan.cli import predict
+    from longspan.tasks.question_answering import answer_rows
     from longspan.tasks.question_answering.predictor import QaPredictor
 
     asked = []
     answer = QaPredictor._logits
     monkeypatch.setattr(QaPredictor, "_logits", lambda self, batch: asked.append(len(batch)) or answer(self, batch))
-    monkeypatch.setattr(predict, "_CPU_TOKENS", n_tokens)
+    monkeypatch.setattr(answer_rows, "_CPU_TOKENS", n_tokens)
     words = [*words, "--max_length", "64", "--overlap", "16", "--device", "cpu"]
     model = str(tiny_qa_folder("bert"))
     assert main(["predict", model, "--document", document, "--question", "Where?", *words]) == 0

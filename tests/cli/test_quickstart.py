@@ -6,6 +6,7 @@ import pytest
 
 from longspan.cli import quickstart
 from longspan.cli.main import main
+from longspan.tasks.command_options import add_options_of_task
 from longspan.training.recipe.files import load_recipe
 
 DOCUMENTS = {language: quickstart._LongDocument("Ann lives in Rome.", "Who?", "Ann") for language in ("en", "th")}
@@ -25,6 +26,8 @@ def test_every_step_is_a_command_that_its_verb_takes(words):
         verb = importlib.import_module(f"longspan.cli.{step.command[0]}")
         parser = argparse.ArgumentParser(exit_on_error=False)
         verb.add_arguments(parser)
+        if getattr(verb, "HAS_TASKS", False):
+            add_options_of_task(parser, step.command[0], step.command[1:], verb.add_arguments)
         known, rest = parser.parse_known_args(step.command[1:])
         if getattr(verb, "TAKES_FIELDS", False):
             load_recipe(known.recipe, rest)

@@ -16,9 +16,9 @@ from longspan.data.corpora.contents import look_at
 from longspan.data.corpora.sources import CorpusSource
 from longspan.data.corpora.streams import Meter
 from longspan.data.decoding import decode, decode_chunks, require_text
-from longspan.data.hub import dataset_from_hub_rows
 from longspan.data.opening import read_json, split_lines
 from longspan.data.qa import load_qa_dataset
+from longspan.data.qa.hub_rows import dataset_from_hub_rows
 from longspan.data.text import Places
 from longspan.errors import InputError
 

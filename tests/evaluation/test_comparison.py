@@ -4,9 +4,12 @@ import pytest
 
 from longspan.data.qa import concatenate
 from longspan.errors import InputError
-from longspan.evaluation import evaluate_question_answering
 from longspan.evaluation.comparison import compare_records
+from longspan.evaluation.evaluate import evaluate
 from longspan.records import read_record, write_record
+from longspan.tasks.question_answering.task import QuestionAnswering
+
+QA = QuestionAnswering()
 
 ABOUT = {"name": "people", "protocol": "as they are", "progress": False}
 
@@ -16,7 +19,8 @@ def evaluated(people_twice, scripted):
     """An evaluation of `run` by systems that answer the questions in `wrong` wrongly."""
 
     def make(run, seed=None, *, wrong=(), systems=("some",), datasets=None, model="none"):
-        return evaluate_question_answering(
+        return evaluate(
+            QA,
             {system: scripted(wrong=wrong) for system in systems},
             people_twice if datasets is None else datasets,
             run=run,

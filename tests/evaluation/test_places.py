@@ -3,14 +3,17 @@ from dataclasses import replace
 import pytest
 
 from longspan.data.qa import GoldAnswer, concatenate
-from longspan.evaluation import evaluate_question_answering
-from longspan.tasks.question_answering.places import places_of, require_every_question
+from longspan.evaluation.evaluate import evaluate, require_every_example
+from longspan.tasks.question_answering.places import places_of
+from longspan.tasks.question_answering.task import QuestionAnswering
+
+QA = QuestionAnswering()
 
 ABOUT = {"name": "people", "model": "none", "protocol": "as they are", "progress": False}
 
 
 def evaluated(system, *datasets):
-    return evaluate_question_answering({"some": system}, datasets, **ABOUT)
+    return evaluate(QA, {"some": system}, datasets, **ABOUT)
 
 
 def test_joined_paragraphs_stand_by_their_number_and_the_slot(people, scripted):
@@ -67,12 +70,12 @@ def test_every_question_has_a_place_however_odd(people, scripted):
 
 def test_cells_that_do_not_add_up_are_a_fault(people, scripted):
     record = evaluated(scripted(), people)
-    require_every_question([people], record.scores, record.places)
+    require_every_example([people], record.scores, record.places)
     for scores, places, data in (
         (record.scores, record.places[1:], people),
         (record.scores, [*record.places, record.places[0]], people),
         (record.scores, record.places, replace(people, examples=people.examples[1:])),
         ([record.scores[0].model_copy(update={"n_items": 23})], record.places, people),
     ):
-        with pytest.raises(RuntimeError, match=r"some on people.en: of 2[34] questions"):
-            require_every_question([data], scores, places)
+        with pytest.raises(RuntimeError, match=r"some on people.en: of 2[34] examples"):
+            require_every_example([data], scores, places)

@@ -2,8 +2,11 @@ import pytest
 import torch
 
 from longspan.errors import InputError
-from longspan.evaluation import SYSTEM_NAMES, systems_for
-from longspan.tasks.open_model import load_qa_model
+from longspan.evaluation.systems import systems_for
+from longspan.tasks.question_answering.model import load_qa_model
+from longspan.tasks.question_answering.task import QuestionAnswering
+
+QA = QuestionAnswering()
 
 
 @pytest.fixture
@@ -17,9 +20,9 @@ def short(tiny_qa_folder):
 
 
 def test_all_five_around_a_long_model(long, short):
-    systems = systems_for(*long, short_model=short[0], short_tokenizer=short[1])
+    systems = systems_for(QA, *long, short_model=short[0], short_tokenizer=short[1])
     # The short model takes 64 tokens, and the names say so.
-    assert list(systems) == [name.replace("512", "64") for name in SYSTEM_NAMES]
+    assert list(systems) == [name.replace("512", "64") for name in QA.readings]
     truncate, windows, full, window_only, window_global = systems.values()
     assert truncate.model is windows.model is short[0] and truncate.truncate and not windows.truncate
     assert truncate.max_length == 64 and windows.overlap == 16
@@ -30,7 +33,7 @@ def test_all_five_around_a_long_model(long, short):
 
 def test_full_attention_shares_weights_and_leaves_the_model_as_it_was(long):
     model = long[0]
-    full = systems_for(*long, names=["full attention"])["full attention"].model
+    full = systems_for(QA, *long, names=["full attention"])["full attention"].model
     assert full is not model
     assert model.config.attention_window == [8, 8] and full.config.attention_window == [384, 384]
     for one, other in zip(model.parameters(), full.parameters(), strict=True):
@@ -44,7 +47,7 @@ def test_full_attention_shares_weights_and_leaves_the_model_as_it_was(long):
 
 
 def test_full_attention_lets_every_token_see_every_other(long):
-    full = systems_for(*long, names=["full attention"])["full attention"].model
+    full = systems_for(QA, *long, names=["full attention"])["full attention"].model
     ids = torch.arange(4, 104)[None].repeat(2, 1)
     ids[1, 99] = 150
     no_global = torch.zeros_like(ids)
@@ -54,17 +57,17 @@ def test_full_attention_lets_every_token_see_every_other(long):
 
 
 def test_a_model_without_a_window_has_no_systems_with_one(short):
-    assert list(systems_for(*short)) == ["truncate 64", "windows of 64"]
+    assert list(systems_for(QA, *short)) == ["truncate 64", "windows of 64"]
     with pytest.raises(InputError, match="needs a Longformer"):
-        systems_for(*short, names=["window only"])
+        systems_for(QA, *short, names=["window only"])
 
 
 @pytest.mark.parametrize("name", ["trunkate", "window only 5", ""])
 def test_unknown_names_are_refused(long, name):
     with pytest.raises(InputError, match="no system"):
-        systems_for(*long, names=[name])
+        systems_for(QA, *long, names=[name])
 
 
 def test_a_length_beyond_the_short_model_is_refused(long, short):
     with pytest.raises(InputError, match=r"512.*64"):
-        systems_for(*long, names=["truncate 512"], short_model=short[0], short_tokenizer=short[1])
+        systems_for(QA, *long, names=["truncate 512"], short_model=short[0], short_tokenizer=short[1])

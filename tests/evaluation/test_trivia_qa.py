@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 from longspan.data.qa import GoldAnswer, QaDataset, QaExample
-from longspan.evaluation import evaluate_question_answering
+from longspan.evaluation.evaluate import evaluate
+from longspan.tasks.question_answering.task import QuestionAnswering
+
+QA = QuestionAnswering()
 
 CONTEXT = "The band is from the City-of-Oslo, said Anna."
 EXAMPLE = QaExample(
@@ -21,9 +24,7 @@ def test_answers_are_compared_with_aliases_by_trivia_qas_rules(scripted):
     # No page: asked all the same, and answered wrongly.
     empty = replace(EXAMPLE, id="tc_2", context="", answers=(GoldAnswer("oslo", None),))
     dataset = QaDataset(name="trivia_qa", language="en", examples=[EXAMPLE, empty])
-    record = evaluate_question_answering(
-        {"x": scripted()}, [dataset], name="n", model="m", protocol="p", progress=False
-    )
+    record = evaluate(QA, {"x": scripted()}, [dataset], name="n", model="m", protocol="p", progress=False)
     first, second = record.items
     assert first.gold == ["oslo", "city of oslo"]
     # As SQuAD has it, `City-of-Oslo` is one word.

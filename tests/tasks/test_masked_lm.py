@@ -7,7 +7,7 @@ import longspan
 from longspan.data.corpora import load_corpus
 from longspan.data.masking import Masker
 from longspan.errors import InputError
-from longspan.tasks.masked_lm import MaskedLmScorer, hold_out
+from longspan.tasks.masked_lm.scoring import MaskedLmScorer, hold_out
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from longspan.errors import InputError
 from longspan.extend import extend
 from longspan.models.heads.fresh import other_head, reset_head
 from longspan.tasks.adapters import extract_adapter, load_adapter, save_adapter
-from longspan.tasks.open_model import load_qa_model
-from longspan.tasks.start_model import as_question_answering, build_qa_model
+from longspan.tasks.question_answering.model import as_question_answering, build_qa_model, load_qa_model
 
 SHAPE = {
     "vocab_size": 200,

@@ -13,8 +13,8 @@ from longspan.data.qa import tokens as qa_tokens
 from longspan.data.stored import store_text
 from longspan.errors import InputError
 from longspan.models.agreement import max_tokens_of
-from longspan.tasks.open_model import load_qa_model
 from longspan.tasks.question_answering.batch import ModelCollator
+from longspan.tasks.question_answering.model import load_qa_model
 from longspan.tasks.question_answering.predictor import QaPredictor, check_max_length
 
 
@@ -242,7 +242,10 @@ def test_a_stored_document_gets_the_same_predictions(tiny_qa_folder, long_exampl
     monkeypatch.setattr(qa_tokens, "_PIECE", 300)
     with contextlib.closing(store_text(text[start : start + 99] for start in range(0, len(text), 99))) as stored:
         found = predictor.predict_document(stored, questions)
-    assert [replace(one, seconds=0) for one in found] == [replace(one, seconds=0) for one in expected]
+    # Where each window lies is not kept of a stream, since memory would grow with it.
+    assert all(one.windows and one.n_tokens_document for one in expected)
+    expected = [replace(one, seconds=0, windows=[], n_tokens_document=None) for one in expected]
+    assert [replace(one, seconds=0) for one in found] == expected
     assert all(one.seconds > 0 for one in found)
 
 

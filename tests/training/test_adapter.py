@@ -8,7 +8,8 @@ from transformers import AutoModelForQuestionAnswering
 from longspan.errors import InputError
 from longspan.records import read_record
 from longspan.tasks.adapters import read_adapter
-from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering.model import load_qa_model
+from longspan.tasks.question_answering.task import QuestionAnswering
 from longspan.training.finetune.finetune import finetune
 from longspan.training.finetune.model import build_model
 
@@ -40,7 +41,7 @@ def test_a_run_leaves_an_adapter_that_is_loaded_as_a_model(tiny_recipe, tiny_squ
     model, tokenizer = load_qa_model(root)
     assert model.config.model_type == "longformer"
     assert tokenizer.model_max_length == 192
-    before = build_model(recipe.model_copy(update={"adapter_rank": None})).body
+    before = build_model(QuestionAnswering(), recipe.model_copy(update={"adapter_rank": None}), {}).body
     changed = {name for name, one in model.named_parameters() if not torch.equal(one, before.get_parameter(name))}
     assert changed == {"qa_outputs.weight", "qa_outputs.bias", *read_adapter(root).factors}
     assert any("query_global" in name for name in changed), "the question's tokens are global"
@@ -88,8 +89,8 @@ def test_an_adapter_goes_on_at_greater_length(tiny_recipe, tmp_path, caplog):
     """Short first, then extended: one adapter of the same rank for the base, which loses nothing on the way."""
     finetune(tiny_recipe(adapter_rank=4, max_steps=2, output_dir=str(tmp_path / "short")))
     long = tiny_recipe().model_copy(update={"model": str(tmp_path / "short"), **LONG})
-    built = build_model(long)
-    merged = build_model(long.model_copy(update={"adapter_rank": None})).body
+    built = build_model(QuestionAnswering(), long, {})
+    merged = build_model(QuestionAnswering(), long.model_copy(update={"adapter_rank": None}), {}).body
     after = built.model.merge_and_unload()
     for name, value in merged.state_dict().items():
         torch.testing.assert_close(after.state_dict()[name], value, atol=1e-5, rtol=1e-4, msg=name)
@@ -125,9 +126,9 @@ def test_an_adapter_out_of_a_whole_fine_tuning_is_trained_further(tiny_recipe, t
 
 def test_targets_that_are_not_there(tiny_recipe):
     with pytest.raises(InputError, match=r"no linear map of the encoder is called 'quer'; they are called dense, key"):
-        build_model(tiny_recipe(adapter_rank=2, adapter_targets=["query", "quer"]))
+        build_model(QuestionAnswering(), tiny_recipe(adapter_rank=2, adapter_targets=["query", "quer"]), {})
     with pytest.raises(InputError, match="all linear maps are frozen"):
-        build_model(tiny_recipe(adapter_rank=2, freeze="encoder"))
+        build_model(QuestionAnswering(), tiny_recipe(adapter_rank=2, freeze="encoder"), {})
 
 
 @pytest.mark.parametrize("base", ["folder", "relative path", "adapter", "name on the hub"])

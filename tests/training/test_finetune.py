@@ -13,10 +13,10 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 import longspan.progress
 from longspan.errors import InputError
 from longspan.records import read_record
-from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering.model import load_qa_model
 from longspan.training.finetune.finetune import finetune
 from longspan.training.finetune.preparation import make_finetune_arguments
-from longspan.training.finetune.trainer import QaTrainer
+from longspan.training.finetune.trainer import FinetuneTrainer
 from longspan.training.recipe.trainer_arguments import precision_of
 from longspan.training.run.folder import RunFolder
 from longspan.training.run.lock import locked
@@ -306,14 +306,14 @@ def test_the_launchers_precision_where_the_recipe_has_none(fields, precision, ti
 
 
 def test_the_batch_size_that_was_found_is_recorded(tiny_recipe, monkeypatch):
-    step = QaTrainer.training_step
+    step = FinetuneTrainer.training_step
 
     def too_small(trainer, model, inputs, *args, **kwargs):
         if len(inputs["input_ids"]) > 2:
             raise RuntimeError("CUDA out of memory.")
         return step(trainer, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(QaTrainer, "training_step", too_small)
+    monkeypatch.setattr(FinetuneTrainer, "training_step", too_small)
     record = finetune(tiny_recipe(max_steps=2, auto_find_batch_size=True))
     assert 1 <= record.recipe["per_device_train_batch_size"] <= 2
 

@@ -6,8 +6,9 @@ import transformers
 from safetensors.torch import load_file
 
 from longspan.errors import InputError
-from longspan.tasks.open_model import load_qa_model
-from longspan.training.finetune.model import as_question_answering, build_model, freeze
+from longspan.tasks.question_answering.model import as_question_answering, load_qa_model
+from longspan.tasks.question_answering.task import QuestionAnswering
+from longspan.training.finetune.model import build_model, freeze
 
 
 def test_a_head_that_is_there_is_kept(tiny_qa_folder):
@@ -52,9 +53,9 @@ def test_a_pickle_is_opened_only_if_the_recipe_insists(tiny_qa_folder, tiny_reci
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="allow_pickle"):
-        build_model(tiny_recipe().model_copy(update={"model": str(folder), **fields}))
+        build_model(QuestionAnswering(), tiny_recipe().model_copy(update={"model": str(folder), **fields}), {})
     recipe = tiny_recipe(allow_pickle=True).model_copy(update={"model": str(folder), **fields})
-    assert torch.isfinite(build_model(recipe).body.qa_outputs.weight).all()
+    assert torch.isfinite(build_model(QuestionAnswering(), recipe, {}).body.qa_outputs.weight).all()
 
 
 def test_freezing_what_is_not_there(tiny_qa_folder):

@@ -19,7 +19,7 @@ def nothing_is_opened(monkeypatch):
     def fail(*_, **__):
         pytest.fail("a file was opened")
 
-    monkeypatch.setattr(preparation, "read_questions", fail)
+    monkeypatch.setattr(preparation, "read_data", fail)
     monkeypatch.setattr(preparation, "build_model", fail)
     monkeypatch.setattr(pretrain_preparation, "build_masked_lm", fail)
     monkeypatch.setattr(pretrain_preparation, "load_corpora", fail)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering.model import load_qa_model
+from longspan.tasks.question_answering.training_data import split_entry
 from longspan.training.finetune.finetune import finetune
 from longspan.training.finetune.preparation import plan
 from longspan.training.pretrain.preparation import plan_pretraining
 from longspan.training.pretrain.pretrain import pretrain
 from longspan.training.pretrain.recipe import PretrainRecipe
-from longspan.training.recipe.fields import split_entry
 from longspan.training.recipe.files import load_recipe, shipped_recipes, verb_of
 
 OF_VERB = {verb: sorted(n for n in shipped_recipes() if verb_of(n) == verb) for verb in ("finetune", "pretrain")}

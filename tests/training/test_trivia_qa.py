@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from longspan.tasks.question_answering import scoring
 from longspan.training.finetune import trainer as trainer_module
 from longspan.training.finetune.finetune import finetune
 
@@ -33,7 +34,7 @@ def trivia_file(tmp_path):
 @pytest.mark.parametrize("model", ["longformer", "xlm-roberta"])
 def test_fine_tunes_and_scores(tiny_recipe, trivia_file, monkeypatch, model):
     shapes, rules = [], []
-    inner = trainer_module.QaTrainer.training_step
+    inner = trainer_module.FinetuneTrainer.training_step
 
     def training_step(self, module, inputs, *args, **kwargs):
         shapes.append(tuple(inputs["start_positions"].shape))
@@ -43,8 +44,8 @@ def test_fine_tunes_and_scores(tiny_recipe, trivia_file, monkeypatch, model):
         rules.append((golds, rule))
         return {"exact_match": 0.0, "f1": 0.0}
 
-    monkeypatch.setattr(trainer_module.QaTrainer, "training_step", training_step)
-    monkeypatch.setattr(trainer_module, "score_answer", score_answer)
+    monkeypatch.setattr(trainer_module.FinetuneTrainer, "training_step", training_step)
+    monkeypatch.setattr(scoring, "score_answer", score_answer)
     dev = trivia_file.with_name("wikipedia-dev.json")
     record = finetune(tiny_recipe(model, train_data=str(trivia_file), eval_data=str(dev), max_steps=2))
     # Each page is a document; the one without the answer cannot be learned from, and is counted.

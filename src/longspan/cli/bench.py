@@ -13,7 +13,7 @@ would take too long is left out, with the reason.
 import argparse
 from typing import Any
 
-from longspan.cli.number_options import above, at_least, between
+from longspan.number_options import above, at_least, between
 
 HELP = "measure beside the peers, or explain the choice of an attention backend"
 ANY_PATH = ("output",)

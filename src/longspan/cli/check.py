@@ -57,10 +57,11 @@ def _check_recipe(path: str, fields: list[str]) -> int:
 
 def _check_model(folder: Path) -> int:
     from longspan.models.agreement import max_tokens_of
-    from longspan.tasks.open_model import load_qa_model
+    from longspan.tasks.adapters import load_with_head
+    from longspan.tasks.detect_task import task_of
 
     notes: list[str] = []
-    model, tokenizer = load_qa_model(folder, needs_head=False, notes=notes)
+    model, tokenizer = load_with_head(str(folder), task_of(folder), needs_head=False, notes=notes)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     limit = max_tokens_of(model)
     architectures = getattr(model.config, "architectures", None) or ["no class named"]

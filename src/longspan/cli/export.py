@@ -9,7 +9,7 @@ The graph takes any batch and any length up to its bound. It is tried against th
 
 import argparse
 
-from longspan.cli.number_options import at_least
+from longspan.number_options import at_least
 
 HELP = "write a model as ONNX or as torch's exported program"
 
@@ -36,10 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.files import require_writable_directory
     from longspan.models.agreement import settle
     from longspan.models.export import export_model, load_model
-    from longspan.tasks.open_model import is_adapter, load_qa_model
+    from longspan.tasks.adapter_files import is_adapter
+    from longspan.tasks.adapters import load_adapter
 
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
-    load = load_qa_model if is_adapter(arguments.model) else load_model
+    load = load_adapter if is_adapter(arguments.model) else load_model
     model, tokenizer = load(arguments.model)
     if tokenizer is not None:
         settle(arguments.model, model, tokenizer)

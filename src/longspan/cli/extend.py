@@ -7,8 +7,8 @@ Example:
 
 import argparse
 
-from longspan.cli.number_options import at_least, between
 from longspan.errors import InputError
+from longspan.number_options import at_least, between
 
 HELP = "make a short encoder long"
 
@@ -47,14 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.extend import extend, save_extended
     from longspan.extend.verify import format_proof
     from longspan.files import require_writable_directory
-    from longspan.tasks.open_model import is_adapter, load_qa_model
+    from longspan.tasks.adapter_files import is_adapter
+    from longspan.tasks.adapters import load_adapter
 
     windows = _parse_windows(arguments.attention_window)
     texts = [load_text(path) for path in arguments.text] if arguments.text else None
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
     source, tokenizer = arguments.source, None
     if is_adapter(source):
-        source, tokenizer = load_qa_model(source, allow_pickle=arguments.allow_pickle)
+        source, tokenizer = load_adapter(source, allow_pickle=arguments.allow_pickle)
     extended = extend(
         source,
         tokenizer,

@@ -25,30 +25,21 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.training.recipe.files import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.fields)
+    from longspan.tasks import find_fine_tuning_task
     from longspan.training.finetune.finetune import finetune
 
     record = finetune(recipe)
-    folder = recipe.output_dir
+    task, folder = find_fine_tuning_task(recipe.task), recipe.output_dir
     losses = [log.values["loss"] for log in record.steps if "loss" in log.values]
-    print(f"\n{record.n_examples:,} questions, {record.n_features:,} windows, {record.seconds / 60:.1f} minutes")
+    minutes = record.seconds / 60
+    print(f"\n{record.n_examples:,} {task.item_noun}s, {record.n_features:,} rows, {minutes:.1f} minutes")
     if losses:
         print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}")
-    for log in record.steps[::-1]:
-        if "eval_f1" in log.values:
-            exact, overlap = log.values["eval_exact_match"], log.values["eval_f1"]
-            print(f"evaluation: exact match {exact:.1f}, F1 {overlap:.1f}")
-            break
+    for line in task.summary(record):
+        print(line)
     for name, n in record.counts.items():
-        if n and name in _WORTH_SAYING:
-            print(f"note: {n:,} {_WORTH_SAYING[name]}")
+        if n and name in task.counts_worth_saying:
+            print(f"note: {n:,} {task.counts_worth_saying[name]}")
     print(f"model: {folder}   record: {folder}/training.json   logs: tensorboard --logdir {folder}/logs")
-    print(f'next: longspan predict {folder} --document FILE --question "..."')
+    print(f"next: longspan predict {folder} --document FILE{task.predict_example}")
     return 0
-
-
-_WORTH_SAYING = {
-    "questions_without_label": "questions were not trained on: no gold answer is in their document",
-    "answers_without_window": "answers stand in no window whole; a larger overlap would help",
-    "repaired_offsets": "answers had wrong offsets and were repaired",
-    "unlocatable_answers": "answers are not in their document",
-}

@@ -1,4 +1,4 @@
-"""List what longspan knows: data sets, recipes, grids, families of encoders, attention backends, models.
+"""List what longspan knows: tasks, data sets, recipes, grids, families of encoders, attention backends, models.
 
 Example:
   longspan ls recipes
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from longspan.text_table import aligned
 
-HELP = "list data sets, recipes, grids, families, backends or models"
+HELP = "list tasks, data sets, recipes, grids, families, backends or models"
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -46,6 +46,19 @@ def _datasets() -> Rows:
     rows.append(("FILE, FOLDER", "file", "any", "", "", "", "SQuAD's format, a question a line, TriviaQA's release"))
     rows.append(("OWNER/NAME[:CONFIGURATION]", "hub", "any", "any", "", "", "with SQuAD's columns"))
     return ("name", "where", "languages", "splits", "licence", "size", "what it is"), rows
+
+
+def _tasks() -> Rows:
+    from longspan.tasks import all_tasks
+
+    rows = []
+    for task in all_tasks():
+        metrics = ", ".join(
+            f"{metric.label}{'' if metric.higher_is_better else ' (lower is better)'}" for metric in task.metrics[:3]
+        )
+        more = f" and {len(task.metrics) - 3} more" if len(task.metrics) > 3 else ""
+        rows.append((task.name, f"longspan {task.verb}", task.head, metrics + more, ", ".join(task.readings) or "-"))
+    return ("task", "trained by", "head", "metrics", "readings"), rows
 
 
 def _recipes() -> Rows:
@@ -124,6 +137,7 @@ def _cached_models() -> list[str]:
 
 
 _TABLES: dict[str, Callable[[], Rows]] = {
+    "tasks": _tasks,
     "datasets": _datasets,
     "recipes": _recipes,
     "grids": _grids,

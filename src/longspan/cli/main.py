@@ -2,7 +2,8 @@
 
 A verb is one module of this room with `HELP` (one line), `add_arguments(parser)` and `run(arguments) -> int`. A verb
 that takes any field of a recipe (`--learning_rate 3e-5`) also says `TAKES_FIELDS = True` and finds what argparse did
-not know in `arguments.fields`. `ANY_PATH` names its arguments that are paths and may be of any bytes.
+not know in `arguments.fields`. A verb for any task says `HAS_TASKS = True` and finds the task in
+`arguments.chosen_task`. `ANY_PATH` names its arguments that are paths and may be of any bytes.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from longspan.errors import InputError
 from longspan.limits import OPTION, set_bound
 from longspan.progress import show_running
 from longspan.records import running_commit
+from longspan.tasks.command_options import add_options_of_task, unknown_option
 
 VERBS = (
     "quickstart",
@@ -52,15 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"longspan {longspan.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     module = None
-    for name in VERBS:
-        if name == wanted or wanted not in VERBS:
-            found = importlib.import_module(f"longspan.cli.{name}")
-            sub = verbs.add_parser(name, help=found.HELP, description=found.__doc__, formatter_class=_Formatter)
-            found.add_arguments(sub)
-            sub.add_argument(OPTION, metavar="SIZE", help=_MAX_UNPACKED)
-            module = found if name == wanted else module
     try:
+        for name in VERBS:
+            if name == wanted or wanted not in VERBS:
+                found = importlib.import_module(f"longspan.cli.{name}")
+                sub = verbs.add_parser(name, help=found.HELP, description=found.__doc__, formatter_class=_Formatter)
+                found.add_arguments(sub)
+                sub.add_argument(OPTION, metavar="SIZE", help=_MAX_UNPACKED)
+                module = found if name == wanted else module
+                if name == wanted and getattr(found, "HAS_TASKS", False):
+                    add_options_of_task(sub, name, argv[argv.index(name) + 1 :], found.add_arguments)
         arguments, rest = parser.parse_known_args(argv)
+        if rest and hasattr(arguments, "chosen_task"):
+            raise unknown_option(arguments.verb, arguments.chosen_task, rest[0])
         if rest and not getattr(module, "TAKES_FIELDS", False):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         assert module is not None, "argparse accepts known verbs only"

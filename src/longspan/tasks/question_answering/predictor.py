@@ -7,9 +7,11 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,8 +20,9 @@ from longspan.data.qa.features import require_texts
 from longspan.data.stored import StoredDocument, StoredText
 from longspan.errors import InputError
 from longspan.graphemes import Text
-from longspan.models.agreement import max_tokens_of, require_agreement
+from longspan.models.agreement import require_agreement
 from longspan.progress import progress_bar
+from longspan.tasks.predicting import autocast, check_max_length, default_overlap, require_device
 from longspan.tasks.question_answering.batch import GlobalTokens, ModelCollator
 from longspan.tasks.question_answering.decoding import Span, SpanDecoder, WindowLogits, argmax_span, is_aligned
 
@@ -39,6 +42,8 @@ class QaPrediction:
     `argmax_text` is what Sagen's thesis would have taken from the first window: the text between the likeliest start
     and the likeliest end, maybe empty; None for questions it drops, whose first gold answer (if any is known) is not
     aligned to tokens of that window.
+    `windows` are the characters from the first to the last token of each window that was read, and `n_tokens_document`
+    counts question and whole document; of a document that is read as a stream they are not known.
     """
 
     id: str
@@ -53,6 +58,8 @@ class QaPrediction:
     seconds: float
     logit: float = field(default=float("-inf"))
     argmax_text: str | None = None
+    windows: list[tuple[int, int]] = field(default_factory=list)
+    n_tokens_document: int | None = None
 
 
 class QaPredictor:
@@ -99,7 +106,7 @@ class QaPredictor:
                 raise InputError(f"{name} is {value}; it must be at least 1")
         if isinstance(model, PreTrainedModel):  # not PEFT's wrapper around one
             require_agreement(model.name_or_path or type(model).__name__, model, tokenizer)
-        self.model = model if device is None else model.to(_require_device(device))  # pyright: ignore[reportArgumentType]
+        self.model = model if device is None else model.to(require_device(device))  # pyright: ignore[reportArgumentType]
         self.tokenizer = tokenizer
         self.max_length = check_max_length(model, max_length)
         self.overlap = default_overlap(self.max_length) if overlap is None else overlap
@@ -110,6 +117,16 @@ class QaPredictor:
         self.n_best = n_best
         self.dtype = dtype
         self._collate = ModelCollator(model, tokenizer, global_tokens=global_tokens)
+
+    @property
+    def has_global_tokens(self) -> bool:
+        """Whether the question's tokens are global."""
+        return self.global_tokens == "question"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the options that only question answering has, for records."""
+        own: dict[str, Any] = {"max_answer_tokens": self.max_answer_tokens, "n_best": self.n_best}
+        return own | ({"global_tokens": self.global_tokens} if self.model.config.model_type == "longformer" else {})
 
     def predict(self, examples: Sequence[QaExample], *, progress: bool = True) -> list[QaPrediction]:
         """One prediction for each example, in the given order.
@@ -182,11 +199,20 @@ class QaPredictor:
         )
         share = seconds_before + (time.perf_counter() - began) / len(examples)
         open_questions = [
-            _OpenQuestion(self, example, example.context if document is None else document.text, share)
+            _OpenQuestion(
+                self,
+                example,
+                example.context if document is None else document.text,
+                share,
+                is_whole_kept=document is None,
+            )
             for example in examples
         ]
         n_read, n_windows = 0, len(examples) if self.truncate else len(features)
         answered: dict[int, QaPrediction] = {}
+        if self.truncate and document is None:
+            for feature in features:
+                open_questions[feature.example_index].note(feature)
         for batch in self._batches(features):
             began = time.perf_counter()
             logits = self._logits(batch)
@@ -221,9 +247,7 @@ class QaPredictor:
         """The model's start and end logits of each feature's own tokens, float32."""
         device = self.model.device
         batch = {name: tensor.to(device) for name, tensor in self._collate(features).items()}
-        low = self.dtype in (torch.bfloat16, torch.float16) and self.model.dtype != self.dtype
-        autocast = torch.autocast(device.type, dtype=self.dtype) if low else contextlib.nullcontext()
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), autocast(self.model, self.dtype):
             outputs = self.model(**batch)
         if getattr(outputs, "start_logits", None) is None or getattr(outputs, "end_logits", None) is None:
             raise InputError(
@@ -247,10 +271,14 @@ class _OpenQuestion:
         example: the question.
         context: its document.
         seconds: spent on it before.
+        is_whole_kept: keep where each window lies; memory grows with the document then.
     """
 
-    def __init__(self, predictor: QaPredictor, example: QaExample, context: Text, seconds: float) -> None:
+    def __init__(
+        self, predictor: QaPredictor, example: QaExample, context: Text, seconds: float, *, is_whole_kept: bool
+    ) -> None:
         self._predictor, self._example, self._seconds = predictor, example, seconds
+        self._spans: dict[int, NDArray[np.int64]] | None = {} if is_whole_kept else None  # of the tokens, by window
         self._decoder = SpanDecoder(context, max_answer_tokens=predictor.max_answer_tokens, n_best=predictor.n_best)
         self.n_windows = 0
         self._n_context = self._n_others = 0  # tokens
@@ -271,12 +299,19 @@ class _OpenQuestion:
         self.n_windows += 1
         self._n_context += n_context
         self._n_others = len(feature.input_ids) - n_context
+        self.note(feature)
         if feature.window_index == 0:
             self._argmax_text = self._find_argmax_text(feature, logits)
         self._seconds += seconds + time.perf_counter() - began
 
+    def note(self, feature: QaFeature) -> None:
+        """Keep where the tokens of a window lie in the document, whether the window is read or not."""
+        if self._spans is not None:
+            offsets = [offset for offset in feature.offsets if offset is not None]
+            self._spans[feature.window_index] = np.array(offsets, np.int64).reshape(-1, 2)
+
     def prediction(self) -> QaPrediction:
-        """The answer, when all windows are in."""
+        """Return the answer, when all windows are in."""
         began = time.perf_counter()
         spans, no_answer_score = self._decoder.decoded()
         best = spans[0] if spans else Span("", 0, 0, 0.0)
@@ -293,7 +328,29 @@ class _OpenQuestion:
             seconds=self._seconds + time.perf_counter() - began,
             logit=best.logit,
             argmax_text=self._argmax_text,
+            windows=self._windows(),
+            n_tokens_document=self._count_whole(),
         )
+
+    def _windows(self) -> list[tuple[int, int]]:
+        """Return the characters of each window that was read, in order."""
+        spans = self._spans or {}
+        read = [spans[index] for index in sorted(spans)][: self.n_windows]
+        return [(int(own[0, 0]), int(own[-1, 1])) if len(own) else (0, 0) for own in read]
+
+    def _count_whole(self) -> int | None:
+        """Return the tokens of question and whole document; None if the document is a stream.
+
+        Tokens in the overlap of two windows are counted in the first.
+        """
+        if self._spans is None:
+            return None
+        n, end_before = self._n_others, -1
+        for index in sorted(self._spans):
+            own = self._spans[index]
+            n += int((own[:, 1] > end_before).sum())
+            end_before = int(own[-1, 1]) if len(own) else 0
+        return n
 
     def _find_argmax_text(self, feature: QaFeature, logits: WindowLogits) -> str | None:
         gold = self._example.answers[0] if self._example.answers else None
@@ -315,45 +372,6 @@ class _OpenQuestion:
         # Where a question leaves too little room for the overlap, windows overlap by half (longspan.data.qa.features).
         overlap = overlap if overlap < room else room - (room + 1) // 2
         return self._n_others + self._n_context - overlap * (self.n_windows - 1)
-
-
-def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
-    """`max_length`, or the model's own where None.
-
-    Raises:
-        InputError: it is longer than the model, or None for a model without a limit.
-    """
-    limit = max_tokens_of(model)
-    if max_length is None:
-        if limit is None:
-            raise InputError(f"{type(model).__name__} has no longest input of its own; set max_length")
-        return limit
-    if max_length < 1:
-        raise InputError(f"max_length is {max_length}; it must be at least 1")
-    if limit is not None and max_length > limit:
-        raise InputError(
-            f"max_length is {max_length} but the model takes {limit} tokens; lower it (longer documents are read in "
-            f"overlapping windows), or extend the model first with `longspan extend`"
-        )
-    return max_length
-
-
-def default_overlap(max_length: int) -> int:
-    """Tokens that neighbouring windows of `max_length` share unless said otherwise."""
-    return min(128, max_length // 4)
-
-
-def _require_device(device: str | torch.device) -> torch.device:
-    """`device`, which must be one that this torch sees."""
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"there is no device {str(device)!r}; choose cpu, or cuda where there is a GPU") from None
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    seen = [] if accelerator is None else [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
-    if found.type in {"cuda", "mps", "xpu"} and f"{found.type}:{found.index or 0}" not in seen:
-        raise InputError(f"device {str(device)!r} is not there; this torch sees {', '.join(['cpu', *seen])}")
-    return found
 
 
 def _chunks(examples: Sequence[QaExample]) -> Iterator[Sequence[QaExample]]:

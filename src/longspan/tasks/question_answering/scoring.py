@@ -1,64 +1,46 @@
-"""One system on one data set: every question answered and scored."""
+"""Answers -> scores: every question of a data set counts."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from longspan.data.qa import QaDataset, QaExample
-from longspan.evaluation.cells import Cell
-from longspan.evaluation.lots import Lots
 from longspan.graphemes import whole_graphemes
-from longspan.memory import PeakMemory
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
-from longspan.records import Item, Score
-from longspan.records.older import unit_of
-from longspan.tasks.question_answering.predictor import QaPrediction, QaPredictor
+from longspan.records import Item, Score, older
+from longspan.tasks.question_answering.decoding import SpanDecoder, WindowLogits
+from longspan.tasks.question_answering.predictor import QaPrediction
 from longspan.tasks.question_answering.thesis import thesis_counts, thesis_means, thesis_metrics
-from longspan.tasks.question_answering.windows_read import Reading, has_lost_its_gold, is_read, readings_of
+from longspan.tasks.question_answering.windows_read import Reading, has_lost_its_gold, is_read
+from longspan.tasks.task import FeatureSet, Scored
 
-# Questions between two moves of the progress bar, and two lots: at seconds each, some minutes; or so many batches.
-_LOT, _LOT_BATCHES = 32, 8
 _SNIPPET = 100  # characters shown on each side of an answer
 _HONEST = ("f1", "em", "f1_squad", "em_squad")  # metrics that every answer has
 
 
-class Predictor(Protocol):
-    """What answers questions: `QaPredictor`, or anything with its `predict`."""
+def score_answers(
+    system: str, dataset: QaDataset, predictor: Any, predictions: Sequence[QaPrediction | None]
+) -> Scored:
+    """Score one system's answers to one data set; a question without a prediction is answered wrongly.
 
-    def predict(self, examples: Sequence[QaExample], *, progress: bool = True) -> Sequence[QaPrediction]:
-        """Predictions; a question without one counts as answered wrongly."""
-        ...
-
-
-def evaluate_cell(
-    system: str,
-    predictor: Predictor,
-    dataset: QaDataset,
-    readings: dict[Any, list[Reading]],
-    tell: Callable[[int], object],
-    lots: Lots | None = None,
-) -> Cell:
-    """Ask `predictor` every question of `dataset`.
-
-    Args:
-        system: its name.
-        predictor: the system.
-        dataset: the questions.
-        readings: what is known already of systems that read `dataset` alike; added to.
-        tell: called with how many more questions are done.
-        lots: keeps predictions as they come, and has those of an earlier start; None: nothing is kept.
+    Metrics, in per cent, of each answer and as means: `f1` and `em` by each language's own rules (MLQA's), `f1_squad`
+    and `em_squad` by SQuAD's English rules; for data with unanswerable questions also what the SQuAD 2.0 scorer gives.
+    Beside these stand `f1_thesis` and `em_thesis`: the thesis' protocol, over the questions that survive its filter
+    alone (`counts["thesis_survivors"]`).
     """
-    device = predictor.model.device if isinstance(predictor, QaPredictor) else None
-    predictions, peak = _predict(predictor, dataset.examples, tell, lots or Lots(None), PeakMemory(device))
-    read = readings_of(predictor, dataset, readings)
+    del predictor
+    read = _readings(predictions)
     allows_none = any(example.is_impossible for example in dataset.examples)
     items: list[Item] = []
     repeats: Counter[tuple[str, int | None]] = Counter()
     for i, (example, prediction) in enumerate(zip(dataset.examples, predictions, strict=True)):
         text = None if prediction is None else _final_text(prediction, allows_none=allows_none)
         n_tokens = read[i].n_tokens if read else None if prediction is None else prediction.n_tokens
-        unit = unit_of(example.id, repeats[example.id, example.slot])
+        unit = older.unit_of(example.id, repeats[example.id, example.slot])
         repeats[example.id, example.slot] += 1
         items.append(_item(system, dataset, example, unit, prediction, text, n_tokens))
     honest = aggregate([{name: item.metrics[name] for name in _HONEST} for item in items])
@@ -73,39 +55,52 @@ def evaluate_cell(
         n_items=len(items),
         metrics=metrics,
         seconds_per_item=fmean(seconds) if seconds else None,
-        peak_memory_gib=peak,
+        peak_memory_gib=None,
         counts=_counts(dataset, items, predictions, read),
     )
-    return Cell(score=score, items=items)
+    return Scored(score, items, [metric for metric in older.METRICS if metric.name in metrics])
 
 
-def _predict(
-    predictor: Predictor, examples: Sequence[QaExample], tell: Callable[[int], object], lots: Lots, memory: PeakMemory
-) -> tuple[list[QaPrediction | None], float | None]:
-    """One entry for each question, None where the predictor says nothing or there is nothing to read; peak in GiB."""
-    found, peak = lots.read(len(examples))
-    tell(len(found))
-    n_chunk = max(_LOT, _LOT_BATCHES * getattr(predictor, "batch_size", 0))
-    for first in range(len(found), len(examples), n_chunk):
-        chunk = examples[first : first + n_chunk]
-        askable = [example for example in chunk if example.question.strip() and example.context.strip()]
-        given = list(predictor.predict(askable, progress=False)) if askable else []
-        if [prediction.id for prediction in given] == [example.id for example in askable]:
-            # In order, one each: ids that a data set repeats keep their own predictions.
-            own = iter(given)
-            asked = {id(example) for example in askable}
-            found += [next(own) if id(example) in asked else None for example in chunk]
-        else:
-            by_id = {prediction.id: prediction for prediction in given}
-            strange = set(by_id) - {example.id for example in askable}
-            if strange:
-                raise ValueError(f"the predictor answered {sorted(strange)[0]!r}, which was not asked")
-            found += [by_id.get(example.id) for example in chunk]
-        peak = max((known for known in (peak, memory.gib()) if known is not None), default=None)
-        if len(found) < len(examples):  # else the cell is kept next
-            lots.keep(first, found[first:], peak)
-        tell(len(chunk))
-    return found, peak
+def score_windows(
+    examples: Sequence[tuple[QaExample, str]],
+    rows: FeatureSet,
+    logits: Sequence[NDArray[np.floating]],
+    *,
+    max_answer_tokens: int,
+) -> dict[str, float]:
+    """Return exact match and F1 of questions, given the model's logits of all their windows.
+
+    Args:
+        examples: each with its language.
+        rows: the windows.
+        logits: of the answer's start and end, float [windows, T] each.
+        max_answer_tokens: longest answer.
+    """
+    start_NT, end_NT = logits[0], logits[1]
+    decoders = [SpanDecoder(example.context, max_answer_tokens=max_answer_tokens) for example, _ in examples]
+    for row in range(len(rows)):
+        window = rows[row]
+        n = len(window.input_ids)
+        decoders[window.example_index].add(WindowLogits(start_NT[row, :n], end_NT[row, :n], window.offsets))
+    # Only a data set with unanswerable questions (SQuAD 2.0) gives the model the choice not to answer.
+    may_decline = any(example.is_impossible for example, _ in examples)
+    scores = []
+    for decoder, (example, language) in zip(decoders, examples, strict=True):
+        spans, no_answer_score = decoder.decoded()
+        declines = may_decline and (not spans or no_answer_score > spans[0].logit)
+        text = "" if declines or not spans else spans[0].text
+        scores.append(score_answer(text, example.golds, language, example.rules))
+    return aggregate(scores)
+
+
+def _readings(predictions: Sequence[QaPrediction | None]) -> list[Reading]:
+    """Return what was read of each document; nothing if the predictions do not say."""
+    if not any(one is not None and one.n_tokens_document is not None for one in predictions):
+        return []
+    return [
+        Reading(0, []) if one is None or one.n_tokens_document is None else Reading(one.n_tokens_document, one.windows)
+        for one in predictions
+    ]
 
 
 def _final_text(prediction: QaPrediction, *, allows_none: bool) -> str:

@@ -18,8 +18,18 @@ from longspan.tasks.adapter_files import (
     lasting_name,
     read_adapter,
 )
-from longspan.tasks.adapters import Base, base_like, describe, encoder_maps, find_changes, low_rank, make_base
-from longspan.tasks.start_model import QaModel
+from longspan.tasks.adapters import (
+    Base,
+    base_like,
+    describe,
+    encoder_maps,
+    find_changes,
+    head_of_config,
+    low_rank,
+    make_base,
+)
+from longspan.tasks.start_model import StartModel
+from longspan.tasks.task import FineTuningTask
 from longspan.training.recipe.fields import FinetuneRecipe
 
 logger = logging.getLogger(__name__)
@@ -35,7 +45,9 @@ class AdapterPlan(NamedTuple):
     replaced: frozenset[str]
 
 
-def add_adapters(start: QaModel, recipe: FinetuneRecipe, frozen: frozenset[str]) -> tuple[nn.Module, AdapterPlan]:
+def add_adapters(
+    start: StartModel, task: FineTuningTask, recipe: FinetuneRecipe, frozen: frozenset[str]
+) -> tuple[nn.Module, AdapterPlan]:
     """PEFT's model around `start.model`, which is changed in place, and what to write in the end.
 
     Where the model to start from is not the base (`adapter_base`, or `model` is an adapter), the factors begin as the
@@ -43,6 +55,7 @@ def add_adapters(start: QaModel, recipe: FinetuneRecipe, frozen: frozenset[str])
 
     Args:
         start: the model to start from.
+        task: of the model.
         recipe: with an `adapter_rank`.
         frozen: names of parameters that stay as they are; their matrices get no factors.
 
@@ -57,11 +70,12 @@ def add_adapters(start: QaModel, recipe: FinetuneRecipe, frozen: frozenset[str])
     assert recipe.adapter_rank is not None
     model, rank = start.model, recipe.adapter_rank
     alpha = 2.0 * rank if recipe.adapter_alpha is None else recipe.adapter_alpha
-    base, positions = _base_of(start, recipe)
+    head = head_of_config(model.config, task)
+    base, positions = _base_of(start, task, head, recipe)
     is_start = base.model is model
     changes = ([], {}) if is_start else find_changes(base.model, model)
     targets = list(dict.fromkeys([*_targets(model, recipe.adapter_targets, frozen), *changes[0]]))
-    description = describe(base, positions=positions, rank=rank, alpha=alpha)
+    description = describe(base, task, head, positions=positions, rank=rank, alpha=alpha)
     beginnings, kept = _beginnings(base.model, model, changes[0], rank)
     if kept:
         description = description.model_copy(update={"kept": kept})
@@ -139,7 +153,7 @@ def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
     return lines
 
 
-def _base_of(start: QaModel, recipe: FinetuneRecipe) -> tuple[Base, Any]:
+def _base_of(start: StartModel, task: FineTuningTask, head: dict[str, Any], recipe: FinetuneRecipe) -> tuple[Base, Any]:
     """The base, and how its position rows were filled."""
     wanted = None if recipe.adapter_base is None else lasting_name(recipe.adapter_base)
     if is_adapter(recipe.model):
@@ -147,6 +161,8 @@ def _base_of(start: QaModel, recipe: FinetuneRecipe) -> tuple[Base, Any]:
         if wanted in (None, lasting_name(says.base)) and recipe.max_tokens is None:
             base = make_base(
                 says.base,
+                task,
+                head_config=head,
                 max_tokens=says.max_tokens,
                 attention_window=says.attention_window,
                 positions=says.positions,
@@ -160,7 +176,9 @@ def _base_of(start: QaModel, recipe: FinetuneRecipe) -> tuple[Base, Any]:
     else:
         assert recipe.adapter_base is not None
         name = recipe.adapter_base
-    base = base_like(name, start.model, positions=recipe.positions, allow_pickle=recipe.allow_pickle)
+    base = base_like(
+        name, start.model, task, head_config=head, positions=recipe.positions, allow_pickle=recipe.allow_pickle
+    )
     return base, recipe.positions
 
 

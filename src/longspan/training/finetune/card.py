@@ -8,11 +8,14 @@ from transformers import LongformerConfig as StockLongformerConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.extend.sources import find_facts, public_name
+from longspan.models.heads import HEADS
 from longspan.models.model_card import separator_warning, stock_warning
 from longspan.records import ProofRecord, TrainingRecord
+from longspan.tasks.task import FineTuningTask
 
 
 def write_card(
+    task: FineTuningTask,
     model: PreTrainedModel,
     source: str,
     record: TrainingRecord,
@@ -30,7 +33,7 @@ def write_card(
     is_long = isinstance(model.config, StockLongformerConfig)
     tags: dict[str, Any] = {
         "library_name": "longspan" if adapter else "transformers",
-        "pipeline_tag": "question-answering",
+        "pipeline_tag": HEADS[task.head].pipeline_tag,
         "tags": ["longspan", *(["longformer", "long-context"] if is_long else []), *(["lora"] if adapter else [])],
     }
     for key, value in (
@@ -48,7 +51,7 @@ def write_card(
         "",
         f"# {title}",
         "",
-        f"`{public_name(source)}` fine-tuned with longspan to answer questions with a span of the document.",
+        f"`{public_name(source)}` fine-tuned with longspan for {task.title}.",
         "",
     ]
     if is_long:
@@ -66,7 +69,7 @@ def write_card(
         *adapter,
         "## Training",
         "",
-        f"{record.n_examples:,} questions, {record.n_features:,} windows, "
+        f"{record.n_examples:,} {task.item_noun}s, {record.n_features:,} rows, "
         f"{record.n_steps:,} steps, {record.seconds / 60:.1f} minutes; all of it in `training.json`.",
         "",
         "| field | value |",
@@ -77,7 +80,7 @@ def write_card(
     if evaluated:
         scores = "; ".join(
             f"{name.removeprefix('eval_').replace('_', ' ')} {evaluated[-1].values[name]:.4g}"
-            for name in ("eval_loss", "eval_exact_match", "eval_f1")
+            for name in ("eval_loss", *(f"eval_{name}" for name in task.training_metrics))
             if name in evaluated[-1].values
         )
         lines += [f"On the evaluation data of the recipe, after step {evaluated[-1].step:,}: {scores}.", ""]
@@ -85,7 +88,7 @@ def write_card(
         "## Use",
         "",
         "```",
-        f'longspan predict {title} --document FILE --question "..."',
+        f"longspan predict {title} --document FILE{task.predict_example}",
         "```",
         "",
     ]

@@ -1,19 +1,19 @@
 """recipe -> checkpoint: one fine-tuning run on transformers' Trainer."""
 
+import functools
+
 import torch
 from torch import nn
 from transformers import TrainerCallback
 
 from longspan.records import TrainingRecord, made_now, write_record
 from longspan.tasks.adapter_files import ADAPTER_FILES, save_adapter
-from longspan.tasks.question_answering.batch import ModelCollator
-from longspan.tasks.question_answering.predictor import QaPredictor
-from longspan.tasks.question_answering.training_data import examples_with_language, merge_counts
 from longspan.training.finetune.adapter import adapter_lines, read_out
 from longspan.training.finetune.card import write_card
+from longspan.training.finetune.data import merge_counts
 from longspan.training.finetune.model import merge_adapters
 from longspan.training.finetune.preparation import Prepared, make_finetune_arguments, prepare
-from longspan.training.finetune.trainer import QaTrainer
+from longspan.training.finetune.trainer import FinetuneTrainer
 from longspan.training.recipe.fields import FinetuneRecipe
 from longspan.training.recipe.rehearsal import require_processes
 from longspan.training.run.checkpoints import require_steps
@@ -71,50 +71,47 @@ def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRec
         ),
         name=recipe.name,
         recipe=as_run(recipe, arguments) | _found_batch_size(trainer),
-        attention_backend=backend_of(ready.built.body, max(ready.windows.lengths), arguments),
+        attention_backend=backend_of(ready.built.body, max(ready.rows.lengths), arguments),
         n_examples=len(ready.train.examples),
-        n_features=len(ready.windows),
+        n_features=len(ready.rows),
         steps=logged_steps(trainer.state.log_history),
         seconds=seconds,
         peak_memory_gib=largest(arguments, trainer.usage.peak_memory_gib),
-        counts=merge_counts(ready.train.counts, ready.window_counts, ready.evaluation.counts)
+        counts=merge_counts(ready.train.counts, ready.rows.counts, ready.evaluation.counts)
         | {"checkpoints_not_saved": trainer.failed_saves},
     )
     in_first_process(arguments, lambda: _save(trainer.accelerator.unwrap_model(trainer.model), ready, record))
     return record
 
 
-def _found_batch_size(trainer: QaTrainer) -> dict[str, int]:
+def _found_batch_size(trainer: FinetuneTrainer) -> dict[str, int]:
     """The rows that fitted into memory, where the recipe leaves that to `auto_find_batch_size`."""
     if not trainer.args.auto_find_batch_size:
         return {}
     return {"per_device_train_batch_size": trainer._train_batch_size // max(1, trainer.args.n_gpu)}
 
 
-def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> QaTrainer:
-    recipe, arguments, built = ready.recipe, ready.arguments, ready.built
-    predictor = None
-    if ready.eval_windows is not None:
-        predictor = QaPredictor(
-            built.model,  # pyright: ignore[reportArgumentType] - or PEFT's wrapper around one
-            built.tokenizer,
-            max_length=ready.max_length,
-            overlap=ready.overlap,
-            global_tokens=recipe.global_tokens,
-            batch_size=arguments.per_device_eval_batch_size,
-            max_answer_tokens=recipe.max_answer_tokens,
-            dtype=torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None,
+def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> FinetuneTrainer:
+    task, recipe, built, eval_rows = ready.task, ready.recipe, ready.built, ready.eval_rows
+    score = None
+    if eval_rows is not None:
+        score = functools.partial(
+            task.training_scores,
+            ready.evaluation.pairs(),
+            eval_rows,
+            tokenizer=built.tokenizer,
+            fields=recipe,
+            config=built.body.config,
         )
-    return QaTrainer(
+    return FinetuneTrainer(
         model=built.model,
-        args=arguments,
-        data_collator=ModelCollator(built.body, built.tokenizer, global_tokens=recipe.global_tokens),
-        train_dataset=ready.windows,
-        eval_dataset=ready.eval_windows,
+        args=ready.arguments,
+        data_collator=task.collator(built.body, built.tokenizer, recipe),
+        train_dataset=ready.rows,
+        eval_dataset=eval_rows,
         processing_class=built.tokenizer,
         callbacks=[KeepPaddingId(built.body.config), *callbacks, *tensorboard(recipe, ready.folder.logs)],
-        predictor=predictor,
-        eval_examples=examples_with_language(ready.evaluation),
+        score=score,
     )
 
 
@@ -136,6 +133,13 @@ def _save(trained: nn.Module, ready: Prepared, record: TrainingRecord) -> None:
         title = ready.folder.root.name
         lines = [] if adapter is None else adapter_lines(adapter, half=half)
         card = write_card(
-            ready.built.body, recipe.model, record, proof, title, tokenizer=ready.built.tokenizer, adapter=lines
+            ready.task,
+            ready.built.body,
+            recipe.model,
+            record,
+            proof,
+            title,
+            tokenizer=ready.built.tokenizer,
+            adapter=lines,
         )
         (finished / "README.md").write_text(card, encoding="utf-8")

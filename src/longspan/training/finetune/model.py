@@ -1,7 +1,7 @@
-"""recipe -> the model that is trained: loaded, extended where asked, with a question answering head."""
+"""recipe -> the model that is trained: loaded, extended if asked for, with the task's head."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -9,11 +9,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.records import ProofRecord
-from longspan.tasks.start_model import as_question_answering, build_qa_model, set_dropout
+from longspan.tasks.adapters import load_with_head
+from longspan.tasks.start_model import build_start_model
+from longspan.tasks.task import FineTuningTask
 from longspan.training.finetune.adapter import AdapterPlan, add_adapters
 from longspan.training.recipe.fields import FinetuneRecipe
-
-__all__ = ["BuiltModel", "as_question_answering", "build_model", "freeze", "merge_adapters", "set_dropout"]
 
 
 class BuiltModel(NamedTuple):
@@ -30,7 +30,7 @@ class BuiltModel(NamedTuple):
     adapter: AdapterPlan | None
 
 
-def build_model(recipe: FinetuneRecipe) -> BuiltModel:
+def build_model(task: FineTuningTask, recipe: FinetuneRecipe, head_config: Mapping[str, Any]) -> BuiltModel:
     """Load, extend, give a head, set dropout, freeze, add an adapter: the same model for the same recipe and seed.
 
     Raises:
@@ -40,8 +40,11 @@ def build_model(recipe: FinetuneRecipe) -> BuiltModel:
     dropout = {
         name: value for name in ("attention_dropout", "hidden_dropout") if (value := getattr(recipe, name)) is not None
     }
-    start = build_qa_model(
+    start = build_start_model(
         recipe.model,
+        task,
+        load_with_head,
+        head_config=head_config,
         max_tokens=recipe.max_tokens,
         attention_window=recipe.attention_window,
         positions=recipe.positions,
@@ -56,7 +59,7 @@ def build_model(recipe: FinetuneRecipe) -> BuiltModel:
     trained, plan = start.model, None
     if recipe.adapter_rank is not None:
         frozen = frozenset(name for name, one in start.model.named_parameters() if not one.requires_grad)
-        trained, plan = add_adapters(start, recipe, frozen)
+        trained, plan = add_adapters(start, task, recipe, frozen)
     return BuiltModel(trained, start.model, start.tokenizer, start.proof, plan)
 
 

@@ -1,4 +1,4 @@
-"""Everything of a run that comes before its first step: folder, arguments, data, model, windows."""
+"""Everything of a run that comes before its first step: folder, arguments, data, model, rows."""
 
 import importlib.util
 from pathlib import Path
@@ -7,43 +7,38 @@ from typing import NamedTuple
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.tasks.question_answering.predictor import check_max_length, default_overlap
-from longspan.tasks.question_answering.training_data import (
-    Questions,
-    make_evaluation_windows,
-    make_training_windows,
-    read_questions,
-)
+from longspan.tasks import find_fine_tuning_task
+from longspan.tasks.predicting import check_max_length, default_overlap
+from longspan.tasks.task import FeatureSet, FineTuningTask
+from longspan.training.finetune.data import Data, read_data
 from longspan.training.finetune.model import BuiltModel, build_model
-from longspan.training.finetune.trainer import WindowSet
 from longspan.training.recipe.fields import FinetuneRecipe
 from longspan.training.recipe.trainer_arguments import make_arguments, precision_of, require_windows, rows_of_step
 from longspan.training.run.distributed import in_first_process
 from longspan.training.run.folder import RunFolder
 
-# Of an evaluation during the training.
-_METRICS = ("loss", "exact_match", "f1", "runtime", "samples_per_second", "steps_per_second")
+# What transformers logs of every evaluation during a training.
+_METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
 
 class Prepared(NamedTuple):
     """A run that is ready to start.
 
-    resume_from: the checkpoint to go on from, None for the beginning. window_counts: of the training windows.
-    eval_windows: None where nothing is evaluated.
+    resume_from: the checkpoint to resume from; None for the beginning. eval_rows: None if nothing is evaluated.
     """
 
+    task: FineTuningTask
     recipe: FinetuneRecipe
     folder: RunFolder
     resume_from: Path | None
     arguments: TrainingArguments
-    train: Questions
-    evaluation: Questions
+    train: Data
+    evaluation: Data
     built: BuiltModel
     max_length: int
     overlap: int
-    windows: WindowSet
-    window_counts: dict[str, int]
-    eval_windows: WindowSet | None
+    rows: FeatureSet
+    eval_rows: FeatureSet | None
 
 
 def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArguments:
@@ -52,8 +47,9 @@ def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> Traini
     Raises:
         InputError: transformers refuses a value, or the fields contradict each other.
     """
+    task = find_fine_tuning_task(recipe.task)
     if recipe.training.get("label_smoothing_factor"):
-        raise InputError(f"{recipe.name}: label_smoothing_factor is of no effect on question answering; remove it")
+        raise InputError(f"{recipe.name}: label_smoothing_factor is of no effect on {task.title}; remove it")
     if recipe.adapter_rank is not None and importlib.util.find_spec("peft") is None:
         raise InputError(f"{recipe.name}: adapter_rank needs the package peft; install longspan[peft]")
     require_windows(recipe)
@@ -62,7 +58,11 @@ def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> Traini
             f"{recipe.name}: overlap is {recipe.overlap}; it must be less than max_length ({recipe.max_length})"
         )
     return make_arguments(
-        recipe, folder.checkpoints, evaluates=bool(recipe.eval_data), metrics=_METRICS, eval_strategy="epoch"
+        recipe,
+        folder.checkpoints,
+        evaluates=bool(recipe.eval_data),
+        metrics=(_METRICS[0], *task.training_metrics, *_METRICS[1:]),
+        eval_strategy="epoch",
     )
 
 
@@ -72,29 +72,30 @@ def prepare(recipe: FinetuneRecipe, folder: RunFolder, arguments: TrainingArgume
     Raises:
         InputError: the recipe's output folder, options, data or model do not fit.
     """
+    task = find_fine_tuning_task(recipe.task)
     resume_from = in_first_process(arguments, folder.check)
-    train = read_questions(recipe, for_evaluation=False)
-    evaluation = read_questions(recipe, for_evaluation=True)
-    built = build_model(recipe)
+    train = read_data(task, recipe, for_training=True)
+    evaluation = read_data(task, recipe, for_training=False)
+    task.check_training(train.datasets, evaluation.datasets)
+    built = build_model(task, recipe, task.head_config(train.datasets, recipe))
     max_length = check_max_length(built.body, recipe.max_length)
     overlap = default_overlap(max_length) if recipe.overlap is None else recipe.overlap
-    windows, counts = make_training_windows(train, recipe, built.tokenizer, max_length, overlap)
-    eval_windows = None
-    if evaluation.examples:
-        eval_windows = make_evaluation_windows(evaluation, built.tokenizer, max_length, overlap)
+
+    def rows_of(data: Data, *, for_training: bool) -> FeatureSet:
+        return task.features(
+            data.examples,
+            built.tokenizer,
+            recipe,
+            max_length=max_length,
+            overlap=overlap,
+            for_training=for_training,
+            config=built.body.config,
+        )
+
+    rows = rows_of(train, for_training=True)
+    eval_rows = rows_of(evaluation, for_training=False) if evaluation.examples else None
     return Prepared(
-        recipe,
-        folder,
-        resume_from,
-        arguments,
-        train,
-        evaluation,
-        built,
-        max_length,
-        overlap,
-        windows,
-        counts,
-        eval_windows,
+        task, recipe, folder, resume_from, arguments, train, evaluation, built, max_length, overlap, rows, eval_rows
     )
 
 
@@ -107,23 +108,23 @@ def plan(recipe: FinetuneRecipe) -> dict[str, str]:
     folder = RunFolder(recipe)
     arguments = make_finetune_arguments(recipe, folder)
     ready = prepare(recipe.model_copy(update={"proof": "none"}), folder, arguments)
-    counts = ready.train.counts | ready.window_counts
+    counts = ready.train.counts | ready.rows.counts
     parameters = list(ready.built.model.parameters())
     n_trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     rows = rows_of_step(arguments)
     if arguments.max_steps > 0:
         n_steps = arguments.max_steps
     else:
-        n_steps = int(arguments.num_train_epochs * -(-len(ready.windows) // rows))
-    precision = precision_of(arguments)
+        n_steps = int(arguments.num_train_epochs * -(-len(ready.rows) // rows))
+    precision, noun = precision_of(arguments), ready.task.item_noun
     lines = {
         "recipe": recipe.name,
         "model": f"{type(ready.built.body).__name__} from {recipe.model}, {n_trained / 1e6:.1f} of "
         f"{sum(parameter.numel() for parameter in parameters) / 1e6:.1f} million parameters trained",
-        "windows": f"{len(ready.windows):,} of at most {ready.max_length:,} tokens, overlapping by {ready.overlap}",
-        "data": f"{len(ready.train.examples):,} questions of {', '.join(recipe.train_data)}",
+        "windows": f"{len(ready.rows):,} of at most {ready.max_length:,} tokens, overlapping by {ready.overlap}",
+        "data": f"{len(ready.train.examples):,} {noun}s of {', '.join(recipe.train_data)}",
         "counts": ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items() if n),
-        "evaluation": f"{len(ready.evaluation.examples):,} questions" if ready.eval_windows else "none",
+        "evaluation": f"{len(ready.evaluation.examples):,} {noun}s" if ready.eval_rows else "none",
         "training": f"{n_steps:,} steps of {rows} windows, learning rate {arguments.learning_rate:g}, {precision}, "
         f"on {arguments.device}, seed {recipe.seed}",
         "output": f"{recipe.output_dir}" + (f", going on from {ready.resume_from}" if ready.resume_from else ""),

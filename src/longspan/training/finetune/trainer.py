@@ -1,34 +1,17 @@
-"""The trainer with what question answering adds: grouping by length, answers in evaluation, no NaN."""
+"""The Trainer of fine-tuning: batches of like length, scores in evaluation, no NaN."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler, SequentialSampler
+from torch.utils.data import Sampler, SequentialSampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from longspan.data.qa import QaExample, QaFeature, QaFeatures
 from longspan.errors import InputError
-from longspan.metrics import aggregate, score_answer
-from longspan.tasks.question_answering.predictor import QaPredictor
+from longspan.tasks.task import FeatureSet
 from longspan.training.run.checkpoints import DurableTrainer
-
-
-class WindowSet(Dataset[QaFeature]):
-    """Some of the windows of `features`, in a given order."""
-
-    def __init__(self, features: QaFeatures, places: np.ndarray) -> None:
-        self._features = features
-        self._places = places
-        self.lengths: list[int] = features.lengths[places].tolist()
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, index: int) -> QaFeature:
-        return self._features[int(self._places[index])]
 
 
 class GroupedByLength(Sampler[int]):
@@ -55,25 +38,23 @@ class GroupedByLength(Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._rows_per_step, generator=generator))
 
 
-class QaTrainer(DurableTrainer):
-    """Trainer over `WindowSet`s.
+class FinetuneTrainer(DurableTrainer):
+    """The Trainer over the rows of a task: grouping by length, scores in evaluation, no NaN.
 
     Args:
-        predictor: answers `eval_examples` at each evaluation, beside the loss; None: the loss only.
-        eval_examples: the questions, each with the language of its data set.
+        score: logits of the evaluation's rows -> the scores to log beside the loss; None logs the loss alone.
         kwargs: as transformers.Trainer takes.
     """
 
     def __init__(
-        self,
-        *,
-        predictor: QaPredictor | None = None,
-        eval_examples: Sequence[tuple[QaExample, str]] = (),
-        **kwargs: Any,
+        self, *, score: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None, **kwargs: Any
     ) -> None:
+        if score is not None:
+            kwargs |= {
+                "compute_metrics": lambda found: score(_as_tuple(found.predictions)),
+                "preprocess_logits_for_metrics": lambda logits, _: [one.float() for one in _as_tuple(logits)],
+            }
         super().__init__(**kwargs)
-        self._predictor = predictor
-        self._eval_examples = eval_examples
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """One forward and backward.
@@ -91,35 +72,20 @@ class QaTrainer(DurableTrainer):
             )
         return loss
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        """The loss over the windows; exact match and F1 (per cent, each language's rules) over the questions."""
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        if self._predictor is not None and self._eval_examples and output.metrics is not None:
-            for name, value in self._score_answers(self._predictor).items():
-                output.metrics[f"{metric_key_prefix}_{name}"] = value
-        return output
-
-    def _score_answers(self, predictor: QaPredictor) -> dict[str, float]:
-        examples = [example for example, _ in self._eval_examples]
-        # Only a data set with unanswerable questions (SQuAD 2.0) gives the model the choice not to answer.
-        may_decline = any(example.is_impossible for example in examples)
-        scores = []
-        predictions = predictor.predict(examples, progress=False)
-        for prediction, (example, language) in zip(predictions, self._eval_examples, strict=True):
-            declines = may_decline and prediction.no_answer_score > prediction.logit
-            text = "" if declines else prediction.text
-            scores.append(score_answer(text, example.golds, language, example.rules))
-        return aggregate(scores)
-
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         if self.args.train_sampling_strategy == "group_by_length":
-            assert isinstance(dataset, WindowSet)
+            assert isinstance(dataset, FeatureSet)
             rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
             seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
             return GroupedByLength(dataset.lengths, rows, seed)
         return super()._get_train_sampler(train_dataset)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        # The windows are in order of length already.
+        # The rows are in order of length already.
         return SequentialSampler(eval_dataset)
+
+
+def _as_tuple(values: Any) -> tuple[Any, ...]:
+    """Return the model's outputs as a tuple, be it one or several."""
+    return tuple(values) if isinstance(values, (tuple, list)) else (values,)

@@ -10,7 +10,7 @@ from longspan.data.corpora import BlockDataset, Corpus
 from longspan.data.corpora.sources import find_files, is_hub, parse_sources
 from longspan.data.masking import Masker
 from longspan.errors import InputError
-from longspan.tasks.masked_lm import HeldOutText, hold_out
+from longspan.tasks.masked_lm.scoring import HeldOutText, hold_out
 from longspan.training.pretrain.data import TrainingStream, load_corpora, make_blocks
 from longspan.training.pretrain.folder import PretrainFolder, pretrain_identity
 from longspan.training.pretrain.model import MaskedLm, build_masked_lm, keep_one_bias

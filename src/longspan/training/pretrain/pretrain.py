@@ -14,7 +14,7 @@ from longspan.extend.sentence_modules import copy_modules
 from longspan.metrics.language_modelling import LossSums
 from longspan.models import LongformerForMaskedLM
 from longspan.records import LanguageModelScore, TrainingRecord, made_now, write_record
-from longspan.tasks.masked_lm import MaskedLmScorer
+from longspan.tasks.masked_lm.scoring import MaskedLmScorer
 from longspan.training.pretrain.card import write_card
 from longspan.training.pretrain.folder import PretrainFolder
 from longspan.training.pretrain.model import KeepOldRows, has_global_tokens, with_both_biases

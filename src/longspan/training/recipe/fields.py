@@ -3,13 +3,13 @@
 Every field of transformers' TrainingArguments stands at the top level under its own name, beside ours.
 """
 
-import re
+import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from longspan.errors import InputError
+from longspan.tasks import DEFAULT_TASK, find_fine_tuning_task
 
 
 class Recipe(BaseModel):
@@ -73,11 +73,10 @@ class Recipe(BaseModel):
 
 
 class FinetuneRecipe(Recipe):
-    """One fine-tuning run."""
+    """One fine-tuning run: the fields of every task. `recipe_of_task` adds those of one."""
 
     verb = "finetune"
     needed_by = Recipe.needed_by | {
-        "n_concat": {"separator", "concat_seed", "first_question_only"},
         "adapter_rank": {
             "adapter_alpha",
             "adapter_dropout",
@@ -89,29 +88,18 @@ class FinetuneRecipe(Recipe):
         },
     }
 
-    task: Literal["question_answering"] = Field("question_answering", description="what is learnt")
+    task: str = Field(DEFAULT_TASK, description="what is learnt: a name that `longspan ls tasks` lists")
 
-    train_data: list[str] = Field(
-        min_length=1, description='files or names of data sets, trained on together; "squad x10" joins ten paragraphs'
-    )
+    train_data: list[str] = Field(min_length=1, description="files or names of data sets, trained on together")
     eval_data: list[str] = Field(default_factory=list, description="the same for evaluation during training")
     language: str | None = Field(None, description="of the data; null: what the data set's name says, else English")
     max_train_examples: int | None = Field(None, gt=0, description="train on that many, drawn with `seed`")
     max_eval_examples: int | None = Field(None, gt=0, description="evaluate on that many, drawn with `seed`")
-    n_concat: int | None = Field(None, gt=0, description="join that many paragraphs into one document; null: do not")
-    separator: str = Field("", description="between joined paragraphs")
-    concat_seed: int | None = Field(None, description="shuffles the paragraphs before they are joined")
-    first_question_only: bool = Field(True, description="joined documents ask the first question of each paragraph")
 
     max_length: int | None = Field(None, gt=0, description="longest window in tokens; null: all the model takes")
     overlap: int | None = Field(
         None, ge=0, description="tokens that neighbouring windows of a document share; null: 128, or a quarter of less"
     )
-    global_tokens: Literal["question", "none"] = Field("question", description="which tokens see the whole document")
-    no_answer_windows: float = Field(
-        1.0, ge=0, le=1, description="share of the windows without the answer, of answered questions, trained on"
-    )
-    max_answer_tokens: int = Field(30, gt=0, description="longest answer in evaluation during training")
 
     adapter_rank: int | None = Field(
         None, gt=0, description="train low-rank adapters (LoRA) of this rank and the head; null: the whole model"
@@ -133,28 +121,30 @@ class FinetuneRecipe(Recipe):
     )
     merge_adapter: bool = Field(False, description="write the whole model, adapters added, instead of the adapter")
 
-    def implied_fields(self) -> set[str]:
-        """`n_concat`, where an entry of the data says how many paragraphs it joins."""
-        entries = [*self.train_data, *self.eval_data]
-        return {"n_concat"} if any(split_entry(entry)[1] is not None for entry in entries) else set()
+    def __reduce__(self) -> Any:
+        """Pickle by the task's name: the class of a task's recipe is made when it is asked for."""
+        return _rebuild, (self.task, self.model_dump(exclude_unset=True))
 
 
-def split_entry(entry: str) -> tuple[str, int | None]:
-    """Name and paragraphs to join of an entry such as "squad x10"; None where it does not say how many.
+@functools.cache
+def recipe_of_task(name: str) -> type[FinetuneRecipe]:
+    """Return the type of a fine-tuning recipe for one task: the fields of every task and its own.
 
     Raises:
-        InputError: the number is 0.
+        InputError: there is no such task, or `longspan finetune` does not train it.
     """
-    found = re.fullmatch(r"(.*\S) x(\d+)", entry)
-    if found is None:
-        return entry, None
-    if not int(found[2]):
-        raise InputError(f"{entry}: x0 joins no paragraph; write x1 or more")
-    return found[1], int(found[2])
+    fields = find_fine_tuning_task(name).fields
+    kind: Any = create_model(f"{fields.__name__}Recipe", __base__=(fields, FinetuneRecipe))
+    kind.needed_by = FinetuneRecipe.needed_by | fields.needed_by
+    return kind
+
+
+def _rebuild(task: str, values: dict[str, Any]) -> FinetuneRecipe:
+    return recipe_of_task(task)(**values)
 
 
 def describe_fields(kind: type[Recipe] = FinetuneRecipe) -> Iterator[tuple[str, str, str]]:
-    """Name, default and meaning of each of our own fields."""
+    """Yield name, default and meaning of each of our own fields."""
     for name, field in kind.model_fields.items():
         if name != "training":
             default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from longspan.data.decoding import find_surrogate
 from longspan.errors import InputError
 from longspan.limits import YAML_BYTES, bound_of_description, load_yaml, read_bounded
+from longspan.tasks import DEFAULT_TASK, all_tasks, find_task
 from longspan.training.recipe.field_types import GONE, OLD_NAMES, argument_types, convert, modern_fields
-from longspan.training.recipe.fields import FinetuneRecipe, Recipe
+from longspan.training.recipe.fields import FinetuneRecipe, Recipe, recipe_of_task
 from longspan.training.recipe.number_ranges import require_in_range
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,7 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
     """
     file = _find(path)
     written = read_yaml(file)
-    if (task := written.get("task")) is not None and task in _VERBS and _VERBS[task] != kind.verb:
-        raise InputError(f"{path} is a recipe for `longspan {_VERBS[task]}` (task: {task}), not for {kind.verb}")
+    kind = _for_task(kind, written, fields, str(path))
     values: dict[str, Any] = {}
     _merge(values, written.items(), str(path), kind)
     overrides: dict[str, Any] = {}
@@ -57,6 +57,7 @@ def parse_recipe(words: Sequence[str], *, kind: type[Kind], defaults: Mapping[st
         InputError: as `load_recipe`.
     """
     overrides: dict[str, Any] = {}
+    kind = _for_task(kind, defaults, words, "command line")
     _merge(overrides, _parse_words(words, kind), "command line", kind)
     found: Any = _build({**defaults, **overrides}, "command line", set(overrides), kind)
     return found
@@ -68,11 +69,31 @@ def verb_of(path: str | Path) -> str:
     Raises:
         InputError: there is no such recipe, or it is not a flat YAML mapping.
     """
-    return _VERBS.get(str(read_yaml(_find(path)).get("task")), FinetuneRecipe.verb)
+    return find_task(str(read_yaml(_find(path)).get("task", DEFAULT_TASK))).verb
 
 
-# Task -> the verb that learns it.
-_VERBS = {"question_answering": "finetune", "masked_lm": "pretrain"}
+def _for_task(kind: Any, written: Mapping[str, Any], words: Sequence[str], where: str) -> Any:
+    """Return `kind` with the fields of the recipe's task.
+
+    Raises:
+        InputError: there is no such task, or another verb trains it.
+    """
+    task = _asked_task(words) or written.get("task")
+    if task is None:
+        return recipe_of_task(DEFAULT_TASK) if kind is FinetuneRecipe else kind
+    verb = find_task(str(task)).verb
+    if verb != kind.verb:
+        raise InputError(f"{where} is a recipe for `longspan {verb}` (task: {task}), not for {kind.verb}")
+    return recipe_of_task(str(task)) if kind is FinetuneRecipe else kind
+
+
+def _asked_task(words: Sequence[str]) -> str | None:
+    """Return what the words of a command line say of `task`."""
+    for place, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if name == "--task":
+            return value if has_value else next(iter(words[place + 1 : place + 2]), None)
+    return None
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -166,6 +187,8 @@ def _merge(into: dict[str, Any], fields: Any, where: str, kind: type[Recipe]) ->
         if name not in _all_names(kind):
             nearest = [near for names in (_new_names(kind), _all_names(kind)) for near in _close(name, names)]
             hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/recipes.md lists all fields"
+            if others := _tasks_with(name, kind):
+                hint = f" of this recipe's task; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
             raise InputError(f"{where}: unknown field {name}{hint}")
         if name in GONE:
             logger.warning("%s: %s has no effect: %s", where, name, GONE[name])
@@ -177,6 +200,16 @@ def _merge(into: dict[str, Any], fields: Any, where: str, kind: type[Recipe]) ->
             if new in into:
                 raise InputError(f"{where}: {new} stands twice{f' (once as {name})' if name != new else ''}")
             into[new] = new_value
+
+
+def _tasks_with(name: str, kind: type[Recipe]) -> list[str]:
+    """Return the names of other tasks whose recipes have this field."""
+    from longspan.tasks.task import FineTuningTask
+
+    if kind.verb != FinetuneRecipe.verb:
+        return []
+    tasks = [task for task in all_tasks() if isinstance(task, FineTuningTask)]
+    return [task.name for task in tasks if name in task.fields.model_fields]
 
 
 def _new_names(kind: type[Recipe]) -> list[str]:

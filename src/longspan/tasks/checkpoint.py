@@ -1,19 +1,15 @@
-"""A question answering model from a folder or the hub, checked before it is used."""
+"""A model with a task's head from a folder or the hub, checked before it is used. Imports no adapter."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForQuestionAnswering,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+import transformers
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
-from longspan.models import LongformerConfig, LongformerForQuestionAnswering
+from longspan.models import LongformerConfig
 from longspan.models.agreement import require_special_tokens, settle
 from longspan.models.checkpoints import (
     explain_loading,
@@ -22,48 +18,40 @@ from longspan.models.checkpoints import (
     require_loaded,
     require_tokenizer,
 )
+from longspan.models.heads import HEADS
 from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
-from longspan.tasks.adapter_files import is_adapter
+from longspan.tasks.task import FineTuningTask
 
 
-def load_qa_model(
+def load_checkpoint(
     name_or_path: str | Path,
+    task: FineTuningTask,
     *,
     needs_head: bool = True,
+    head_config: Mapping[str, Any] | None = None,
     dtype: torch.dtype | str = "auto",
     allow_pickle: bool = False,
     notes: list[str] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model with a question answering head, and its fast tokenizer.
+    """Return a model with the task's head, in eval mode, and its fast tokenizer.
 
-    A Longformer, whoever saved it, is loaded into longspan's class; any other family into transformers'. An adapter is
-    put on its base (longspan.tasks.adapters).
+    A Longformer is loaded into longspan's class, whoever saved it; any other family into transformers'.
 
     Args:
-        name_or_path: a folder with a transformers checkpoint or an adapter, a name on the hub (its cache suffices), or
-            "packaged" for the adapter that comes with longspan.
-        needs_head: refuse a checkpoint without a trained question answering head; False gives it a fresh one.
-        dtype: of the weights; "auto" is the checkpoint's own, float32 for an adapter.
+        name_or_path: a folder with a transformers checkpoint, or a name on the hub (its cache suffices).
+        task: says which head.
+        needs_head: refuse a checkpoint without a trained head of the task; False gives it a fresh one.
+        head_config: what the configuration says of a fresh head, such as its labels. None keeps the trained head.
+        dtype: of the weights; "auto" is the checkpoint's own.
         allow_pickle: load pickle files where there are no safetensors. Unpickling runs code from the file.
-        notes: gets what was set right in the configuration or the tokenizer; logged as warnings where None.
-
-    Returns:
-        The model in eval mode, and the tokenizer.
+        notes: gets what was set right in the configuration or the tokenizer; None logs it as warnings.
 
     Raises:
         InputError: no such folder or name, a folder without a model or tokenizer, only pickle files, a damaged
-            file, a missing or misshapen tensor, a family without question answering, a tokenizer that does not belong
-            to the model or has no padding token, or an adapter whose base is not there or is another model.
+            file, a missing or misshapen tensor, a family without such a head, or a tokenizer that does not belong to
+            the model or has no padding token.
     """
-    name = str(name_or_path)
-    if is_adapter(name):
-        from longspan.tasks.adapters import load_adapter  # which loads its base through this function
-
-        weights = None if isinstance(dtype, str) else dtype
-        model, found = load_adapter(name, dtype=weights, allow_pickle=allow_pickle)
-        if found is None:
-            raise InputError(f"the base of {name} has no tokenizer; save its tokenizer beside it (tokenizer.json)")
-        return model, found
+    name, head = str(name_or_path), HEADS[task.head]
     folder = Path(name).expanduser()
     if folder.exists():
         require_checkpoint(folder, allow_pickle=allow_pickle)
@@ -79,12 +67,14 @@ def load_qa_model(
     with explain_loading(name):
         config = AutoConfig.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
-        loader: Any = AutoModelForQuestionAnswering
+        loader: Any = getattr(transformers, head.auto_classes[-1])
         if config.model_type == "longformer":
-            config, loader = LongformerConfig.from_pretrained(name), LongformerForQuestionAnswering
-        old_head = other_head(config, "ForQuestionAnswering")
-        if old_head is not None or config.num_labels != 2:  # start and end, whatever the configuration counts
+            config, loader = LongformerConfig.from_pretrained(name), head.load()
+        old_head = other_head(config, head.class_ending)
+        if old_head is not None or not task.keeps_head(config, head_config or {}):
             reset_head(config)
+            for key, value in (head_config or {}).items():
+                setattr(config, key, value)
         with quiet_loading():
             model, info = loader.from_pretrained(name, config=config, **options)
     require_tokenizer(name, tokenizer)
@@ -93,13 +83,13 @@ def load_qa_model(
     if missing and needs_head:
         kind = "" if old_head is None else f" and is a {old_head}"
         raise InputError(
-            f"{name} has no trained question answering head ({missing[0]} is missing){kind}; "
+            f"{name} has no trained {task.title} head ({missing[0]} is missing){kind}; "
             "train one with `longspan finetune`"
         )
     if not tokenizer.is_fast:
         raise InputError(f"{name} has a slow tokenizer, without character offsets; save a fast one (tokenizer.json)")
     require_special_tokens(name, tokenizer, ["pad"])
     if missing and old_head is not None:
-        say_left_behind(name, old_head, "question answering", notes)
+        say_left_behind(name, old_head, task.title, notes)
     settle(name, model, tokenizer, notes)
     return model.eval(), tokenizer

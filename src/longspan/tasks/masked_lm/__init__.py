@@ -1,0 +1,1 @@
+"""Masked language modelling: filling in masked tokens, with more and with less context."""
