@@ -125,12 +125,12 @@ def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool 
         yield text
 
 
-def not_utf8(name: str | Path, offset: int, error: UnicodeDecodeError) -> InputError:
-    """What to say of bytes, starting at `offset` in the file, that did not decode."""
+def not_utf8(name: str | Path, offset: int, error: UnicodeDecodeError, row: str = "") -> InputError:
+    """What to say of bytes, starting at `offset` in the file, that did not decode; `row` names their row or line."""
     data = error.object
     return (_no_text(name, data) if offset == 0 else None) or InputError(
-        f"{name} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
-        "save the file as UTF-8"
+        f"{name} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason})"
+        f"{row and f', in {row}'}; save the file as UTF-8"
     )
 
 

@@ -1,0 +1,85 @@
+"""Figures of classification and regression, computed by scikit-learn and SciPy."""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+
+def classification_scores(
+    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]], label_names: Sequence[str]
+) -> dict[str, float]:
+    """Accuracy and F1 of labels, in per cent.
+
+    Every label of `label_names` counts in the macro mean. A label that is neither in `gold` nor in `predicted` has an
+    F1 of 0, and so has one that is never predicted rightly.
+
+    Args:
+        gold: the right labels of each text.
+        predicted: the predicted labels of each text.
+        label_names: all labels.
+
+    Returns:
+        `accuracy` (all labels of a text are right), `f1_macro`, `f1_micro`, `f1/<label>` for each label, and, if each
+        text has one gold and one predicted label, `matthews` from -1 to 1 (0 if all gold or predicted labels are one).
+
+    Raises:
+        ValueError: there is no text or no label, the numbers of texts differ, or a label is not in `label_names`.
+    """
+    import numpy as np
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+    _require_pairs(len(gold), len(predicted))
+    if not label_names:
+        raise ValueError("label_names is empty")
+    place = {label: i for i, label in enumerate(label_names)}
+    if unknown := sorted({label for labels in (*gold, *predicted) for label in labels if label not in place}):
+        raise ValueError(f"labels that are not in label_names: {', '.join(map(repr, unknown))}")
+
+    def indicators(rows: Sequence[Collection[str]]) -> "np.ndarray":
+        matrix = np.zeros((len(rows), len(place)), dtype=int)
+        for i, labels in enumerate(rows):
+            matrix[i, [place[label] for label in labels]] = 1
+        return matrix
+
+    right, found = indicators(gold), indicators(predicted)
+    undefined: Any = {"zero_division": 0}
+    # Column by column: scikit-learn takes a matrix of one column for a vector of two classes.
+    per_label = [float(f1_score(right[:, i], found[:, i], **undefined)) for i in range(len(place))]
+    scores = {
+        "accuracy": 100 * float(accuracy_score(right, found)),
+        "f1_macro": 100 * float(np.mean(per_label)),
+        "f1_micro": 100 * float(f1_score(right.ravel(), found.ravel(), **undefined)),
+        **{f"f1/{label}": 100 * value for label, value in zip(label_names, per_label, strict=True)},
+    }
+    if len(place) > 1 and all(len(labels) == 1 for labels in (*gold, *predicted)):
+        scores["matthews"] = float(matthews_corrcoef(right.argmax(axis=1), found.argmax(axis=1)))
+    return scores
+
+
+def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
+    """`pearson` and `spearman` from -1 to 1, and `mse`, the mean squared error.
+
+    A correlation is 0 if `gold` or `predicted` is constant or has one value only, where it is not defined.
+
+    Raises:
+        ValueError: there is no value, or the numbers of values differ.
+    """
+    import warnings
+
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import mean_squared_error
+
+    _require_pairs(len(gold), len(predicted))
+    scores = {"pearson": 0.0, "spearman": 0.0, "mse": float(mean_squared_error(gold, predicted))}
+    if len(set(gold)) > 1 and len(set(predicted)) > 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of values that are nearly constant
+            for name, correlate in (("pearson", pearsonr), ("spearman", spearmanr)):
+                value = float(correlate(gold, predicted)[0])  # pyright: ignore[reportArgumentType]
+                scores[name] = value if math.isfinite(value) else 0.0
+    return scores
+
+
+def _require_pairs(n_gold: int, n_predicted: int) -> None:
+    if n_gold != n_predicted or not n_gold:
+        raise ValueError(f"{n_gold} gold and {n_predicted} predicted; both must be the same number, not 0")
