@@ -18,7 +18,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
+from flowchart import replace_flowcharts
+
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = Path("build/docs")  # `docs_dir` of mkdocs.yml
 SITE = Path("build/site")  # `site_dir`
 
@@ -57,7 +59,11 @@ def build() -> list[str]:
 def copy_pages(root: Path, destination: Path) -> list[str]:
     """Copy README.md, docs/ and what they link to; return the links that lead nowhere."""
     root = root.resolve()
-    waiting = [root / "README.md", *sorted((root / "docs").rglob("*.md")), *(root / "docs" / "assets").glob("*")]
+    waiting = [
+        root / "README.md",
+        *sorted((root / "docs").rglob("*.md")),
+        *(root / "docs" / "site" / "assets").glob("*"),
+    ]
     copied: set[Path] = set()
     faults = []
     while waiting:
@@ -71,7 +77,7 @@ def copy_pages(root: Path, destination: Path) -> list[str]:
             shutil.copyfile(source, target)
             continue
         text, linked = _rewrite_links(source, root)
-        target.write_text(text, encoding="utf-8")
+        target.write_text(replace_flowcharts(text), encoding="utf-8")
         for name, path in linked.items():
             if path is None:
                 faults.append(f"{source.relative_to(root)}: the link {name} leads to nothing in the repository")
