@@ -27,11 +27,23 @@ def test_every_link_of_the_repository_leads_somewhere(build_site, tmp_path):
         assert (tmp_path / name).is_file()
 
 
-@pytest.mark.parametrize("room", ["longspan", "longspan.attention", "longspan.models", "longspan.extend"])
+@pytest.mark.parametrize(
+    "room", ["longspan", "longspan.attention", "longspan.models", "longspan.extend", "longspan.records"]
+)
 def test_the_reference_has_every_public_name(room):
     pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.md")]
     documented = {line.rsplit(".", 1)[1] for page in pages for line in page.splitlines() if line.startswith("::: ")}
-    assert set(importlib.import_module(room).__all__) <= documented
+    assert {name for name in importlib.import_module(room).__all__ if not name.isupper()} <= documented
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/api/*.md"), *ROOT.glob("benchmarks/*.md")]:
+        assert f": {page.relative_to(ROOT).as_posix().replace('README', 'index')}\n" in navigation, page.name
+    decisions = (ROOT / "docs" / "adr" / "README.md").read_text(encoding="utf-8")
+    for page in ROOT.glob("docs/adr/0*.md"):
+        title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        assert f"- [{title}]({page.name})" in decisions
 
 
 def test_a_dead_link_is_named_with_its_page(build_site, tmp_path):

@@ -1,11 +1,11 @@
 """Build the docs site (mkdocs.yml) and check it: `make docs`.
 
 The pages are the repository's own Markdown files. README.md, docs/ and every file that they link to are copied to
-`build/docs`, in the tree that they have here, so that their links are right on the site as well. Three links change:
-README.md is a folder's start page (`index.md`), a folder's link goes to its README.md, and a file that is no page is
-copied as it is. The build fails on a warning, on a dead link and on a page that loads something from another host.
+`build/docs` in the same tree, so that relative links work in the repository and on the site. Each README.md becomes
+the start page of its folder, `index.md`, and a link to a folder leads there.
 
-Python-Markdown reads a list right below a paragraph as part of the paragraph, other than GitHub: that fails as well.
+The build fails on a warning, on a dead link and on a page that loads something from another host. It also fails on a
+list without an empty line before it: GitHub shows a list, Python-Markdown shows one paragraph.
 """
 
 import os
@@ -33,7 +33,7 @@ _NOT_LOADED = {"canonical", "next", "prev", "alternate", "edit"}  # kinds of <li
 
 
 def main() -> int:
-    """Build and check; the number of faults found is printed, exit code 1 if there are any."""
+    """Build and check the site; return the exit code."""
     os.chdir(ROOT)
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.rmtree(SITE, ignore_errors=True)
@@ -49,7 +49,9 @@ def main() -> int:
 def build() -> list[str]:
     """Build the site; return griffe's warnings about docstrings, which `--strict` lets through."""
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-    built = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    built = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", check=False
+    )
     warnings = [line for line in built.stdout.splitlines() if line.startswith(_LIBRARIES)]
     if built.returncode or not warnings:
         print(built.stdout)
