@@ -39,10 +39,10 @@ def main() -> int:
     shutil.rmtree(SITE, ignore_errors=True)
     faults = copy_pages(ROOT, PAGES)
     if not faults:
-        faults = build() + check_site(SITE)
+        faults = build() or check_site(SITE)
     for fault in faults:
         print(fault, file=sys.stderr)
-    print(f"{SITE}/index.html" if not faults else f"{len(faults)} faults")
+    print(f"{SITE}/index.html" if not faults else f"faults: {len(faults)}")
     return min(len(faults), 1)
 
 
