@@ -14,12 +14,12 @@ export GPU_IDS
 export USER_ID ?= $(shell id -u)
 export GROUP_ID ?= $(shell id -g)
 
-.PHONY: quickstart test lint types contract pytest format clean build up down repl shell logs
+.PHONY: quickstart test lint types contract docs pytest format clean build up down repl shell logs
 
 quickstart: $(VENV)/.demo
 	$(BIN)/longspan quickstart
 
-test: lint types contract pytest
+test: lint types contract docs pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -30,6 +30,10 @@ types: $(VENV)/.dev
 
 contract: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# The docs site, in build/site; a warning, a dead link or a request to another host fails.
+docs: $(VENV)/.dev
+	$(BIN)/python docs/site/build_site.py
 
 pytest: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -q

@@ -65,8 +65,8 @@ def exact_match(prediction: str, gold: str, language: str = "en", rules: str = "
 def f1(prediction: str, gold: str, language: str = "en", rules: str = "squad") -> float:
     """F1 of the words two normalised answers share, between 0 and 1.
 
-    Two answers without any word are equal only to `exact_match`: as in the scorers of SQuAD 1.1 and MLQA, their F1 is
-    0. (SQuAD 2.0 gives them 1; see `squad_v2_scores`.)
+    Two answers without any word are equal only to `exact_match`. Their F1 is 0, as in the scorers of SQuAD 1.1 and
+    MLQA; SQuAD 2.0 gives them 1 (see `squad_v2_scores`).
     """
     predicted = normalize_answer(prediction, language, rules).split()
     wanted = normalize_answer(gold, language, rules).split()

@@ -22,6 +22,7 @@ def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, langu
 
     Args:
         name_or_path: one of
+
             - a file in SQuAD's format (.json) or with one question a line (.jsonl), maybe compressed; a folder of such
               files, or one that `datasets` saved; a file of TriviaQA's release, or its folder;
             - a name of `CATALOGUE` with its parts: `squad`, `xquad.el`, `mlqa.en.de` (contexts in the first language,
