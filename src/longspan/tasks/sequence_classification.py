@@ -8,6 +8,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -382,19 +383,18 @@ class SequenceClassification(FineTuningTask):
             label_separator=fields.label_separator,
             problem_type=fields.problem_type,
             language=getattr(fields, "language", None),
-            split="train" if for_training else None,
+            split="train" if for_training and _has_splits(entry) else None,
         )
 
     def missing_data(self, entries: Sequence[str], languages: Sequence[str] | None = None) -> Iterator[str]:
         """Yield a sentence for each entry that is not here."""
-        from longspan.data.classification import require_data
+        from longspan.data.names import looks_like_a_path
 
         del languages
         for entry in entries:
-            try:
-                require_data(entry)
-            except InputError as error:
-                yield str(error)
+            place = entry.partition("@")[2] or entry
+            if not Path(place).exists() and ("@" in entry or looks_like_a_path(place) or place.count("/") != 1):
+                yield f"{entry}: no such file or folder"
 
     def head_config(self, training: Sequence[Any] | None, fields: Any) -> dict[str, Any]:
         """Return the labels of the training data.
@@ -424,7 +424,10 @@ class SequenceClassification(FineTuningTask):
         """Refuse labels that no training example can have."""
         from longspan.data.classification import require_known_labels
 
-        require_known_labels(training, evaluation)
+        for other in evaluation:
+            for train in training[:1]:
+                labels = dict.fromkeys(label for dataset in training for label in dataset.label_names)
+                require_known_labels(replace(train, label_names=tuple(labels)), other)
 
     def features(
         self,
@@ -642,6 +645,12 @@ def _with_language(arguments: argparse.Namespace, language: str | None) -> argpa
     return argparse.Namespace(**{**vars(arguments), "language": language})
 
 
+def _has_splits(entry: str) -> bool:
+    """Whether an entry of `train_data` stands for several splits: a name on the hub, or a folder with one for each."""
+    path = Path(entry)
+    return (path / "train").is_dir() if path.exists() else "@" not in entry
+
+
 def _add_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge",
@@ -662,9 +671,7 @@ def _scores(
 
     if problem_type == "regression":
         return regression_scores([example.value for example in examples], [value or 0.0 for value in values])
-    is_multi_label = problem_type == "multi_label_classification"
-    golds = [example.labels for example in examples]
-    return classification_scores(golds, predicted, labels, is_multi_label=is_multi_label)
+    return classification_scores([example.labels for example in examples], predicted, labels)
 
 
 def _require_labels_of_model(dataset: Any, known: Sequence[str]) -> None:

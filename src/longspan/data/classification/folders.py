@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longspan.data.classification.examples import LabelledDataset, LabelledText, make_labelled_dataset
 from longspan.data.decoding import decode, require_name
-from longspan.data.local import known_split
+from longspan.data.names import known_split
 from longspan.data.opening import COMPRESSIONS, read_bytes
 from longspan.errors import InputError
 

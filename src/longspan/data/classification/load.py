@@ -13,8 +13,7 @@ from longspan.data.classification.newsgroups import read_newsgroups
 from longspan.data.classification.tables import Columns, is_table, read_hub_rows, read_table
 from longspan.data.hub import load_from_hub
 from longspan.data.languages import language_of_name
-from longspan.data.local import known_split, looks_like_a_path
-from longspan.data.squad import name_of_file
+from longspan.data.names import known_split, looks_like_a_path, name_of_file
 from longspan.errors import InputError
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}

@@ -9,10 +9,11 @@ from importlib import resources
 
 from longspan.data.hub import load_from_hub
 from longspan.data.languages import TYDIQA_LANGUAGES, language_of_id
+from longspan.data.names import name_of_file
 from longspan.data.qa.concatenation import concatenate
 from longspan.data.qa.examples import QaDataset
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
-from longspan.data.qa.squad import name_of_file, read_squad
+from longspan.data.qa.squad import read_squad
 from longspan.data.qa.trivia_qa import trivia_qa_from_rows
 from longspan.errors import InputError
 

@@ -9,21 +9,17 @@ from typing import Any
 
 from longspan.data.decoding import require_name
 from longspan.data.languages import language_of_id, language_of_name, languages_of_ids, split_of_name
+from longspan.data.names import known_split, name_of_file
 from longspan.data.opening import COMPRESSIONS, read_json, read_text, split_lines
 from longspan.data.qa.examples import QaDataset, QaExample
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
-from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad, name_of_file, unique_id
+from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad, unique_id
 from longspan.data.qa.trivia_qa import is_trivia_qa, read_trivia_qa
 from longspan.errors import InputError
 from longspan.records import hash_file
 
 _DATA_ENDINGS = tuple(kind + ending for kind in (".json", ".jsonl") for ending in ("", *COMPRESSIONS))
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test-without-answers"}
-
-
-def looks_like_a_path(name: str) -> bool:
-    """Whether a name that does not exist was meant as a file or folder."""
-    return name.endswith((".json", ".jsonl", *COMPRESSIONS)) or name.startswith((".", "~")) or Path(name).is_absolute()
 
 
 def read_local(path: Path, split: str | None, language: str | None) -> QaDataset:
@@ -212,18 +208,6 @@ def _read_saved_folder(path: Path, split: str | None, language: str) -> QaDatase
         splits = sorted((str(key) for key in found), key=lambda key: (key != "validation", key))
         found = found[known_split(str(path), split, tuple(splits))]
     return dataset_from_hub_rows(found, source=str(path), name=path.name, language=language)
-
-
-def known_split(name: str, split: str | None, splits: tuple[str, ...]) -> str:
-    """`split`, the first of `splits` where None.
-
-    Raises:
-        InputError: there is no such split.
-    """
-    split = splits[0] if split is None else split
-    if split not in splits:
-        raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
-    return split
 
 
 def _is_trivia_qa_folder(path: Path) -> bool:

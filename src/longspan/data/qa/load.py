@@ -7,9 +7,10 @@ from pathlib import Path
 
 from longspan.data.hub import load_from_hub
 from longspan.data.languages import language_of_name
+from longspan.data.names import known_split, looks_like_a_path
 from longspan.data.qa.catalogue import CATALOGUE, NUMBER, Entry
 from longspan.data.qa.examples import QaDataset
-from longspan.data.qa.files import files_of_folder, is_folder_of_files, known_split, looks_like_a_path, read_local
+from longspan.data.qa.files import files_of_folder, is_folder_of_files, read_local
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
 from longspan.errors import InputError
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from longspan.data.decoding import require_text
-from longspan.data.opening import COMPRESSIONS, read_json
+from longspan.data.names import name_of_file
+from longspan.data.opening import read_json
 from longspan.data.qa.examples import GoldAnswer, QaDataset, QaExample
 from longspan.data.qa.repair_offsets import locate_answer
 from longspan.errors import InputError
@@ -108,14 +109,6 @@ def dataset_from_rows(
         context = collector.document(row, where)
         collector.add(row, context=context, title=collector.text_of(row, "title", where, default=""), where=where)
     return collector.dataset(name, language, dict(sha256 or {}))
-
-
-def name_of_file(path: Path) -> str:
-    """A file's name without .json, .jsonl and the ending of its compression."""
-    name = path.name
-    for ending in (*COMPRESSIONS, ".json", ".jsonl"):
-        name = name.removesuffix(ending)
-    return name
 
 
 def unique_id(identifier: str, seen: set[str]) -> str:

@@ -19,10 +19,11 @@ from typing import Any, Literal, NamedTuple
 
 from longspan.data.decoding import decoded_rows
 from longspan.data.hub import fingerprint_of
+from longspan.data.names import name_of_file
 from longspan.data.opening import read_json, read_text
 from longspan.data.qa.examples import GoldAnswer, QaDataset, QaExample
 from longspan.data.qa.hub_rows import require_columns
-from longspan.data.qa.squad import QaCollector, name_of_file
+from longspan.data.qa.squad import QaCollector
 from longspan.errors import InputError
 from longspan.records import hash_file
 
