@@ -115,9 +115,7 @@ def test_regression_equals_numpy(seed):
     assert scores["mse"] == pytest.approx((noise**2).mean())
 
 
-@pytest.mark.parametrize(
-    ("gold", "predicted"), [([1, 1], [1, 2]), ([1, 2], [0.5, 0.5]), ([3], [3]), ([1, 2], [1, 1 + 1e-16])]
-)
+@pytest.mark.parametrize(("gold", "predicted"), [([1, 1], [1, 2]), ([1, 2], [0.5, 0.5]), ([3], [3])])
 def test_constant_values_have_no_correlation(gold, predicted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -52,7 +52,9 @@ def classification_scores(
         **{f"f1/{label}": 100 * value for label, value in zip(label_names, per_label, strict=True)},
     }
     if len(place) > 1 and all(len(labels) == 1 for labels in (*gold, *predicted)):
-        scores["matthews"] = float(matthews_corrcoef(right.argmax(axis=1), found.argmax(axis=1)))
+        one, other = right.argmax(axis=1), found.argmax(axis=1)
+        is_defined = len(np.unique(np.concatenate([one, other]))) > 1  # scikit-learn warns of a single label
+        scores["matthews"] = float(matthews_corrcoef(one, other)) if is_defined else 0.0
     return scores
 
 

@@ -10,10 +10,10 @@ from longspan.data.classification.examples import LabelledDataset
 from longspan.data.classification.folders import read_class_folders
 from longspan.data.classification.hyperpartisan import is_hyperpartisan, read_hyperpartisan
 from longspan.data.classification.newsgroups import read_newsgroups
-from longspan.data.classification.tables import Columns, is_table, read_hub_rows, read_table
+from longspan.data.classification.tables import Columns, is_table, name_of_table, read_hub_rows, read_table
 from longspan.data.hub import load_from_hub
 from longspan.data.languages import language_of_name
-from longspan.data.names import known_split, looks_like_a_path, name_of_file
+from longspan.data.names import known_split, looks_like_a_path
 from longspan.errors import InputError
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
@@ -154,8 +154,8 @@ def _one_split(name: str, rows: Any, split: str | None) -> tuple[Any, str | None
 def _read_path(
     path: Path, columns: Columns, split: str | None, language: str | None, name: str | None
 ) -> LabelledDataset:
-    name = name or name_of_file(path) + (f".{split}" if split else "")
-    told = language or language_of_name(name_of_file(path)) or "en"
+    name = name or name_of_table(path) + (f".{split}" if split else "")
+    told = language or language_of_name(name_of_table(path)) or "en"
     if is_hyperpartisan(path):
         _refuse_columns(path, columns)
         return read_hyperpartisan(path, split=split, name=name, language=told)

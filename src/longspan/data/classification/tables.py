@@ -15,6 +15,7 @@ from longspan.data.classification.examples import (
 )
 from longspan.data.decoding import decoded_rows, require_text
 from longspan.data.hub import fingerprint_of
+from longspan.data.names import name_of_file
 from longspan.data.opening import COMPRESSIONS, parse_json, read_bytes
 from longspan.data.rows import delimited_rows, json_line_objects, parquet_rows
 from longspan.data.unpacking import Meter
@@ -94,6 +95,12 @@ def _ending(path: Path) -> str | None:
     for compression in COMPRESSIONS:
         name = name.removesuffix(compression)
     return next((ending for ending in (*_ENDINGS, _PARQUET) if name.endswith(ending)), None)
+
+
+def name_of_table(path: Path) -> str:
+    """A file's name without the endings of its format and compression."""
+    name, ending = name_of_file(path), _ending(path)
+    return name[: -len(ending)] if ending and name.lower().endswith(ending) else name
 
 
 def read_table(path: Path, columns: Columns, *, name: str, language: str) -> LabelledDataset:
