@@ -1,4 +1,4 @@
-"""The bars of the model that comes with longspan, from the records of the grid `answers`."""
+"""The bars of the packaged model, from the records of the grid `answers`."""
 
 import functools
 from collections.abc import Callable
@@ -15,16 +15,20 @@ _ALL_OF_SQ10 = 2067
 
 
 def asked(record: EvaluationRecord, system: str, n_questions: int) -> list[Score]:
-    """A system's cells, which hold that many questions, or there is no figure."""
+    """The scores of a system.
+
+    Raises:
+        NotMeasuredError: they do not cover `n_questions` questions.
+    """
     cells = [score for score in record.scores if score.system == system]
-    counted = sum(score.n_questions for score in cells)
+    counted = sum(score.n_items for score in cells)
     if counted != n_questions:
         raise NotMeasuredError(f"{system} was asked {counted:,} questions of {n_questions:,}")
     return cells
 
 
 def mean_f1(n_questions: int) -> Callable[[EvaluationRecord], float]:
-    """Mean over languages of F1 of the long model."""
+    """The mean over languages of the long model's F1."""
 
     def measure(record: EvaluationRecord) -> float:
         return fmean(score.metrics["f1"] for score in asked(record, LONG, n_questions))
@@ -33,7 +37,7 @@ def mean_f1(n_questions: int) -> Callable[[EvaluationRecord], float]:
 
 
 def above(system: str) -> Callable[[EvaluationRecord], float]:
-    """F1 of the long model on SQ-10 less that of another system."""
+    """The long model's F1 on SQ-10 minus that of another system."""
 
     def measure(record: EvaluationRecord) -> float:
         ours, theirs = (pooled(asked(record, name, _ALL_OF_SQ10), "f1") for name in (LONG, system))
@@ -43,7 +47,7 @@ def above(system: str) -> Callable[[EvaluationRecord], float]:
 
 
 def spread(record: EvaluationRecord) -> float:
-    """F1 of the long model with the answer in its best slot, less its worst."""
+    """The long model's F1 with the answer in its best slot, minus that in its worst slot."""
     asked(record, LONG, _ALL_OF_SQ10)
     slots = f1_by_slot(record, LONG).values()
     return max(slots) - min(slots)

@@ -1,4 +1,4 @@
-"""One bar: what is promised, and what the newest record of its run says."""
+"""One bar: a promised value, and the value in the newest record of its run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from longspan.records import BenchmarkRecord, Record, read_record
 
 
 class NotMeasuredError(Exception):
-    """There is no figure; says why."""
+    """The value was not measured; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One thing that is promised.
+    """A promised value.
 
     Attributes:
-        what: in words.
-        run: whose record tells (a name in runs.py).
-        bar: the value that is allowed at most, or asked for at least.
-        measure: the value, from the record, which is of `kind`.
-        at_least: the value must not be below the bar, rather than not above.
+        what: description of the value.
+        run: name in runs.py of the run with the value.
+        bar: largest allowed value, or with `at_least` the smallest.
+        measure: computes the value from a record of type `kind`.
+        at_least: whether the value must not be below the bar, instead of not above.
         is_ratio: told as 1/7 where below 1.
         kind: what the record has to be.
     """
@@ -36,7 +36,7 @@ class Bar:
     kind: type[Record] = BenchmarkRecord
 
     def row(self) -> list[str]:
-        """What, bar, measured, met or missed, and the record."""
+        """The cells of the table: description, bar, measured value, met or missed, record."""
         sign = ">=" if self.at_least else "<="
         bar = f"{sign} {_told(self.bar, self.is_ratio)}"
         path = newest(self.run)

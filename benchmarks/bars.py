@@ -1,10 +1,10 @@
-"""The bars of speed, memory and answers, each with what the newest record of its run says: met, or missed.
+"""The bars of speed, memory and answers, each met or missed by the newest record of its run.
 
 Example:
   python benchmarks/bars.py          # every bar
   python benchmarks/bars.py cpu      # those of the CPU
 
-`tables.py` puts the same tables into the README and docs/benchmarks.md.
+`tables.py` writes the same tables into README.md and docs/benchmarks.md.
 """
 
 import sys
@@ -33,7 +33,7 @@ def _cells(record: BenchmarkRecord, what: str, n_tokens: int, dtype: str) -> lis
 
 
 def _pick(timings: Iterable[Timing], system: str | None) -> Timing:
-    """A system's measurement; what longspan chose where None."""
+    """The measurement of a system; None for the system that longspan chose."""
     found = [t for t in timings if (t.is_chosen if system is None else t.system == system)]
     if not found:
         raise NotMeasuredError(f"{system or 'ours'} is not in the record")
@@ -45,7 +45,7 @@ def _pick(timings: Iterable[Timing], system: str | None) -> Timing:
 def over(
     what: str, n_tokens: int, system: str | None, *, dtype: str = "float32", their_dtype: str | None = None
 ) -> Callable[[BenchmarkRecord], float]:
-    """Our time over a system's."""
+    """The ratio of our time to that of a system."""
 
     def measure(record: BenchmarkRecord) -> float:
         ours = _pick(_cells(record, what, n_tokens, dtype), None)
@@ -56,7 +56,7 @@ def over(
 
 
 def memory_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRecord], float]:
-    """Our peak memory over a system's."""
+    """The ratio of our peak memory to that of a system."""
 
     def measure(record: BenchmarkRecord) -> float:
         cells = _cells(record, what, n_tokens, "float32")
@@ -69,7 +69,7 @@ def memory_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRec
 
 
 def gigabytes(what: str, n_tokens: int) -> Callable[[BenchmarkRecord], float]:
-    """Our peak memory, weights and optimiser included, in 10^9 bytes."""
+    """Our peak memory including weights and optimizer, in 10^9 bytes."""
 
     def measure(record: BenchmarkRecord) -> float:
         ours = _pick(_cells(record, what, n_tokens, "float32"), None).peak_memory_bytes
@@ -81,7 +81,7 @@ def gigabytes(what: str, n_tokens: int) -> Callable[[BenchmarkRecord], float]:
 
 
 def over_floor(what: str, n_tokens: int, dtype: str) -> Callable[[BenchmarkRecord], float]:
-    """Our time over that of the useful operations at the rate of matrix products of this dtype."""
+    """The ratio of our time to that of the useful operations at the rate of matrix products in this dtype."""
 
     def measure(record: BenchmarkRecord) -> float:
         rates = record.settings["matmul_gflops"]
@@ -93,7 +93,7 @@ def over_floor(what: str, n_tokens: int, dtype: str) -> Callable[[BenchmarkRecor
 
 
 def beats_from(what: str, system: str) -> Callable[[BenchmarkRecord], float]:
-    """The smallest measured length from which ours is faster at every measured length."""
+    """The smallest measured length from which on ours is faster at every measured length."""
 
     def measure(record: BenchmarkRecord) -> float:
         first, n_compared = None, 0
@@ -116,7 +116,7 @@ def beats_from(what: str, system: str) -> Callable[[BenchmarkRecord], float]:
 
 
 def growth(what: str, *, memory: bool = False) -> Callable[[BenchmarkRecord], float]:
-    """Our time or memory at 65,536 tokens over that at 4,096."""
+    """The ratio of our time or memory at 65,536 tokens to that at 4,096."""
 
     def measure(record: BenchmarkRecord) -> float:
         short, long = (_pick(_cells(record, what, n, "float32"), None) for n in (4096, 4096 * _GROWTH))
@@ -130,7 +130,7 @@ def growth(what: str, *, memory: bool = False) -> Callable[[BenchmarkRecord], fl
 
 
 def dilated(what: str, dilation: int) -> Callable[[BenchmarkRecord], float]:
-    """Our time with a dilation over that without."""
+    """The ratio of our time with a dilation to that without."""
 
     def measure(record: BenchmarkRecord) -> float:
         cells = _cells(record, what, 4096, "float32")
@@ -141,14 +141,14 @@ def dilated(what: str, dilation: int) -> Callable[[BenchmarkRecord], float]:
 
 
 def padded(record: BenchmarkRecord) -> float:
-    """Our time on a padded batch over that on the same tokens as full rows."""
+    """The ratio of our time on a padded batch to that on the same tokens as full rows."""
     cells = [t for t in record.timings if t.what == ENCODER]
     ours = _pick(cells, None)
     return ours.median_seconds / _pick(cells, f"{ours.system}, the same tokens as full rows").median_seconds
 
 
 def best_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRecord], float]:
-    """A system's time over that of our best backend."""
+    """The ratio of the time of a system to that of our best backend."""
 
     def measure(record: BenchmarkRecord) -> float:
         cells = _cells(record, what, n_tokens, "bfloat16")
@@ -162,7 +162,7 @@ def best_over(what: str, n_tokens: int, system: str) -> Callable[[BenchmarkRecor
 
 
 def memory_above(what: str, n_tokens: int) -> Callable[[BenchmarkRecord], float]:
-    """Memory at the peak above output and log-sum-exp, and with a backward the gradients, over these."""
+    """Peak memory beyond output, log-sum-exp and (with a backward) gradients, as a share of these."""
 
     def measure(record: BenchmarkRecord) -> float:
         ours = _pick(_cells(record, what, n_tokens, "bfloat16"), None)
@@ -250,7 +250,7 @@ BARS = {"cpu": CPU_BARS, "gpu": GPU_BARS, "answers": ANSWER_BARS}
 
 
 def as_table(name: str) -> str:
-    """Some bars as a Markdown table, and where and when their records were made."""
+    """Bars as a Markdown table, with the machine and the versions of their records."""
     rows = [bar.row() for bar in BARS[name]]
     text = table(["what", "bar", "measured", "", "record"], rows, words=(0, 3, 4))
     made = {}

@@ -1,12 +1,12 @@
-"""How fast a corpus is tokenised, beside the tokenizer's own batches, and what memory that takes; one record each.
+"""Speed and memory of tokenising a corpus, beside the tokenizer's own batches; one record each.
 
 Examples:
   python benchmarks/corpora.py speed corpus.txt --tokenizer folder --n_processes 2 --out record.json
   python benchmarks/corpora.py memory corpus.txt --tokenizer folder --n_processes 2 --out record.json
 
-`speed` takes turns between the tokenizer's batches of 2,000 characters on that many threads (nothing made of the
-result), of these with their ids as lists, and shards written by threads and by processes. `memory` tokenises the whole
-file with an empty cache, and adds up twice a second what all processes of the run hold (PSS, Linux).
+`speed` takes turns between the tokenizer's batches of 2,000 characters on as many threads (the result is not used),
+these batches with their ids as lists, and shards written by threads and by processes. `memory` tokenises the whole file
+with an empty cache, and adds up the memory of all processes twice per second (PSS, Linux).
 """
 
 import argparse
@@ -27,7 +27,7 @@ OWN = "the tokenizer's own batches"
 
 
 def speed(args: argparse.Namespace) -> BenchmarkRecord:
-    """Seconds to tokenise the first `--characters` of a file, ways in turn."""
+    """Seconds to tokenise the first `--characters` of a file, measured in turns for all ways."""
     os.environ["RAYON_NUM_THREADS"] = str(args.n_processes)
     from longspan.data.corpora import pool
     from longspan.data.corpora.cutting import Cutter, Piece
@@ -54,7 +54,7 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
             pass
 
     def jobs() -> Iterator[pool.Job]:
-        """Cut while shards are written, as `load_corpus` does."""
+        """Split into documents while shards are written, as `load_corpus` does."""
         some: list[Piece] = []
         n_jobs = 0
         for piece in Cutter(encoder.ids).pieces([Fragment(text, True)]):
@@ -96,7 +96,7 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
 
 
 def memory(args: argparse.Namespace) -> BenchmarkRecord:
-    """Peak of what all processes hold while a file is tokenised from nothing."""
+    """Peak memory of all processes while a file is tokenised with an empty cache."""
     from longspan.data import load_corpus
 
     tokenizer = load_tokenizer(args.tokenizer)
@@ -120,7 +120,7 @@ def memory(args: argparse.Namespace) -> BenchmarkRecord:
 
 
 class Watch:
-    """Looks at the memory of this process and all below it while it is entered."""
+    """A context that records the memory of this process and its descendants."""
 
     def __init__(self) -> None:
         self.peak, self.each = 0, list[int]()
@@ -142,18 +142,18 @@ class Watch:
 
 
 def held() -> int:
-    """Bytes that this process and all below it hold."""
+    """Bytes of memory of this process and its descendants."""
     return sum(proportional(pid) for pid in family())
 
 
 def family() -> set[int]:
-    """This process and all below it."""
+    """The ids of this process and its descendants."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             told = path.read_text()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended
         children.setdefault(int(told.rsplit(")", 1)[1].split()[1]), []).append(int(told.split(" ", 1)[0]))
     found, left = set[int](), [os.getpid()]
     while left:
@@ -164,16 +164,16 @@ def family() -> set[int]:
 
 
 def proportional(pid: int) -> int:
-    """A process's PSS in bytes: its own memory, and its share of what it has in common with others."""
+    """The PSS of a process in bytes: its own memory, and its share of shared memory."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0  # it has ended meanwhile
+        return 0  # it has ended
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def timing(system: str, seconds: list[float], n_tokens: int, **fields: Any) -> Timing:
-    """A row of the record."""
+    """One timing of the record."""
     ordered = sorted(seconds)
     return Timing(
         what="tokenising",
@@ -201,7 +201,7 @@ def record(args: argparse.Namespace, name: str, settings: dict[str, Any], timing
 
 def load_tokenizer(path: str) -> Any:
     """A tokenizer of transformers from a folder."""
-    import torch  # noqa: F401  (a training process has it loaded: its memory counts)
+    import torch  # noqa: F401  (a training process has loaded it, so that its memory counts)
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(path)

@@ -1,4 +1,4 @@
-"""Tables of evaluations and of the fine-tunings before them, each from records: TABLES, which tables.py fills in."""
+"""Tables of evaluations and fine-tuning runs, made from records: TABLES, which tables.py writes."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -12,7 +12,7 @@ from longspan.report.runs import results_section
 
 
 def scores(record: Record) -> str:
-    """F1 (each language's own rules) of each system in each language."""
+    """F1 (by the rules of each language) of each system in each language."""
     record = _evaluated(record)
     assert len({(score.system, score.language) for score in record.scores}) == len(record.scores), "several lengths"
     languages = list(dict.fromkeys(score.language for score in record.scores))
@@ -24,7 +24,7 @@ def scores(record: Record) -> str:
 
 
 def systems(record: Record) -> str:
-    """F1, EM, time of each system over all questions; of joined paragraphs, how far the answer's slots lie apart."""
+    """F1, EM and time of each system over all questions; for joined paragraphs also the range over answer slots."""
     record = _evaluated(record)
     head = ["system", "F1", "EM", "seconds per question"]
     rows, spreads = [], []
@@ -45,7 +45,7 @@ def slots(record: Record) -> str:
 
 
 def paragraphs(record: Record) -> str:
-    """F1 by how many paragraphs, or tokens, the document has."""
+    """F1 by the number of paragraphs or tokens of the document."""
     record = _evaluated(record)
     units = {place.unit for place in record.places}
     assert len(units) == 1, "lengths in paragraphs and in tokens"
@@ -53,7 +53,7 @@ def paragraphs(record: Record) -> str:
 
 
 def paragraphs_by_language(record: Record) -> str:
-    """F1 of each system by how many paragraphs, or tokens, the document has, in each language."""
+    """F1 of each system by the number of paragraphs or tokens of the document, in each language."""
     record = _evaluated(record)
     languages = list(dict.fromkeys(place.language for place in record.places))
     lengths = {language: {s: _by(record, s, _length, language) for s in _systems(record)} for language in languages}
@@ -67,7 +67,7 @@ def paragraphs_by_language(record: Record) -> str:
 
 
 def differences(*records: Record) -> str:
-    """Each system less its baseline on the same questions, paired bootstrap; of compared runs each data set."""
+    """Each system minus its baseline on the same questions, by paired bootstrap; for compared runs per data set."""
     rows = []
     for record in records:
         if isinstance(record, ComparisonRecord):
@@ -76,7 +76,7 @@ def differences(*records: Record) -> str:
             continue
         evaluation = _evaluated(record)
         found = evaluation.differences
-        # Over everything where the record has it, else cell by cell.
+        # Over all questions if the record has it, else per data set and language.
         for difference in [one for one in found if (one.dataset, one.language) == ("all", "all")] or found:
             if difference.metric == "f1":
                 rows.append([evaluation.name, *_difference(difference)])
@@ -85,13 +85,13 @@ def differences(*records: Record) -> str:
 
 
 def protocols(record: Record) -> str:
-    """F1 of every question beside F1 by the thesis' protocol, and how many questions that one keeps."""
+    """F1 over every question beside F1 by the thesis' protocol, with the number of questions that it keeps."""
     record = _evaluated(record)
     rows = []
     for system in _systems(record):
         cells = [score for score in record.scores if score.system == system]
         kept = sum(score.counts["thesis_survivors"] for score in cells)
-        asked = sum(score.n_questions for score in cells)
+        asked = sum(score.n_items for score in cells)
         honest, thesis = (fmean(score.metrics[name] for score in cells) for name in ("f1", "f1_thesis"))
         rows.append([system, f"{honest:.1f}", f"{thesis:.1f}", f"{thesis - honest:+.1f}", f"{kept:,} of {asked:,}"])
     head = ["system", "F1, every question", "F1 as the thesis scored", "difference", "questions it keeps"]
@@ -99,7 +99,7 @@ def protocols(record: Record) -> str:
 
 
 def runs(*records: Record) -> str:
-    """F1 of every run and system of a grid, mean and standard deviation over seeds; what shares no data set apart."""
+    """F1 of every run and system of a grid, mean and standard deviation over seeds; one table per set of data sets."""
     section = results_section(comparisons([_evaluated(record) for record in records]))
     assert section is not None, "one evaluation alone is no grid"
     text, captions = [], []
@@ -117,13 +117,13 @@ def f1_by_slot(record: EvaluationRecord, system: str) -> dict[int, float]:
 
 
 def windows_per_step(record: TrainingRecord) -> int:
-    """On one device."""
+    """The number of windows in one step on one device."""
     recipe = record.recipe  # transformers' default is 8 rows
     return recipe.get("per_device_train_batch_size", 8) * recipe.get("gradient_accumulation_steps", 1)
 
 
 def trainings(*records: Record) -> str:
-    """What each fine-tuning saw, how long it took, and its loss at the beginning and the end."""
+    """The data, duration, and first and last loss of each fine-tuning run."""
     rows = []
     for record in records:
         assert isinstance(record, TrainingRecord)
@@ -165,8 +165,8 @@ def _systems(record: EvaluationRecord) -> list[str]:
 
 
 def pooled(cells: Sequence[Score] | Sequence[Place], metric: str) -> float:
-    """Mean over all questions of the cells."""
-    return sum(cell.metrics[metric] * cell.n_questions for cell in cells) / sum(cell.n_questions for cell in cells)
+    """The mean over all questions of some scores."""
+    return sum(cell.metrics[metric] * cell.n_items for cell in cells) / sum(cell.n_items for cell in cells)
 
 
 def _length(place: Place) -> int:
@@ -176,7 +176,7 @@ def _length(place: Place) -> int:
 def _by(
     record: EvaluationRecord, system: str, key: Callable[[Place], int | None], language: str | None = None
 ) -> dict[int, float]:
-    """Group -> F1 over its questions, of one language or of all."""
+    """Group -> F1 over its questions, for one language or all."""
     groups: dict[int, list[Place]] = {}
     for place in record.places:
         where = key(place)
@@ -200,5 +200,5 @@ def _difference(difference: Difference) -> list[str]:
         difference.baseline,
         f"{difference.mean:+.1f}",
         f"{difference.low:+.1f} to {difference.high:+.1f}",
-        f"{difference.n_questions:,}",
+        f"{difference.n_units:,}",
     ]

@@ -1,10 +1,10 @@
-"""The records of a grid -> benchmarks/results, one file each, without the single answers.
+"""Copy the records of a grid to benchmarks/results, one file each, without the single answers.
 
     longspan run answers
     python benchmarks/grid_records.py runs/answers
 
-Each is named after the grid, its line, and its seed where that is not 42. What is not done yet is left for the next
-time; what was recorded before is written anew where the run was made again.
+A record is named after the grid, its line, and its seed if that is not 42. Unfinished lines are skipped. A record of a
+line that was run again is replaced.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from runs import RESULTS
 
 
 def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
-    """Write a record for every line of the grid that is done; returns the paths.
+    """Write a record for every finished line of the grid; returns the paths.
 
     Single answers stay behind: they make most of a record's size, and its scores, places and differences hold
     what the tables say.
@@ -38,7 +38,7 @@ def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
             continue
         found = read_record(grid / line.record)
         if isinstance(found, EvaluationRecord):
-            found = found.model_copy(update={"answers": []})
+            found = found.model_copy(update={"items": []})
         assert isinstance(found, EvaluationRecord | TrainingRecord)
         if any(Path(word).is_absolute() for word in shlex.split(found.made.command)):
             raise InputError(f"{line.name}: made with a path of one machine alone ({found.made.command})")
@@ -53,7 +53,7 @@ def collect(grid: Path, results: Path = RESULTS) -> list[Path]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Collect, and say what was written; returns the exit code."""
+    """Copy the records and print their paths; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", type=Path, help="the grid's folder")
     arguments = parser.parse_args(words)

@@ -1,10 +1,10 @@
-"""Kill a pre-training run again and again with SIGKILL, half of the times while it saves, and compare its losses.
+"""Kill a pre-training run repeatedly with SIGKILL, half of the times while it saves, and compare its losses.
 
   python benchmarks/kill_pretraining.py --kills 20 --output benchmarks/results/DATE-kill-pretraining.json
 
-A tiny model is trained twice on the same recipe: once undisturbed, once killed at random moments and started again with
-the same recipe until it ends. The losses of all steps must be equal to 1e-6. The record is that of the killed run; its
-counts say how often it was killed, and how often while a checkpoint was being written.
+A tiny model is trained twice with one recipe: once without interruption, and once killed at random moments and started
+again until it ends. The losses of all steps must agree to 1e-6. The record is that of the killed run. It counts the
+kills, and those while a checkpoint was written.
 """
 
 import argparse
@@ -23,15 +23,15 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from longspan.records import TrainingRecord, read_record, write_record
-from longspan.training.pretrain import pretrain
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe_files import load_recipe
+from longspan.training.pretrain.pretrain import pretrain
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.files import load_recipe
 
 TOLERANCE = 1e-6
 
 
 def make_inputs(folder: Path) -> None:
-    """A text, and a random model of some 100,000 parameters with a tokenizer of that text."""
+    """Write a text, and a random model of about 100,000 parameters with a tokenizer for that text."""
     people, towns = ["Anna", "Boris", "Clara", "David"], ["Lund", "Graz", "Oslo", "Pisa", "Bern"]
     draw = random.Random(0)
     paragraphs = [
@@ -61,7 +61,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
-    """The run, into its own folder."""
+    """Write the recipe of one run with its own folder."""
     text = [{"path": str(folder / "text.txt"), "name": "text.txt", "documents": "blank_line"}]
     fields = {
         "task": "masked_lm", "name": "killed", "model": str(folder / "model"), "train_data": text,
@@ -78,7 +78,7 @@ def recipe_in(folder: Path, output: str, n_steps: int) -> PretrainRecipe:
 
 
 class Moment(NamedTuple):
-    """When to kill: computing seconds from the start, or from the first save; while it saves, or at any time."""
+    """When to kill: CPU seconds after the start or after the first save; while it saves, or at any time."""
 
     seconds: float
     from_start: bool
@@ -86,7 +86,7 @@ class Moment(NamedTuple):
 
 
 def run_until(recipe: PretrainRecipe, moment: Moment | None) -> tuple[bool, bool]:
-    """Run `recipe` in a process of its own until it ends or the moment comes; (was it killed, was it saving then)."""
+    """Run `recipe` in a separate process until it ends or is killed; returns (was killed, was saving)."""
     checkpoints = Path(recipe.output_dir) / "checkpoints"
     saving = checkpoints / ".saving"
     child = os.fork()
@@ -107,7 +107,7 @@ def run_until(recipe: PretrainRecipe, moment: Moment | None) -> tuple[bool, bool
             return False, False
         now = _cpu_seconds(child)
         if began is None and _changed(checkpoints) != before and saving.exists():
-            began = now  # it trains: a checkpoint is being written
+            began = now  # it trains and is writing a checkpoint
         if moment is not None and began is not None and now - began >= moment.seconds:
             is_saving = saving.exists()
             if is_saving or not moment.while_saving:
@@ -118,13 +118,13 @@ def run_until(recipe: PretrainRecipe, moment: Moment | None) -> tuple[bool, bool
 
 
 def _cpu_seconds(process: int) -> float:
-    """What a process has computed so far: a clock that other people's work does not move."""
+    """The CPU seconds of a process, which other processes do not affect."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def draw_moment(k: int, longest: float) -> Moment:
-    """Every fourth kill from the start on, every second while saving."""
+    """The moment of kill `k`: every fourth is counted from the start, every second one is while saving."""
     return Moment(random.random() * longest, k % 4 == 0, k % 2 == 1)
 
 
@@ -133,7 +133,7 @@ def _changed(folder: Path) -> int:
 
 
 def main() -> int:
-    """Kill, compare, write the record."""
+    """Kill the run, compare the losses, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=400)
@@ -187,7 +187,7 @@ def main() -> int:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    """The command line, with the output file's own name."""
+    """The command line, with the name of the output file only."""
     told = {name: getattr(arguments, name) for name in ("kills", "steps", "longest", "seed")}
     options = " ".join(f"--{name} {value}" for name, value in told.items())
     return f"python benchmarks/kill_pretraining.py {options} --output {arguments.output.name}"

@@ -1,9 +1,9 @@
-"""Position rows, languages and positions only: pre-training runs on novels, one record each (benchmarks/novels.md).
+"""Pre-training runs on novels: initial position rows, languages, positions only; one record each (novels.md).
 
 Example:
   python benchmarks/novels.py
   python benchmarks/novels.py --only copy random --threads 1
-  python benchmarks/novels.py --frequencies    # record what token frequencies alone know
+  python benchmarks/novels.py --frequencies    # record the score of token frequencies alone
 """
 
 import argparse
@@ -24,15 +24,15 @@ from longspan.errors import InputError
 from longspan.extend.families import find_family
 from longspan.models import LongformerForMaskedLM
 from longspan.records import BenchmarkRecord, made_now, write_record
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe_files import load_recipe
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.files import load_recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import RESULTS, newest
 
 SHORT = Path("runs/novels-short")
 ENGLISH = [{"path": "novels/train/en/*.txt", "language": "en", "name": "en", "documents": "file"}]
-# What each run says beyond recipes/novels-long.yaml. "positions" gets as many minutes as "copy" took.
+# The fields of each run beside recipes/novels-long.yaml. "positions" gets as many minutes as "copy" took.
 RUNS: dict[str, dict[str, str]] = {
     "copy": {},
     "random": {"positions": "random"},
@@ -47,7 +47,7 @@ RUNS: dict[str, dict[str, str]] = {
 
 
 def main() -> int:
-    """Make what has no record yet; the exit code is 1 where a run failed."""
+    """Make the records that do not exist; the exit code is 1 if a run failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=["short", *RUNS], help="these runs")
     parser.add_argument("--cache_dir", default="cache", help="of tokenised text")
@@ -70,7 +70,7 @@ def main() -> int:
     for name in ["short", *RUNS]:
         if arguments.only and name not in arguments.only:
             continue
-        # Records come with the repository, models do not: one that is asked for by name is made where it is not here.
+        # The repository has records but no models: a run that is named is made if its model is missing.
         is_here = not arguments.only or Path(f"runs/novels-{name}/config.json").exists()
         if (newest(f"novels-{name}") is None or not is_here) and not _make(name, arguments):
             print(f"novels-{name} failed", file=sys.stderr)
@@ -142,7 +142,7 @@ def _seconds(name: str) -> float:
 
 
 def shorten(source: Path, destination: Path) -> None:
-    """Write the Longformer in `source`, no longer than what it was extended from, as the BERT that it came from."""
+    """Write the Longformer in `source`, cut to its original length, as the BERT that it was extended from."""
     long = LongformerForMaskedLM.from_pretrained(source, dtype=torch.float32)
     n_reserved = long.config.pad_token_id + 1
     kept = {key: value for key, value in long.config.to_dict().items() if key in BertConfig().to_dict()}

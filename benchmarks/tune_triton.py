@@ -1,11 +1,11 @@
-"""Measure tile sizes of our Triton kernels on the GPU at hand, and print the lines for `configurations.TABLE`.
+"""Measure tile sizes of our Triton kernels on the GPU at hand, and print the rows for `tile_table.TABLE`.
 
 python benchmarks/tune_triton.py                                  bfloat16, widths 64 and 128, window 512
 python benchmarks/tune_triton.py --dtype float32 --widths 64
 python benchmarks/tune_triton.py --compile 9.0 8.0                no GPU needed: registers, spills and shared memory of
-                                                                  the table's lines, compiled for these capabilities
+                                                                  the table's rows, compiled for these capabilities
 
-Every candidate's result is compared with that of the table's line; one that differs is named and not timed.
+Every candidate's result is compared with that of the table's row; one that differs is named and not timed.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import triton
 import triton.testing
+from compile_triton import compile_call
 
 from longspan.attention.triton import launch
-from longspan.attention.triton.ahead import compile_call
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Tiles, TileSet, tiles_for
 from longspan.attention.triton.visibility import Visibility
 
 KERNELS = ("forward", "query", "key", "slot")
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--window", type=int, default=512, help="attention window, both sides together")
     parser.add_argument("--n-global", type=int, default=16, help="global tokens, for the kernel of their gradients")
-    parser.add_argument("--compile", nargs="+", metavar="CAPABILITY", help="compile the table's lines, measure nothing")
+    parser.add_argument("--compile", nargs="+", metavar="CAPABILITY", help="compile the table's rows, measure nothing")
     arguments = parser.parse_args()
     dtype = getattr(torch, arguments.dtype)
     for width in arguments.widths:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def show_compiled(capability: tuple[int, int], dtype: torch.dtype, width: int) -> None:
-    """What the table's line takes of a GPU, for a plain window, for everything at once, and with dropout."""
+    """Print the resources of the table's row for a plain window, for all features at once, and with dropout."""
     for everything, dropout in ((False, False), (True, False), (True, True)):
         of_what = f"{'everything' if everything else 'window'}{' + dropout' if dropout else ''}"
         for x in compile_call(capability, dtype, width, everything=everything, dropout=dropout):
@@ -61,7 +61,7 @@ def show_compiled(capability: tuple[int, int], dtype: torch.dtype, width: int) -
 
 
 def candidates(kernel: str) -> Iterator[Tiles]:
-    """What is tried of one kernel."""
+    """The tiles to try for one kernel."""
     queries, keys = {
         "forward": ((64, 128, 256), (32, 64, 128)),
         "query": ((64, 128), (32, 64, 128)),
@@ -73,23 +73,23 @@ def candidates(kernel: str) -> Iterator[Tiles]:
 
 
 class Timed:
-    """Takes the place of `launch.run`: launches, and times the one kernel that is asked for."""
+    """Replaces `launch.run`: launches every kernel, and times one of them."""
 
     def __init__(self, kernel: str) -> None:
         self._name = f"{kernel}_kernel"
         self.milliseconds = float("nan")
 
     def __call__(self, kernel: Any, n_programs: int, tiles: Tiles, arguments: dict[str, Any]) -> None:
-        """Launch once, or many times."""
+        """Launch the kernel once, or many times if it is the one to time."""
         launch.run(kernel, n_programs, tiles, arguments)
         if kernel.fn.__name__ == self._name:
             self.milliseconds = triton.testing.do_bench(lambda: launch.run(kernel, n_programs, tiles, arguments))
 
 
 def tune(arguments: argparse.Namespace, dtype: torch.dtype, width: int) -> None:
-    """Time all candidates of all kernels for one width, one kernel after the other."""
+    """Time all candidates for one width, kernel by kernel."""
     capability = torch.cuda.get_device_capability()
-    best = start = configuration_for(capability, dtype, launch.padded(width))
+    best = start = tiles_for(capability, dtype, launch.padded(width))
     print(f"{torch.cuda.get_device_name()}, {dtype}, width {width}, {arguments}")
     true = compute(arguments, dtype, width, start, launch.run)
     for kernel in KERNELS:
@@ -110,11 +110,11 @@ def tune(arguments: argparse.Namespace, dtype: torch.dtype, width: int) -> None:
         best = best._replace(**{kernel: quickest})
         print(f"{kernel}: {tuple(quickest)} {times[quickest]:.4f} ms; the table's {times[getattr(start, kernel)]:.4f}")
     shown = ", ".join(f"Tiles{tuple(tiles)}" for tiles in best)
-    print(f"    ({capability}, {dtype.itemsize}, {launch.padded(width)}, Configuration({shown})),")
+    print(f"    ({capability}, {dtype.itemsize}, {launch.padded(width)}, TileSet({shown})),")
 
 
 def compute(
-    arguments: argparse.Namespace, dtype: torch.dtype, width: int, configuration: Configuration, run: Any
+    arguments: argparse.Namespace, dtype: torch.dtype, width: int, tile_set: TileSet, run: Any
 ) -> tuple[torch.Tensor, ...]:
     """Output and gradients of one call with static global tokens."""
     B, H, T, G = arguments.rows, arguments.heads, arguments.tokens, arguments.n_global
@@ -126,8 +126,8 @@ def compute(
         slot_BG = torch.arange(G, dtype=torch.int32, device="cuda").expand(B, G).contiguous()
         visibility = Visibility(kind_BT=kind_BT.masked_fill(kind_BT >= G, -1), slot_BG=slot_BG)
     side = arguments.window // 2
-    call = launch.Call(
-        q, k, v, visibility, None, (1,) * H, side, side, width**-0.5, 0.0, configuration, run
+    call = launch.TritonCall(
+        q, k, v, visibility, None, (1,) * H, side, side, width**-0.5, 0.0, tile_set, run
     )  # fmt: skip
     out, *grads = (torch.empty(B, T, H, width, dtype=dtype, device="cuda").transpose(1, 2) for _ in range(4))
     lse = torch.empty(B, H, T, device="cuda")

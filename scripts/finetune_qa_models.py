@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from longspan.errors import InputError
-from longspan.training.recipe import FinetuneRecipe
-from longspan.training.recipe_files import parse_recipe
+from longspan.training.recipe.fields import FinetuneRecipe
+from longspan.training.recipe.files import parse_recipe
 
 # XQuAD as it was then, without Romanian; MLQA with questions in the language of the text.
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
@@ -262,7 +262,7 @@ def _carry_out(plan: Plan) -> int:
     for note in plan.notes:
         logger.warning(note)
     if plan.trains:
-        from longspan.training.finetune import finetune
+        from longspan.training.finetune.finetune import finetune
 
         record = finetune(plan.recipe)
         print(

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 
 from longspan.errors import InputError
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe_files import parse_recipe
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.files import parse_recipe
 
 # What the thesis's script did without a flag that says so.
 DEFAULTS = {
@@ -59,13 +59,13 @@ def main(words: Sequence[str]) -> int:
     try:
         recipe = recipe_of([word for word in words if word != "--plan"])
         if wants_plan:
-            from longspan.training.pretrain_preparation import plan_pretraining
+            from longspan.training.pretrain.preparation import plan_pretraining
 
             for name, value in plan_pretraining(recipe).items():
                 print(f"{name:14} {value}")
             return 0
         from longspan.cli.pretrain import describe
-        from longspan.training.pretrain import pretrain
+        from longspan.training.pretrain.pretrain import pretrain
 
         describe(pretrain(recipe), recipe.output_dir)
     except InputError as error:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,57 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 N_PARAGRAPHS = 12
+
+
+class Mounts:
+    """Mounts file systems for a test, which is skipped where that is not allowed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mounted: list[Path] = []
+
+    def __call__(self, size: str, path: Path | None = None) -> Path:
+        """An empty disk of `size`, at `path`."""
+        path = self._folder / "disk" if path is None else path
+        path.mkdir(exist_ok=True)
+        self._mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", path)
+        return path
+
+    def file(self, source: Path, path: Path) -> None:
+        """Let the file `path` be `source`."""
+        self._mount("--bind", source, path)
+
+    def overlay(self, name: str) -> Path:
+        """A folder `name` of the lower layer of an overlay, as those of a container's image are."""
+        disk = self("1m", self._folder / "layers")
+        for layer in (f"lower/{name}", "upper", "work", "merged"):
+            (disk / layer).mkdir(parents=True)
+        layers = f"lowerdir={disk}/lower,upperdir={disk}/upper,workdir={disk}/work"
+        self._mount("-t", "overlay", "-o", layers, "overlay", disk / "merged")
+        return disk / "merged" / name
+
+    def _mount(self, *words: str | Path) -> None:
+        try:
+            found = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("there is no mount")
+        if found.returncode:
+            pytest.skip(f"nothing can be mounted: {found.stderr.strip()}")
+        self._mounted.append(Path(words[-1]))
+
+    def unmount(self) -> None:
+        for path in reversed(self._mounted):
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mounts]:
+    """Mounts disks for the test."""
+    mounts = Mounts(tmp_path)
+    try:
+        yield mounts
+    finally:
+        mounts.unmount()
 
 
 def tiny_paragraphs() -> list[dict[str, Any]]:

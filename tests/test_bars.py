@@ -2,9 +2,9 @@
 
 import pytest
 
-from longspan.records import BenchmarkRecord, Machine, Made, Timing, write_record
+from longspan.records import BenchmarkRecord, Machine, Provenance, Timing, write_record
 
-MADE = Made(
+MADE = Provenance(
     command="longspan bench",
     date="2026-01-02T03:04:05+00:00",
     machine=Machine(
@@ -124,4 +124,4 @@ def test_every_run_is_one_that_bench_takes(bars):
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
     for text in (*runs.CPU.values(), *runs.GPU.values()):
-        bench._setting(parser.parse_args(shlex.split(text))).check()
+        bench._settings(parser.parse_args(shlex.split(text))).check()

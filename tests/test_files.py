@@ -1,8 +1,10 @@
 import errno
 import os
+import socket
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -74,9 +76,9 @@ def test_a_folder_where_a_file_should_be(tmp_path):
     assert os.listdir(tmp_path) == ["folder"]
 
 
-def test_safetensors_own_error_on_a_full_disk(tmp_path):
-    with pytest.raises(InputError, match="cannot write"), replace_file(tmp_path / "x") as _:
-        raise ValueError(f"Error while serializing: I/O error: {os.strerror(errno.ENOSPC)} (os error 28)")
+def test_an_error_that_a_full_disk_caused(tmp_path):
+    with pytest.raises(InputError, match=r"cannot write .*x: No space left"), replace_file(tmp_path / "x") as _:
+        raise RuntimeError("unexpected pos 576 vs 470") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_other_errors_keep_their_own_traceback(tmp_path):
@@ -112,7 +114,7 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path, error):
 
 
 def test_a_system_that_cannot_exchange_two_names(tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.files._exchange", lambda one, other: False)
+    monkeypatch.setattr("longspan.replacing._exchange", lambda one, other: False)
     test_a_folder_is_replaced_whole(tmp_path)
 
 
@@ -133,3 +135,119 @@ def test_an_empty_folder_may_be_used_and_a_protected_one_not(tmp_path, monkeypat
     for place in ("file", "file/below"):
         with pytest.raises(InputError, match="is a file"):
             require_writable_directory(tmp_path / place)
+
+
+def write(path, text="new"):
+    require_writable_file(path)
+    with replace_file(path) as temporary:
+        temporary.write_text(text)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_to_a_file_is_followed(tmp_path, exists):
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    link.symlink_to("disk/target")
+    if exists:
+        target.parent.mkdir()
+        target.write_text("old")
+    with pytest.raises(ZeroDivisionError), replace_file(link) as temporary:
+        temporary.write_text("ne")
+        raise ZeroDivisionError
+    assert target.exists() == exists and (not exists or target.read_text() == "old")
+    write(link)
+    assert link.is_symlink() and target.read_text() == "new"
+    assert os.listdir(target.parent) == ["target"] and set(os.listdir(tmp_path)) == {"disk", "link"}
+
+
+def test_a_named_pipe_is_written_to(tmp_path):
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()))
+    reader.start()
+    write(pipe, "new" * 50_000)
+    reader.join()
+    assert found == ["new" * 50_000] and pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_pipe_that_nothing_reads_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.files._READER_SECONDS", 0.01)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="nothing reads from the pipe"):
+        write(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_an_open_file_is_written_to(tmp_path):
+    reads, writes = os.pipe()
+    (tmp_path / "link").symlink_to(f"/dev/fd/{writes}")
+    for path in (f"/dev/fd/{writes}", tmp_path / "link"):
+        write(path)
+        assert os.read(reads, 10) == b"new"
+    with pytest.raises(InputError, match="cannot be written to"):
+        require_writable_file(f"/dev/fd/{reads}")
+    os.close(reads)
+    os.close(writes)
+    with pytest.raises(InputError, match="cannot write"):
+        require_writable_file(f"/dev/fd/{writes}")
+
+
+def test_standard_output_keeps_what_was_in_it(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    code = (
+        "from longspan.files import replace_file; print('printed')\n"
+        "with replace_file('/dev/stdout') as temporary: temporary.write_text('written\\n')\n"
+        "print('after')"
+    )
+    with path.open("a") as log:
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=log)
+    assert path.read_text() == "before\nprinted\nwritten\nafter\n"
+
+
+def test_a_device_stays_a_device(tmp_path):
+    for path, number in ((tmp_path / "null", 3), (tmp_path / "full", 7)):
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, number))
+        except PermissionError:
+            path.symlink_to(f"/dev/{path.name}")
+    write(tmp_path / "null")
+    with pytest.raises(InputError, match="No space left on device"):
+        write(tmp_path / "full")
+    assert (tmp_path / "null").is_char_device() and (tmp_path / "full").is_char_device()
+
+
+def test_what_cannot_hold_a_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        with pytest.raises(InputError, match="is a socket"):
+            write("socket")
+    real = os.stat
+
+    def as_disk(path, **options):
+        found = real(path, **options)
+        return os.stat_result((stat.S_IFBLK | 0o600, *found[1:])) if str(path).endswith("sda") else found
+
+    (tmp_path / "sda").write_text("all that I have")
+    monkeypatch.setattr(os, "stat", as_disk)
+    with pytest.raises(InputError, match="is a disk"):
+        write("sda")
+    monkeypatch.undo()
+    assert (tmp_path / "sda").read_text() == "all that I have"
+
+
+def test_a_file_that_is_a_mount_point_is_written_to(mounted, tmp_path):
+    source, path = tmp_path / "source", tmp_path / "answers.json"
+    source.write_text("old and longer")
+    path.touch()
+    mounted.file(source, path)
+    write(path)
+    assert path.read_text() == source.read_text() == "new"
+
+
+def test_a_writable_file_in_a_protected_folder(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("old and longer")
+    real = os.access  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path) and real(path, mode))
+    write(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "new" and os.listdir(tmp_path) == ["file"]

@@ -7,11 +7,12 @@ import pytest
 
 from longspan.errors import InputError
 from longspan.records import (
-    Answer,
     Difference,
     EvaluationRecord,
     GridRecord,
     GridRun,
+    Item,
+    Metric,
     Place,
     Score,
     StepLog,
@@ -22,6 +23,8 @@ from longspan.records import (
 )
 
 LONG, SHORT = "window + global question", "windows of 512"
+
+QUESTIONS = {"task": "question_answering", "item_noun": "question", "metrics": [Metric(name="f1", label="F1")]}
 
 
 @pytest.fixture
@@ -39,9 +42,9 @@ def _evaluation() -> EvaluationRecord:
     cells, places, given = [], [], []
     for system, f1 in ((LONG, (80.0, 60.0)), (SHORT, (50.0, 10.0))):
         for slot, value in enumerate(f1):
-            n_questions = 3 - slot
+            n_items = 3 - slot
             place = {"length": 2, "unit": "paragraphs", "depth": 0.25 + 0.5 * slot, "slot": slot}
-            common = {"system": system, "dataset": "squad x2", "language": "en", "n_questions": n_questions}
+            common = {"system": system, "dataset": "squad x2", "language": "en", "n_items": n_items}
             places.append(Place(**common, **place, metrics={"f1": value}))
         f1_of_all = (3 * f1[0] + 2 * f1[1]) / 5
         metrics = {"f1": f1_of_all, "em": f1_of_all - 5}
@@ -50,15 +53,26 @@ def _evaluation() -> EvaluationRecord:
                 system=system,
                 dataset="squad x2",
                 language="en",
-                n_questions=5,
+                n_items=5,
                 metrics=metrics,
-                seconds_per_question=0.25,
+                seconds_per_item=0.25,
             )
         )
-        answer = {"system": system, "dataset": "squad x2", "language": "en", "question": "Who?", "gold": ["Ann"]}
-        given.append(Answer(id="1", prediction="Ann", metrics={"f1": 100.0}, **answer))
+        answer = {"system": system, "dataset": "squad x2", "language": "en", "input": "Who?", "gold": ["Ann"]}
+        given.append(Item(id="1", unit="1", prediction="Ann", metrics={"f1": 100.0}, **answer))
     made = made_now(command="longspan evaluate runs/answers/long/42/model")
-    return EvaluationRecord(made=made, name="SQ-2", model="m", protocol="p", scores=cells, places=places, answers=given)
+    return EvaluationRecord(
+        made=made,
+        name="SQ-2",
+        task="question_answering",
+        item_noun="question",
+        metrics=[Metric(name="f1", label="F1")],
+        model="m",
+        protocol="p",
+        scores=cells,
+        places=places,
+        items=given,
+    )
 
 
 def _training() -> TrainingRecord:
@@ -95,8 +109,8 @@ def test_what_is_done_is_collected_without_its_single_answers(benchmarks, tmp_pa
     written = grid_records.collect(_grid(tmp_path, _evaluation()), tmp_path / "results")
     assert [path.name[11:] for path in written] == ["answers-long-training.json", "answers-sq2.json"]
     kept = read_record(written[1])
-    assert kept == _evaluation().model_copy(update={"answers": [], "made": kept.made})
-    assert kept.scores and not kept.answers
+    assert kept == _evaluation().model_copy(update={"items": [], "made": kept.made})
+    assert kept.scores and not kept.items
 
 
 def test_a_record_with_a_path_of_one_machine_is_refused(benchmarks, tmp_path):
@@ -130,7 +144,7 @@ def test_several_lengths_in_several_languages(benchmarks):
         for length in (1, 10):
             where = {"language": language, "dataset": f"xquad.{language} x{length}"}
             scores.append(_evaluation().scores[0].model_copy(update=where))
-            values = {"length": length, "n_questions": 5, "metrics": {"f1": f1 - length}}
+            values = {"length": length, "n_items": 5, "metrics": {"f1": f1 - length}}
             places.append(_evaluation().places[0].model_copy(update=where | values))
     record = _evaluation().model_copy(update={"places": places, "scores": scores})
     assert tables.paragraphs_by_language(record).splitlines()[:4] == [
@@ -187,7 +201,7 @@ def test_bars_want_every_question_and_compare_on_the_same(benchmarks):
     with pytest.raises(NotMeasuredError, match="was asked 5 questions of 2,067"):
         answer_bars.spread(record)
     whole = record.model_copy(
-        update={"scores": [score.model_copy(update={"n_questions": 2067}) for score in record.scores]}
+        update={"scores": [score.model_copy(update={"n_items": 2067}) for score in record.scores]}
     )
     assert answer_bars.spread(whole) == 20.0
     assert answer_bars.above(SHORT)(whole) == pytest.approx(38.0)
@@ -196,8 +210,8 @@ def test_bars_want_every_question_and_compare_on_the_same(benchmarks):
 def test_differences_are_told_over_everything_where_that_is_there(benchmarks):
     _, tables = benchmarks
     common = {"system": LONG, "baseline": SHORT, "metric": "f1", "p_value": 0.01, "n_resamples": 1000}
-    one = Difference(dataset="squad x2", language="en", n_questions=5, mean=38.0, low=30.25, high=45.0, **common)
-    both = one.model_copy(update={"dataset": "all", "language": "all", "n_questions": 9})
+    one = Difference(dataset="squad x2", language="en", n_units=5, mean=38.0, low=30.25, high=45.0, **common)
+    both = one.model_copy(update={"dataset": "all", "language": "all", "n_units": 9})
     record = _evaluation().model_copy(update={"differences": [one]})
     assert tables.differences(record).splitlines()[2] == (f"| SQ-2 | {LONG} | {SHORT} | +38.0 | +30.2 to +45.0 | 5 |")
     record = _evaluation().model_copy(update={"differences": [one, both]})

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from longspan.errors import InputError
-from longspan.records import EvaluationRecord, Score, made_now, write_record
+from longspan.records import EvaluationRecord, Metric, Score, made_now, write_record
 from longspan.tasks.adapters import extract_adapter, read_adapter, save_adapter
-from longspan.tasks.qa_model import build_qa_model
+from longspan.tasks.start_model import build_qa_model
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "package_adapter.py"))
 package = SCRIPT["package"]
+
+QUESTIONS = {"task": "question_answering", "item_noun": "question", "metrics": [Metric(name="f1", label="F1")]}
 
 
 @pytest.fixture
@@ -32,10 +34,19 @@ def tuned(base):
 @pytest.fixture
 def scores(tmp_path):
     cells = [
-        Score(system=system, dataset="xquad.el", language="el", n_questions=1190, metrics={"em": 41.26, "f1": f1})
+        Score(system=system, dataset="xquad.el", language="el", n_items=1190, metrics={"em": 41.26, "f1": f1})
         for system, f1 in (("window + global question", 60.12), ("truncate 512", 7.0))
     ]
-    record = EvaluationRecord(made=made_now(), name="XQuAD", model="m", protocol="p", scores=cells)
+    record = EvaluationRecord(
+        made=made_now(),
+        name="XQuAD",
+        task="question_answering",
+        item_noun="question",
+        metrics=[Metric(name="f1", label="F1")],
+        model="m",
+        protocol="p",
+        scores=cells,
+    )
     return [write_record(record, tmp_path / "evaluation.json")]
 
 

@@ -96,7 +96,7 @@ def test_every_bar_is_made_in_one_place():
 
 
 def test_predict_says_how_many_windows_it_read(minute, tiny_qa_folder, tmp_path, monkeypatch, capsys):
-    from longspan.tasks.question_answering import QaPredictor
+    from longspan.tasks.question_answering.predictor import QaPredictor
 
     logits = QaPredictor._logits
 

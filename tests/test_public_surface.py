@@ -27,12 +27,12 @@ NAMES = {
     ],
     "longspan.attention": [
         "AttentionPattern",
-        "Choice",
+        "BackendChoice",
+        "BackendRequest",
         "Documents",
         "FoldedGlobalRows",
         "GlobalRows",
         "GlobalSlots",
-        "Request",
         "attend",
         "attention_weights",
         "explain",
@@ -76,6 +76,9 @@ SIGNATURES = {
     "longspan.attention.AttentionPattern.from_attention_window": (
         "attention_window, *, dilation=1, causal=False, n_global=0"
     ),
+    "longspan.attention.AttentionPattern.as_array": "self, n_tokens, *, head=0",
+    "longspan.attention.AttentionPattern.draw": "self, n_tokens, *, head=0",
+    "longspan.report.pattern_picture.save_pattern_picture": "patterns, path",
     "longspan.LongformerModel.forward": f"self, {_INPUTS}, inputs_embeds=None, {_OUTPUTS}",
     "longspan.LongformerForMaskedLM.forward": f"self, {_INPUTS}, inputs_embeds=None, labels=None, {_OUTPUTS}",
     "longspan.LongformerForQuestionAnswering.forward": (

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -75,7 +76,14 @@ def test_a_record_comes_back_as_it_was(kind, tmp_path):
 
 
 def make_record(**changes):
-    fields = {"made": made_now(seed=1, command="x"), "name": "n", "model": "m", "protocol": "p", "scores": []}
+    fields = {
+        "made": made_now(seed=1, command="x"),
+        "name": "n",
+        "task": "t",
+        "model": "m",
+        "protocol": "p",
+        "scores": [],
+    }
     return EvaluationRecord(**(fields | changes))
 
 
@@ -146,11 +154,39 @@ def test_every_kind_of_record_is_read_by_its_kind():
     assert set(schema["discriminator"]["mapping"]) == kinds
 
 
-def test_a_record_without_a_version_is_an_old_one(tmp_path):
-    fields = make_record().model_dump(mode="json", exclude={"schema_version", "places", "run", "training_seed"})
-    (tmp_path / "old.json").write_text(json.dumps(fields))
-    assert read_record(tmp_path / "old.json").schema_version == 1
-    assert make_record().schema_version == SCHEMA_VERSION
+@pytest.mark.parametrize("version", [{}, {"schema_version": 2}])
+def test_old_evaluations_are_converted(version, tmp_path):
+    common = {"system": "s", "dataset": "d", "language": "en"}
+    answer = common | {"id": "1", "question": "Who?", "gold": ["Ann"], "prediction": "Bo", "metrics": {"f1": 0.0}}
+    old = version | {
+        "kind": "evaluation",
+        "made": made_now().model_dump(mode="json"),
+        **{"name": "n", "model": "m", "protocol": "p"},
+        "scores": [common | {"n_questions": 3, "metrics": {"em": 1.0, "f1": 2.0}, "seconds_per_question": 0.5}],
+        "answers": [answer | {"slot": 1, "depth": 0.5, "context_after": "."}, answer, answer],
+        "differences": [
+            {"system": "s", "baseline": "b", "dataset": "d", "language": "en", "metric": "f1", "n_questions": 3}
+            | dict.fromkeys(("mean", "low", "high", "p_value"), 0.0)
+            | {"n_resamples": 10}
+        ],
+        "places": [
+            common | {"length": 3, "unit": "paragraphs", "depth": 0.5, "slot": 1, "n_questions": 3, "metrics": {}}
+        ],
+    }
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    found = read_record(tmp_path / "old.json")
+    assert (found.schema_version, found.task, found.item_noun) == (SCHEMA_VERSION, "question_answering", "question")
+    assert [metric.label for metric in found.metrics] == ["F1", "EM"] and found.metrics[0].higher_is_better
+    assert (found.scores[0].n_items, found.scores[0].seconds_per_item) == (3, 0.5)
+    assert [(item.unit, item.variant) for item in found.items] == [("1", 1), ("1", None), ("1#1", None)]
+    assert found.items[0].input == "Who?" and found.items[0].extra == {"depth": 0.5, "context_after": "."}
+    assert (found.differences[0].n_units, found.places[0].n_items) == (3, 3)
+    assert read_record(write_record(found, tmp_path / "new.json")) == found
+
+
+def test_every_committed_record_is_read():
+    files = sorted((Path(__file__).parents[1] / "benchmarks" / "results").glob("*.json"))
+    assert files and all(read_record(file).schema_version == SCHEMA_VERSION for file in files)
 
 
 def test_a_record_of_a_later_version_is_refused(tmp_path):

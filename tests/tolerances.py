@@ -1,7 +1,6 @@
-"""How close a backend must come to the oracle in float64: the largest error over 1 + the largest true value.
+"""How closely results must agree; loosening a line needs a decision record in docs/adr/."""
 
-One table for all tests of attention; loosening a line needs a decision record in docs/adr/.
-"""
+# A backend of attention against the oracle in float64: the largest error over 1 + the largest true value.
 
 TOLERANCES = {
     # dtype: {output: tolerance}; gradients are sums over more terms than outputs
@@ -10,3 +9,8 @@ TOLERANCES = {
     "bfloat16": {"out": 1.6e-2, "grad": 3e-2},
     "float16": {"out": 2e-3, "grad": 6e-3},
 }
+
+# Golden values (tests/golden) on another machine than the one that made them. There they are equal to the last digit.
+# Other instructions (AVX-512, AVX2, none) and two threads instead of one moved the losses of 20 steps by 7e-7; the rest
+# is for other processors and versions of torch, which order sums in other ways.
+GOLDEN_ELSEWHERE = 1e-4

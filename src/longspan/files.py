@@ -1,63 +1,132 @@
 """Writing files and folders so that a killed run leaves the old state or the new one, never half of either."""
 
 import contextlib
-import ctypes
 import errno
 import os
+import re
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from longspan.errors import InputError
+from longspan.full_disk import NO_ROOM, no_room_behind
+from longspan.replacing import (
+    collecting_folder,
+    entries_of,
+    finish_replacing,
+    held,
+    is_half_replaced,
+    is_mount,
+    keeps_its_name,
+    link,
+    put_in_place,
+    replace_entries,
+    resolved,
+    umask,
+)
+
+# Seconds in which somebody has to begin to read a named pipe that is written to.
+_READER_SECONDS = 30.0
 
 
 @contextlib.contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` to write to; on success it is renamed to `path`.
+    """Yield a temporary file to write to; on success it takes the place of `path`.
+
+    A link is followed: the file that it leads to is replaced, and the link stays. What has no content to be replaced
+    (a pipe, a device, an open file such as /dev/stdout) is written to. So is a file whose name cannot be taken, since
+    it is a mount point or its folder may not be written: such a file alone can be half-written after a kill.
 
     Raises:
         InputError: the folder does not exist and cannot be made, is not writable, or the disk is full.
     """
     path = Path(path)
     with _explain_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target = resolved(path)
+        is_written_to = _is_written_to(path)
+        if not is_written_to:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        prefix, folder = (f"longspan.{target.name}.", None) if is_written_to else (f".{target.name}.", target.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix, dir=folder)
         os.close(handle)
     temporary = Path(name)
     try:
-        with _explain_os_errors(path):
+        with _explain_os_errors(path, temporary):
             yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            if is_written_to:
+                _write_to(path, temporary)
+            else:
+                os.chmod(temporary, 0o666 & ~umask())
+                os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def replace_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary sibling folder to fill; on success it takes the place of `path`.
+def replace_directory(
+    path: str | Path, *, overwrite: bool = False, keep: Callable[[str], bool] = lambda _: False
+) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it takes the place of `path`.
+
+    A link is followed. A folder whose name cannot be taken (a mount point, the working folder, one below a folder that
+    may not be written) is filled in place, safely too: `longspan.replacing`.
 
     Args:
         path: the folder to make.
         overwrite: allow `path` to hold files; they are gone once the new folder is complete.
+        keep: says by its name whether something in `path` stays; what the new folder has takes the place of the old.
 
     Raises:
         InputError: `path` is a file, is not empty while `overwrite` is False, is not writable, or the disk is full.
     """
     path = Path(path)
     require_writable_directory(path, overwrite=overwrite)
-    with _explain_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        with _explain_os_errors(path):
-            yield temporary
-            os.chmod(temporary, 0o777 & ~_umask())
-            _swap(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _explain_os_errors(path), contextlib.ExitStack() as stack:
+        target = resolved(path)
+        in_place = target.is_dir() and keeps_its_name(target)
+        if in_place:
+            stack.enter_context(held(target))
+            finish_replacing(target)
+            temporary, folder = collecting_folder(target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            with _explain_os_errors(path, folder):
+                yield folder
+                if in_place:
+                    replace_entries(temporary, target, keep)
+                else:
+                    for entry in entries_of(target) if target.is_dir() else ():
+                        if keep(entry.name) and not os.path.lexists(folder / entry.name):
+                            link(entry, folder / entry.name)
+                    os.chmod(folder, 0o777 & ~umask())
+                    put_in_place(folder, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_directory(path: str | Path) -> None:
+    """Make a folder and those above it, also behind a link that leads to no folder yet.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    with _explain_os_errors(Path(path)):
+        resolved(path).mkdir(parents=True, exist_ok=True)
+
+
+def require_whole(folder: Path) -> None:
+    """Raise an InputError if a run was killed while it replaced what is in `folder`."""
+    if is_half_replaced(folder):
+        raise InputError(
+            f"{folder} is incomplete: the run that was filling it was killed, or is still at it; give its command "
+            "again, which completes the folder first"
+        )
 
 
 def require_writable_file(path: str | Path) -> None:
@@ -66,22 +135,33 @@ def require_writable_file(path: str | Path) -> None:
     with _explain_os_errors(path):
         if path.is_dir():
             raise InputError(f"{path} is a folder; choose a file for the output")
-        _require_writable(_existing(path.absolute().parent), path)
+        if not _is_written_to(path):
+            _require_writable(_existing(resolved(path).parent), path)
+        elif not _may_be_written_to(path):
+            raise InputError(f"{path} cannot be written to; choose another output file or change its permissions")
 
 
 def require_writable_directory(path: str | Path, *, overwrite: bool = False) -> None:
-    """Raise an InputError unless a folder can be made at `path` (and is empty, unless `overwrite`)."""
+    """Raise an InputError unless a folder can be made at `path` (and is empty, unless `overwrite`).
+
+    What a killed run left to do in the folder is done first.
+    """
     path = Path(path)
     with _explain_os_errors(path):
-        _require_writable_directory(path, overwrite=overwrite)
+        _require_writable_directory(resolved(path), path, overwrite=overwrite)
 
 
-def _require_writable_directory(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not path.is_dir():
+def _require_writable_directory(target: Path, path: Path, *, overwrite: bool) -> None:
+    if target.exists() and not target.is_dir():
         raise InputError(f"{path} is a file, not a folder; choose another output folder")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
+    _require_writable(_existing(target), path)
+    if not target.is_dir():
+        return
+    if is_half_replaced(target):
+        with held(target):
+            finish_replacing(target)
+    if entries_of(target) and not overwrite:
         raise InputError(f"{path} is not empty; choose another folder or allow overwriting (--overwrite)")
-    _require_writable(_existing(path), path)
 
 
 def _existing(path: Path) -> Path:
@@ -94,81 +174,135 @@ def _existing(path: Path) -> Path:
 def _require_writable(existing: Path, path: Path) -> None:
     if not existing.is_dir():
         raise InputError(f"{existing} is a file, so {path} cannot be made; choose another output folder")
-    if not os.access(existing, os.W_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{existing} is not writable; choose another output folder or change its permissions")
 
 
-def _swap(new: Path, path: Path) -> None:
-    """Put folder `new` where `path` is, in one step where the system can, and remove what stood there."""
-    if not path.exists():
-        os.rename(new, path)
-    elif _exchange(new, path):
-        shutil.rmtree(new)
+def _is_written_to(path: Path) -> bool:
+    """Whether `path` is not to be replaced by another file but to be written to; it need not exist.
+
+    Raises:
+        InputError: it is what must not, or cannot, be written to: a disk, a socket.
+    """
+    if _open_file_of(path) is not None:
+        return True
+    target = resolved(path)
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        kind = "a disk" if stat.S_ISBLK(mode) else "a socket"
+        raise InputError(f"{path} is {kind}, which would not hold a file afterwards; choose another output file")
+    if stat.S_ISREG(mode):
+        can_be_written = os.access(target, os.W_OK)
+        return is_mount(target) or (can_be_written and not os.access(target.parent, os.W_OK | os.X_OK))
+    return not stat.S_ISDIR(mode)
+
+
+def _open_file_of(path: Path) -> int | None:
+    """The number of the open file of this process that a path names: 1 for /dev/stdout, 63 for /dev/fd/63."""
+    folders = {"/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd"}
+    name = os.path.abspath(path)
+    for _ in range(40):  # links that lead in a circle
+        folder = os.path.realpath(os.path.dirname(name))
+        if folder in folders and re.fullmatch(r"\d+", os.path.basename(name)):
+            return int(os.path.basename(name))
+        if not os.path.islink(name):
+            return None
+        name = os.path.join(folder, os.readlink(name))
+    return None
+
+
+def _may_be_written_to(path: Path) -> bool:
+    number = _open_file_of(path)
+    if number is None:
+        return os.access(path, os.W_OK)
+    import fcntl
+
+    return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _write_to(path: Path, source: Path) -> None:
+    """Write the bytes of file `source` to a pipe, device or open file, or in the place of those of a file."""
+    number = _open_file_of(path)
+    if number is not None:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        handle = os.dup(number)
+    elif path.is_fifo():
+        handle = _open_pipe(path)
     else:
-        old = new.with_name(new.name + ".old")
-        os.rename(path, old)
-        try:
-            os.rename(new, path)
-        except OSError:
-            os.rename(old, path)
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    with os.fdopen(handle, "wb") as file, source.open("rb") as bytes_of:
+        if number is None and path.is_file():
+            _require_room(handle, source.stat().st_size)
+        shutil.copyfileobj(bytes_of, file)
+        if number is None and path.is_file():
+            file.truncate()
+
+
+def _require_room(handle: int, n_bytes: int) -> None:
+    """Let the disk refuse an open file's new size while the old bytes are all there."""
+    size = os.fstat(handle).st_size
+    try:
+        if n_bytes > size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, n_bytes)
+    except OSError as error:
+        os.ftruncate(handle, size)
+        if error.errno in NO_ROOM:
             raise
-        shutil.rmtree(old)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names atomically (Linux's renameat2 with RENAME_EXCHANGE); False where that does not exist."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    at_cwd, rename_exchange = -100, 2
-    return renameat2 is not None and (
-        renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange) == 0
-    )
+def _open_pipe(path: Path) -> int:
+    """Open a named pipe, once somebody reads from it.
 
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# How safetensors and torch's zip writer, which have errors of their own kinds, say it.
-_NO_SPACE_IN_WORDS = (
-    os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG), "file write failed", "PytorchStreamWriter failed"
-)  # fmt: skip
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Whether something could not be written because the disk, or the user's share of it, is full."""
-    if isinstance(error, OSError):
-        return error.errno in _NO_SPACE
-    return not isinstance(error, InputError) and any(words in str(error) for words in _NO_SPACE_IN_WORDS)
+    Raises:
+        InputError: nobody does in time.
+    """
+    until = time.monotonic() + _READER_SECONDS
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > until:
+                raise InputError(
+                    f"nothing reads from the pipe {path}; start the program that does, or choose a file"
+                ) from error
+            time.sleep(0.05)
+        else:
+            os.set_blocking(handle, True)
+            return handle
 
 
 # What a user can mend by choosing another place; anything else keeps its own traceback.
-_REFUSALS = {
+_REFUSALS = NO_ROOM | {
     errno.EACCES,
-    errno.EDQUOT,
+    errno.EBADF,  # /dev/fd/N of a file that is not open
+    errno.EBUSY,
     errno.EEXIST,  # a file stands where a folder has to be made
-    errno.EFBIG,
     errno.EISDIR,
+    errno.ELOOP,
     errno.ENAMETOOLONG,
-    errno.ENOSPC,
     errno.ENOTDIR,
+    errno.ENXIO,
     errno.EPERM,
     errno.EROFS,
 }
 
 
 @contextlib.contextmanager
-def _explain_os_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write `path` into an InputError."""
+def _explain_os_errors(path: Path, written: Path | None = None) -> Iterator[None]:
+    """Turn the operating system's refusals to write `path` into an InputError; `written` is what was written so far."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _REFUSALS:
-            raise
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from error
     except Exception as error:
-        if not is_full_disk(error):
+        refusal = no_room_behind(error, written)
+        if refusal is None and isinstance(error, OSError) and error.errno in _REFUSALS:
+            refusal = error
+        if refusal is None or isinstance(error, InputError):
             raise
-        raise InputError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}; choose another place") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise InputError(f"cannot write {path}: {refusal.strerror}; choose another place") from error

@@ -1,4 +1,4 @@
-"""`blocked` is one operator to torch.compile: no graph break, nothing specialised to a length, equal gradients.
+"""`blocked` is one operator for torch.compile: no graph break, one graph for all lengths, equal gradients.
 
 Run by `test_blocked_compiled.py`, without the checker of types that other tests run under: it would be traced along.
 """
@@ -8,7 +8,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from longspan.attention import AttentionPattern, attend
-from longspan.attention import blocked as blocked_file
+from longspan.attention.blocked import backend as blocked_file
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_under_autocast_and_with_dropout(make_case):
 
 
 @pytest.mark.parametrize("slots", [False, True])
-def test_the_operator_is_as_torch_wants_it(slots, make_case):
+def test_operator_passes_opcheck(slots, make_case):
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(3, 4), padding="right")
     index_BG, is_used_BG = torch.tensor([[0, 7], [3, 0]]), torch.tensor([[True, True], [True, False]])
     arguments = (

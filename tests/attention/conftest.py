@@ -1,4 +1,4 @@
-"""What all tests of attention share: poisoned memory, the table of tolerances, random cases, the oracle beside them."""
+"""Fixtures of the attention tests: poisoned memory, tolerances, random cases, comparison with the oracle."""
 
 import importlib.util
 import sys
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
-from longspan.attention.checks import check_inputs
-from longspan.attention.request import Request
+from longspan.attention.call import check_inputs
+from longspan.attention.inputs import BackendRequest
 
 _spec = importlib.util.spec_from_file_location("tolerances", Path(__file__).parent.parent / "tolerances.py")
 _tolerances = importlib.util.module_from_spec(_spec)
@@ -21,7 +21,7 @@ _spec.loader.exec_module(_tolerances)
 
 @pytest.fixture(autouse=True)
 def poisoned_memory(monkeypatch):
-    """Memory that longspan asks for uninitialised is full of NaN, so that nothing can rely on its being zero."""
+    """Fill memory that longspan allocates uninitialised with NaN, so that nothing can rely on zeros."""
 
     def poison(make):
         def made(*args, **kwargs):
@@ -38,7 +38,7 @@ def poisoned_memory(monkeypatch):
 
 @pytest.fixture(scope="session")
 def assert_close():
-    """assert_close(name, found, true): compares with what the dtype of `found` allows."""
+    """assert_close(name, found, true): compares with the tolerance for the dtype of `found`."""
 
     def check(name: str, found: Tensor, true: Tensor) -> None:
         kind = "out" if name == "out" else "grad"
@@ -63,7 +63,7 @@ class Case(NamedTuple):
         return [self.q_BHTD, self.k_BHTD, self.v_BHTD, *(() if self.global_rows is None else self.global_rows[1:])]
 
     def to(self, dtype: torch.dtype) -> "Case":
-        """The same numbers in another dtype, as leaves of their own."""
+        """The same numbers in another dtype, as new leaves."""
         moved = [x.detach().to(dtype).requires_grad_() for x in self.vectors()]
         rows = None if self.global_rows is None else GlobalRows(self.global_rows.slots, *moved[3:])
         return Case(*moved[:3], self.pattern, self.masks, rows)
@@ -137,7 +137,7 @@ def drawn_arguments(
     widths=(3, 8, 16),
     dynamic=("none", "some", "many", "all"),
 ) -> dict:
-    """Arguments of `make_case`, drawn by Hypothesis from `data`; what is named twice comes twice as often."""
+    """Arguments of `make_case`, drawn by Hypothesis from `data`; repeated choices are drawn more often."""
     n_heads = data.draw(st.integers(1, max_heads), "n_heads")
     causal = data.draw(st.booleans(), "causal")
     of_heads = st.tuples(*[st.integers(1, max_dilation_of_head)] * n_heads)
@@ -175,12 +175,12 @@ def checked_inputs(case: Case, **options):
 
 @pytest.fixture(scope="session")
 def inputs_of():
-    """inputs_of(case): what a backend is handed."""
+    """inputs_of(case): the checked inputs that a backend gets."""
     return checked_inputs
 
 
 def output_and_gradients(case: Case, backend, **options) -> dict[str, Tensor]:
-    """The output and the gradients of everything that has one, by a backend's name or its function."""
+    """The output and all gradients, by the name or the function of a backend."""
     if isinstance(backend, str):
         out = attend(*case[:4], **case.masks, global_rows=case.global_rows, backend=backend, **options)
     else:
@@ -200,7 +200,7 @@ def results():
 
 @pytest.fixture(scope="session")
 def assert_equals_oracle(assert_close):
-    """assert_equals_oracle(case, backend): output and all gradients; the oracle is given the same, rounded numbers."""
+    """assert_equals_oracle(case, backend): output and all gradients; the oracle gets the same rounded numbers."""
 
     def check(case: Case, backend, **options) -> None:
         true = output_and_gradients(case.to(torch.float64), "reference", **options)
@@ -211,8 +211,8 @@ def assert_equals_oracle(assert_close):
 
 
 @pytest.fixture(scope="session")
-def assert_padding_is_nobodys():
-    """assert_padding_is_nobodys(backend): NaN and infinities at padding reach no output and no gradient of a token."""
+def assert_padding_has_no_effect():
+    """assert_padding_has_no_effect(backend): NaN at padding reaches no output and no gradient of a token."""
 
     def check(backend, to=lambda case: case) -> None:
         for bad, padding, projections in ((torch.nan, "right", True), (torch.inf, "anywhere", False)):
@@ -249,9 +249,9 @@ def assert_padding_is_nobodys():
 
 
 @pytest.fixture(scope="session")
-def gpu_request() -> Request:
-    """What a backend for GPUs is asked of."""
-    return Request(
+def gpu_request() -> BackendRequest:
+    """A request that GPU backends can serve."""
+    return BackendRequest(
         n_rows=1, n_heads=2, n_tokens=8, width=64, device="cuda", dtype=torch.bfloat16, needs_grad=True,
         pattern=AttentionPattern(1, 1),
     )  # fmt: skip
@@ -259,7 +259,7 @@ def gpu_request() -> Request:
 
 @pytest.fixture
 def unchecked_shapes():
-    """For calls that are wrong on purpose: jaxtyping would object, in its own words, before longspan does."""
+    """Disable jaxtyping for calls that are wrong on purpose, so that longspan's own errors are raised."""
     import jaxtyping
 
     jaxtyping.config.update("jaxtyping_disable", True)

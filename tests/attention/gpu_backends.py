@@ -1,4 +1,4 @@
-"""Each GPU backend against the oracle on the device: forward, backward, memory, and what waits. Run by test_gpu.py.
+"""Each GPU backend against the oracle on the device: forward, backward, memory, waiting. Run by test_gpu.py.
 
 A backend that refuses the device, or a dtype, is skipped with its reason. FlexAttention compiles for each set of masks,
 dtypes and widths, minutes in all, so that it gets fewer of them.
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
+from longspan.attention.backends import BACKENDS
 from longspan.attention.documents import Documents
-from longspan.attention.request import Request
-from longspan.attention.selection import BACKENDS
+from longspan.attention.inputs import BackendRequest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 DEVICE = torch.device("cuda")
@@ -46,7 +46,7 @@ MASKS = {
 
 def skip_if_refused(backend: str, case, dtype: torch.dtype, **changes) -> None:
     B, H, T, D = case.q_BHTD.shape
-    request = Request(B, H, T, D, DEVICE.type, dtype, True, case.pattern, "is_token_BT" in case.masks, **changes)
+    request = BackendRequest(B, H, T, D, DEVICE.type, dtype, True, case.pattern, "is_token_BT" in case.masks, **changes)
     against = BACKENDS[backend].reason_against(request)
     if against is not None:
         pytest.skip(against)
@@ -64,7 +64,7 @@ def on_device(case, dtype: torch.dtype):
 
 @pytest.fixture
 def assert_equals_oracle(results, assert_close):
-    """On the device, in place of the one for the CPU."""
+    """The fixture of the same name on the device."""
 
     def check(case, backend: str, dtype: torch.dtype, **options) -> None:
         skip_if_refused(backend, case, dtype)
@@ -104,19 +104,19 @@ def test_widths_and_dtypes(backend, dtype, width, make_case, assert_equals_oracl
 
 
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_padding_is_nobodys(backend, assert_padding_is_nobodys):
+def test_padding_has_no_effect(backend, assert_padding_has_no_effect):
     def to(case):
         dtype = torch.bfloat16 if backend == "flash" else torch.float32
         skip_if_refused(backend, case, dtype)
         return on_device(case, dtype)
 
-    assert_padding_is_nobodys(backend, to=to)
+    assert_padding_has_no_effect(backend, to=to)
 
 
 @pytest.mark.parametrize("n_global", [0, 9])
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
-def test_an_unpadded_batch_waits_for_nothing(backend, n_global, make_case, assert_close, results):
-    """Documents known on the host, their first tokens global with projections of their own: again and again."""
+def test_unpadded_batch_does_not_wait_for_the_device(backend, n_global, make_case, assert_close, results):
+    """Documents known on the host, whose first tokens are global with separate projections, in several calls."""
     lengths = [700, 1, 12, 130, 1205]
     documents = Documents.of_lengths(lengths, DEVICE)
     pattern = AttentionPattern(64, 64)
@@ -147,7 +147,7 @@ def test_an_unpadded_batch_waits_for_nothing(backend, n_global, make_case, asser
 @pytest.mark.parametrize("n_global", [0, 32])
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
 def test_peak_memory_is_a_few_times_the_queries(backend, n_global, make_case):
-    """At 65,536 tokens, where a mask alone would be 4 GiB: the output, then the three gradients and their sums."""
+    """At 65,536 tokens a mask would take 4 GiB; here: the output, then the three gradients and their sums."""
     pattern = AttentionPattern(256, 256, n_global=n_global)
     case = make_case(seed=0, n_rows=1, n_heads=12, n_tokens=128, width=64, pattern=pattern)
     skip_if_refused(backend, case, torch.bfloat16)

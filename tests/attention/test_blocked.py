@@ -1,4 +1,4 @@
-"""`blocked` against the oracle, and what a user may rely on whatever the backend."""
+"""`blocked` against the oracle, and properties that hold for every backend."""
 
 import itertools
 
@@ -14,14 +14,13 @@ from longspan.attention import (
     GlobalRows,
     GlobalSlots,
     attend,
-    blocked_window,
-    selection,
+    backends,
 )
-from longspan.attention import blocked as blocked_file
-from longspan.attention.blocked_plan import Strands, make_plan
-from longspan.attention.checks import check_inputs
-from longspan.attention.dispatch import request_of
-from longspan.attention.remembered import RememberedBytes
+from longspan.attention.blocked import backend as blocked_file
+from longspan.attention.blocked import window as window_file
+from longspan.attention.blocked.layout import SequenceGroup, make_plan
+from longspan.attention.call import check_inputs, request_of
+from longspan.attention.tensor_cache import ByteLimitedCache
 
 BACKENDS = ("reference", "blocked")
 
@@ -61,10 +60,10 @@ def test_a_window_over_everything_is_full_attention(backend, make_case, assert_c
     assert_close("out", attend(*case[:4], backend=backend), full)
 
 
-def test_what_the_window_covers_has_no_bias(make_case, monkeypatch):
+def test_covered_sequences_have_no_bias(make_case, monkeypatch):
     seen = []
-    flash = blocked_window.flash_forward
-    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    flash = window_file.flash_forward
+    monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(256, 256))
     attend(*case[:4], is_token_BT=torch.arange(40)[None] < 30, backend="blocked")
     assert seen == [None]
@@ -72,7 +71,7 @@ def test_what_the_window_covers_has_no_bias(make_case, monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("changed", [0, 9, 10, 14, 20, 21])
-def test_a_row_moves_with_visible_tokens_only(backend, changed, make_case):
+def test_row_changes_with_visible_tokens_only(backend, changed, make_case):
     """Query 15 with a reach of 5 sees 10 to 20, and global token 0."""
     pattern = AttentionPattern(5, 5, n_global=1)
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=pattern)
@@ -86,7 +85,7 @@ def test_a_row_moves_with_visible_tokens_only(backend, changed, make_case):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close):
-    """A short row beside a long one with more global tokens comes out as it does alone and unpadded."""
+    """A short row beside a long one with more global tokens has the result of the row alone without padding."""
     pattern = AttentionPattern(6, 6)
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=90, width=8, pattern=pattern)
     is_token_BT = torch.arange(90) < torch.tensor([[90], [37]])
@@ -101,14 +100,14 @@ def test_neighbours_and_padding_change_nothing(backend, make_case, assert_close)
     assert not together[1, :, 37:].any()
 
 
-@pytest.mark.parametrize("backend", selection.BACKENDS)
+@pytest.mark.parametrize("backend", backends.BACKENDS)
 @pytest.mark.parametrize("where", ["q", "k", "v"])
-def test_nan_surfaces(backend, where, make_case):
+def test_nan_appears_where_it_is_visible(backend, where, make_case):
     case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=16, pattern=AttentionPattern(2, 2))
     inputs = check_inputs(
         *case[:4], is_token_BT=None, is_global_BT=None, document_BT=None, global_rows=None, scale=None, dropout_p=0.0
     )
-    against = selection.BACKENDS[backend].reason_against(request_of(inputs))
+    against = backends.BACKENDS[backend].reason_against(request_of(inputs))
     if against is not None:
         pytest.skip(against)
     vectors = [x.detach().clone() for x in case[:3]]
@@ -121,8 +120,8 @@ def test_nan_surfaces(backend, where, make_case):
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("where", [1, 2])
 @pytest.mark.parametrize("by_flash", [True, False])
-def test_what_is_not_finite_spoils_only_who_sees_it(by_flash, where, bad, make_case, monkeypatch):
-    """In the rows of the window and in the global column's sequence; not in what merely shares a block or the row."""
+def test_values_not_finite_affect_visible_rows_only(by_flash, where, bad, make_case, monkeypatch):
+    """NaN appears in rows that see it by window or column, not in other rows of the block or the sequence."""
     if not by_flash:
         monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
     pattern = AttentionPattern(3, 4)
@@ -148,7 +147,7 @@ def test_what_is_not_finite_spoils_only_who_sees_it(by_flash, where, bad, make_c
     assert grad_k.isfinite().all() and grad_v.isfinite().all()
 
 
-def test_rows_without_any_token_are_zero_and_have_gradient_zero(make_case, results):
+def test_empty_rows_have_zero_output_and_gradient(make_case, results):
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=20, width=4, pattern=AttentionPattern(2, 2, n_global=1))
     is_token_BT = torch.tensor([[True], [False]]).expand(2, 20)
     found = results(case._replace(masks={"is_token_BT": is_token_BT}), "blocked")
@@ -170,7 +169,7 @@ def test_documents_in_one_row_equal_documents_apart(backend, make_case, assert_c
 
 @pytest.mark.parametrize("lengths", [[30] * 4, [1] * 50, [7, 30, 7, 30, 8], [3, 90, 200]])
 def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close):
-    """Documents of one length, that a window covers, and of many; with a global token each."""
+    """Documents of equal length that a window covers, and of many lengths; each with a global token."""
     pattern = AttentionPattern(29, 40)
     n_tokens = sum(lengths)
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=n_tokens, width=8, pattern=pattern)
@@ -188,10 +187,10 @@ def test_packed_documents_equal_documents_apart(lengths, make_case, assert_close
 
 
 def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
-    """Documents and rows of other lengths are computed on their own: every bias is a band's [K, R]."""
+    """Documents and rows of different lengths are computed separately: every bias is a band [K, R]."""
     seen = []
-    flash = blocked_window.flash_forward
-    monkeypatch.setattr(blocked_window, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
+    flash = window_file.flash_forward
+    monkeypatch.setattr(window_file, "flash_forward", lambda *args: seen.append(args[3]) or flash(*args))
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=3000, width=8, pattern=AttentionPattern(64, 64))
     is_token_BT = torch.arange(3000) < torch.tensor([[3000], [700]])
     document_BT = torch.arange(3000).expand(2, 3000) // 1700
@@ -201,22 +200,22 @@ def test_no_mask_of_documents_or_padding_is_built(make_case, monkeypatch):
 
 
 def test_rows_of_other_lengths_are_found(make_case):
-    """Of equal bounds together, evenly spaced ones in one group; the short ones with the longest where that is less."""
+    """Rows with equal bounds and even spacing form a group; short rows join the longest if that is less work."""
     shape, cpu = (5, 2, 900), torch.device("cpu")
     length_B1 = torch.tensor([[900], [500], [900], [500], [0]])
     arguments = {"documents": None, "slots": None, "scale": 1.0, "dropout_p": 0.0, "seed": 0}
     plan = make_plan(shape, cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(900) < length_B1, **arguments)
     assert plan.is_key_BT is None and not plan.covers
-    assert set(plan.groups) == {Strands(0, 0, 2, 2, 0, 900), Strands(1, 0, 2, 2, 0, 500)}
+    assert set(plan.groups) == {SequenceGroup(0, 0, 2, 2, 0, 900), SequenceGroup(1, 0, 2, 2, 0, 500)}
     tiny = make_plan(
         (5, 2, 9), cpu, AttentionPattern(9, 9), is_token_BT=torch.arange(9) < length_B1 // 100, **arguments
     )
-    assert tiny.groups == (Strands(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
+    assert tiny.groups == (SequenceGroup(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_bfloat16_instructions(seed, make_case, monkeypatch, assert_equals_oracle):
-    """A processor that has them multiplies in bfloat16: the path is forced, slow where they are emulated."""
+    """A CPU with instructions multiplies in bfloat16; the path is forced, and slow if they are emulated."""
     monkeypatch.setattr(blocked_file, "cpu_computes_bf16", lambda: True)
     case = make_case(
         seed=seed, n_rows=2, n_heads=2, n_tokens=131, width=16, pattern=AttentionPattern(21, 9, dilation=(1, 2)),
@@ -258,7 +257,7 @@ def test_memory_saved_for_the_backward_is_linear(make_case):
     assert saved(4096) <= 8.5 * saved(512)
 
 
-def test_no_tensor_on_the_way_is_larger_than_linear(make_case, results):
+def test_no_intermediate_tensor_is_quadratic(make_case, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -296,7 +295,7 @@ def test_dropout_keeps_the_mean_and_obeys_the_seed(backend, make_case):
     assert (mean - plain).mean().abs() < 0.01
 
 
-def test_gradients_under_dropout_are_those_of_the_probabilities_that_were_kept(make_case):
+def test_dropout_gradients_use_the_kept_probabilities(make_case):
     """Finite differences with the same seed, in float64."""
     pattern = AttentionPattern(3, 3, dilation=(1, 2))
     case = make_case(
@@ -324,8 +323,8 @@ def test_bfloat16_under_autocast_and_in_inference_mode(make_case):
     again.sum().backward()
 
 
-def test_the_other_product_equals_the_oracle_too(make_case, monkeypatch, assert_equals_oracle):
-    """Off the CPU, blocks are computed by plain matrix products."""
+def test_matrix_products_equal_the_oracle(make_case, monkeypatch, assert_equals_oracle):
+    """On other devices than the CPU, blocks are computed by matrix products."""
     monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
     pattern = AttentionPattern(40, 13, dilation=(1, 2), n_global=2)
     for dtype in (torch.float32, torch.float64):
@@ -345,19 +344,19 @@ def test_expanded_gradients_and_strided_vectors(make_case, assert_close):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_padding_is_nobodys(backend, assert_padding_is_nobodys):
-    assert_padding_is_nobodys(backend)
+def test_padding_has_no_effect(backend, assert_padding_has_no_effect):
+    assert_padding_has_no_effect(backend)
 
 
-def test_padding_is_nobodys_by_the_other_product(assert_padding_is_nobodys, monkeypatch):
+def test_padding_has_no_effect_by_matrix_products(assert_padding_has_no_effect, monkeypatch):
     monkeypatch.setattr(blocked_file, "_by_flash", lambda q_BHTD, plan: False)
-    assert_padding_is_nobodys("blocked")
+    assert_padding_has_no_effect("blocked")
 
 
-def test_wide_bands_are_not_kept(monkeypatch):
-    """A window of 40,000 needs gigabytes of them, block by block."""
-    kept = RememberedBytes(2**20)
-    monkeypatch.setattr(blocked_window, "_BIASES", kept)
+def test_wide_bands_are_not_cached(monkeypatch):
+    """The biases of a window of 40,000 would take gigabytes."""
+    kept = ByteLimitedCache(2**20)
+    monkeypatch.setattr(window_file, "_BIASES", kept)
     x = torch.zeros(1, 1, 3000, 4)
     for reach in (64, 900):
         attend(x, x, x, AttentionPattern(reach, reach), backend="blocked")

@@ -1,4 +1,4 @@
-"""torch.compile of `blocked`, in a process of its own: see `compiled_blocked.py`."""
+"""torch.compile of `blocked`, in a separate process: see `compiled_blocked.py`."""
 
 import subprocess
 import sys

@@ -1,9 +1,9 @@
-"""Every wrong argument has its own message, the same on every backend."""
+"""Every wrong argument has its own error message, the same for every backend."""
 
 import pytest
 import torch
 
-from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights, checks
+from longspan.attention import AttentionPattern, Documents, GlobalRows, GlobalSlots, attend, attention_weights, call
 from longspan.errors import InputError
 
 B, H, T, D = 2, 3, 10, 4
@@ -80,22 +80,22 @@ def test_weights_check_the_same(unchecked_shapes):
         attention_weights(X, X[:, :2], PATTERN)
 
 
-def test_document_ids_at_padding_count_for_nothing():
+def test_document_ids_at_padding_are_ignored():
     document_BT = torch.tensor([[-1, 3, 0, 5, 5, 5, 5, 5, -1, -1]] * B)
     is_token_BT = torch.tensor([[False, True, False, True, True, True, True, True, False, False]] * B)
     attend(X, X, X, PATTERN, document_BT=document_BT, is_token_BT=is_token_BT)
 
 
-def test_a_mask_that_repeats_the_slots_is_welcome():
+def test_mask_that_repeats_the_slots_is_accepted():
     is_global_BT = torch.zeros(B, T, dtype=torch.bool)
     is_global_BT[:, 0] = True
     attend(X, X, X, PATTERN, global_rows=ROWS, is_global_BT=is_global_BT)
 
 
-def test_a_mask_beside_slots_that_repeat_is_looked_at_once(monkeypatch):
-    """On a device: where the mask is compared anyway, what is repeated shows, without another look."""
+def test_mask_beside_repeated_slots_is_read_once(monkeypatch):
+    """On a device the comparison with the mask also finds repeated slots, without waiting again."""
     is_global_BT = torch.zeros(B, T, dtype=torch.bool)
     is_global_BT[:, 4] = is_global_BT[0, 1] = True
-    monkeypatch.setattr(checks, "_may_look", lambda x: False)
+    monkeypatch.setattr(call, "_can_read_values", lambda x: False)
     with pytest.raises(InputError, match="position 4 more than once"):
         attend(X, X, X, PATTERN, global_rows=TWICE, is_global_BT=is_global_BT)

@@ -21,13 +21,13 @@ def test_rows_of_one_dilation_without_any_mask(make_case, assert_equals_oracle):
     assert_equals_oracle(case, "chunked")
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys("chunked")
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect("chunked")
 
 
 @pytest.mark.parametrize("n_global", [0, 1])
 def test_scores_are_not_rounded_before_the_softmax(n_global):
-    """bfloat16 knows nothing between 40 and 40.25; a softmax of 40 and 40.125 gives 0.47 and 0.53."""
+    """bfloat16 has no number between 40 and 40.25; the softmax of 40 and 40.125 is 0.47 and 0.53."""
     q_BHTD, k_BHTD = torch.zeros(2, 1, 1, 2, 4, dtype=torch.bfloat16)
     q_BHTD[..., :2] = 8
     k_BHTD[..., 0] = 5

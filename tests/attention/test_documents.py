@@ -7,14 +7,14 @@ from longspan.attention import AttentionPattern, Documents, attend, attention_we
 from longspan.errors import InputError
 
 
-def test_bounds_run_from_the_first_token_of_a_document_to_after_its_last():
+def test_bounds_enclose_each_document():
     document_BT = torch.tensor([[0, 0, 1, 1, 1, 7], [3, 3, 3, 3, 3, 3], [-5, 2, 2, 4, 4, 4]])
     found = Documents.find(document_BT)
     assert found.id_BT.equal(document_BT)
     assert found.bounds == ((0, 0, 2), (0, 2, 5), (0, 5, 6), (1, 0, 6), (2, 0, 1), (2, 1, 3), (2, 3, 6))
 
 
-def test_padding_lies_outside_of_all_bounds_unless_in_the_midst_of_a_document():
+def test_padding_is_outside_bounds_unless_inside_a_document():
     """x: padding, whatever its id.   x A A x A x B x   x x x x x x x x   A B B B B B x x"""
     document_BT = torch.tensor([[9, 1, 1, 0, 1, 7, 2, 2], [3] * 8, [0, 1, 1, 1, 1, 1, 0, -9]], dtype=torch.int32)
     is_token_BT = torch.tensor([[0, 1, 1, 0, 1, 0, 1, 0], [0] * 8, [1, 1, 1, 1, 1, 1, 0, 0]]).bool()
@@ -33,7 +33,7 @@ def test_lengths_make_one_packed_row():
             Documents.of_lengths(wrong)
 
 
-def test_ids_that_go_backwards_are_named():
+def test_decreasing_ids_are_named():
     document_BT = torch.tensor([[0, 0, 1, 1], [0, 1, 2, 1]])
     with pytest.raises(InputError, match="backwards in row 1 at token 3"):
         Documents.find(document_BT)
@@ -42,7 +42,7 @@ def test_ids_that_go_backwards_are_named():
 
 
 @pytest.mark.parametrize("backend", ["reference", "blocked"])
-def test_documents_found_before_are_the_same_as_ids(backend, make_case):
+def test_documents_equal_their_ids(backend, make_case):
     pattern = AttentionPattern(4, 4, n_global=1)
     case = make_case(
         seed=0, n_rows=2, n_heads=2, n_tokens=60, width=4, pattern=pattern, documents=True, padding="right"

@@ -1,4 +1,4 @@
-"""`flash` against the oracle: everything but the library's kernels, in whose place a CPU's flash kernel stands."""
+"""`flash` against the oracle, with a CPU flash kernel in place of the GPU kernels."""
 
 import itertools
 
@@ -8,20 +8,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots
-from longspan.attention import flash as flash_file
 from longspan.attention.documents import Documents
-from longspan.attention.flash import attend_flash, plan_of, reason_against_flash
-from longspan.attention.flash_kernel import Kernel
-from longspan.attention.flash_plan import Cuts, window_of
+from longspan.attention.flash import backend as flash_file
+from longspan.attention.flash.backend import attend_flash, plan_of, reason_against_flash
+from longspan.attention.flash.kernels import FlashFunctions
+from longspan.attention.flash.layout import SequenceOffsets, window_of
 
 
-def sequences(cuts: Cuts, window: tuple[int, int], n_queries: int, n_keys: int):
-    """Of each sequence: its queries, its keys, and the bias of its window."""
-    for cut, n, longest in ((cuts.q, n_queries, cuts.max_q), (cuts.k, n_keys, cuts.max_k)):
-        assert cut.dtype == torch.int32 and cut[0] == 0 and cut[-1] == n
-        assert cut.diff().min() > 0  # kernels differ in what they make of an empty sequence
-        assert cut.diff().max() == longest
-    for (q0, q1), (k0, k1) in zip(*(itertools.pairwise(cut.tolist()) for cut in (cuts.q, cuts.k)), strict=True):
+def sequences(offsets: SequenceOffsets, window: tuple[int, int], n_queries: int, n_keys: int):
+    """The queries, keys and window bias of each sequence."""
+    for offset, n, longest in ((offsets.q, n_queries, offsets.max_q), (offsets.k, n_keys, offsets.max_k)):
+        assert offset.dtype == torch.int32 and offset[0] == 0 and offset[-1] == n
+        assert offset.diff().min() > 0  # kernels differ in what they make of an empty sequence
+        assert offset.diff().max() == longest
+    for (q0, q1), (k0, k1) in zip(
+        *(itertools.pairwise(offset.tolist()) for offset in (offsets.q, offsets.k)), strict=True
+    ):
         # aligned at the end, as the library does
         distance = torch.arange(k1 - k0) - torch.arange(q1 - q0)[:, None] - (k1 - k0) + (q1 - q0)
         left, right = (reach if reach >= 0 else n_queries + n_keys for reach in window)
@@ -29,9 +31,9 @@ def sequences(cuts: Cuts, window: tuple[int, int], n_queries: int, n_keys: int):
         yield slice(q0, q1), slice(k0, k1), torch.zeros(is_seen.shape).masked_fill(~is_seen, -torch.inf)
 
 
-def cpu_forward(q, k, v, cuts, window, scale):
+def cpu_forward(q, k, v, offsets, window, scale):
     parts = []
-    for queries, keys, bias in sequences(cuts, window, len(q), len(k)):
+    for queries, keys, bias in sequences(offsets, window, len(q), len(k)):
         one = (x.transpose(0, 1)[None] for x in (q[queries], k[keys], v[keys]))
         parts.append(
             torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*one, attn_mask=bias.to(q.dtype), scale=scale)
@@ -39,10 +41,10 @@ def cpu_forward(q, k, v, cuts, window, scale):
     return torch.cat([out[0].transpose(0, 1) for out, _ in parts]), torch.cat([lse[0] for _, lse in parts], dim=1)
 
 
-def cpu_backward(grad, q, k, v, out, lse, cuts, window, scale):
+def cpu_backward(grad, q, k, v, out, lse, offsets, window, scale):
     assert all(x.stride(-1) == 1 for x in (grad, q, k, v, out))
     grads = [torch.empty_like(x) for x in (q, k, v)]
-    for queries, keys, bias in sequences(cuts, window, len(q), len(k)):
+    for queries, keys, bias in sequences(offsets, window, len(q), len(k)):
         of_queries = [grad[queries], q[queries], k[keys], v[keys], out[queries]]
         parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
             *(x.transpose(0, 1)[None] for x in of_queries),
@@ -59,7 +61,7 @@ def cpu_backward(grad, q, k, v, out, lse, cuts, window, scale):
 
 @pytest.fixture(autouse=True)
 def cpu_kernel(monkeypatch):
-    monkeypatch.setattr(flash_file, "_KERNEL", Kernel(cpu_forward, cpu_backward))
+    monkeypatch.setattr(flash_file, "_FUNCTIONS", FlashFunctions(cpu_forward, cpu_backward))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,7 +101,7 @@ def test_a_batch_without_any_token(make_case, results):
 def test_packed_documents_with_their_own_first_tokens_global(
     n_global, make_case, monkeypatch, inputs_of, assert_equals_oracle
 ):
-    """What an unpadded batch is made of: no part of it looks at the device, and no product over blocks is needed."""
+    """An unpadded batch: nothing reads from the device, and no product over blocks is needed."""
     documents = Documents.of_lengths([30, 1, 2, 41, 26])
     case = make_case(
         seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=AttentionPattern(5, 3, dilation=(1, 2))
@@ -124,10 +126,10 @@ def test_packed_documents_with_their_own_first_tokens_global(
     ("counts", "of_queries"),
     [([2, 1, 3, 0], slice(0, 74)), ([0, 1, 3, 1], slice(30, 100)), ([2, 0, 3, 0], None)],
 )
-def test_documents_without_global_tokens_stay_out_of_the_columns(
+def test_documents_without_global_tokens_have_no_columns(
     counts, of_queries, make_case, inputs_of, assert_equals_oracle
 ):
-    """By a view where those with some are neighbours, as before the one token that stands for all padding."""
+    """A view suffices if documents with global tokens are neighbours, as before the one padding token."""
     documents = Documents.of_lengths([30, 3, 41, 26])
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=100, width=8, pattern=AttentionPattern(5, 3))
     is_global_BT = torch.zeros(1, 100, dtype=torch.bool)
@@ -140,10 +142,8 @@ def test_documents_without_global_tokens_stay_out_of_the_columns(
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_question_tokens_in_padded_rows_are_columns_wherever_they_come_first(
-    first, make_case, inputs_of, assert_equals_oracle
-):
-    """Rows with questions of different lengths, and one with none, padding in between."""
+def test_leading_question_tokens_are_columns(first, make_case, inputs_of, assert_equals_oracle):
+    """Rows with questions of different lengths and one without, with padding in between."""
     case = make_case(seed=0, n_rows=3, n_heads=2, n_tokens=40, width=8, pattern=AttentionPattern(3, 3))
     position_T = torch.arange(40)
     is_global_BT = position_T < torch.tensor([[5], [0], [9]])
@@ -157,7 +157,7 @@ def test_question_tokens_in_padded_rows_are_columns_wherever_they_come_first(
 
 
 def test_global_tokens_anywhere_in_small_blocks(make_case, monkeypatch, inputs_of, assert_equals_oracle):
-    monkeypatch.setattr("longspan.attention.flash_plan._MAX_SCORES", 1)
+    monkeypatch.setattr("longspan.attention.flash.layout._MAX_SCORES", 1)
     for documents in (True, False):
         case = make_case(
             seed=0,
@@ -174,8 +174,8 @@ def test_global_tokens_anywhere_in_small_blocks(make_case, monkeypatch, inputs_o
         assert_equals_oracle(case, attend_flash)
 
 
-def test_padding_amid_tokens_is_masked_not_cut(make_case, inputs_of, assert_equals_oracle):
-    """Distances count positions, so that it cannot be taken out."""
+def test_padding_inside_rows_is_masked(make_case, inputs_of, assert_equals_oracle):
+    """Padding inside a row cannot be removed, because distances count positions."""
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(4, 4, n_global=3))
     is_token_BT = torch.ones(1, 30, dtype=torch.bool)
     is_token_BT[0, [1, 10, 11]] = False
@@ -184,31 +184,31 @@ def test_padding_amid_tokens_is_masked_not_cut(make_case, inputs_of, assert_equa
     assert_equals_oracle(case, attend_flash)
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys(attend_flash)
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect(attend_flash)
 
 
 @pytest.mark.parametrize(("n_tokens", "moves"), [(64, False), (63, True)])
-def test_gaps_that_divide_the_length_move_no_token(n_tokens, moves, make_case, inputs_of):
+def test_dilation_that_divides_the_length_moves_no_token(n_tokens, moves, make_case, inputs_of):
     case = make_case(
         seed=0, n_rows=2, n_heads=2, n_tokens=n_tokens, width=8, pattern=AttentionPattern(4, 4, dilation=4)
     )
     (group,) = plan_of(inputs_of(case)).groups
     assert (group.order is not None) == moves
-    assert group.cuts.max_q == 16
+    assert group.offsets.max_q == 16
     x_NHD = torch.arange(2 * n_tokens * 2 * 8).view(-1, 2, 8)
     assert moves or group.regroup(x_NHD).data_ptr() == x_NHD.data_ptr()
     assert torch.equal(group.ungroup(group.regroup(x_NHD), 2), x_NHD)
     assert torch.equal(group.ungroup_lse(group.regroup_lse(x_NHD[..., 0].mT), 2), x_NHD[..., 0].mT)
 
 
-def test_windows_that_end_no_sequence_short_are_left_out():
-    cut = torch.tensor([0, 10], dtype=torch.int32)
-    cuts = Cuts(cut, cut, 10, 10)
-    assert window_of(AttentionPattern(9, 8), cuts) == (-1, 8)
-    assert window_of(AttentionPattern(8, 9), cuts) == (8, -1)
-    assert window_of(AttentionPattern(400, 0, causal=True), cuts) == (-1, 0)
-    assert window_of(AttentionPattern(0, 0), Cuts(cut, cut, 1, 1)) == (-1, -1)
+def test_covering_windows_are_passed_as_unlimited():
+    offset = torch.tensor([0, 10], dtype=torch.int32)
+    offsets = SequenceOffsets(offset, offset, 10, 10)
+    assert window_of(AttentionPattern(9, 8), offsets) == (-1, 8)
+    assert window_of(AttentionPattern(8, 9), offsets) == (8, -1)
+    assert window_of(AttentionPattern(400, 0, causal=True), offsets) == (-1, 0)
+    assert window_of(AttentionPattern(0, 0), SequenceOffsets(offset, offset, 1, 1)) == (-1, -1)
 
 
 def test_plans_are_made_once_for_all_layers(make_case, monkeypatch, inputs_of):
@@ -222,10 +222,10 @@ def test_plans_are_made_once_for_all_layers(make_case, monkeypatch, inputs_of):
         plan_of(inputs_of(case._replace(masks={"is_token_BT": is_token_BT})))
     assert len(made) == 1
     is_token_BT[0, 50:] = False
-    assert plan_of(inputs_of(case._replace(masks={"is_token_BT": is_token_BT}))).groups[0].cuts.max_q == 50
+    assert plan_of(inputs_of(case._replace(masks={"is_token_BT": is_token_BT}))).groups[0].offsets.max_q == 50
 
 
-def test_no_tensor_on_the_way_is_larger_than_linear(make_case, monkeypatch, results):
+def test_no_intermediate_tensor_is_quadratic(make_case, monkeypatch, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -240,27 +240,27 @@ def test_no_tensor_on_the_way_is_larger_than_linear(make_case, monkeypatch, resu
     pattern = AttentionPattern(8, 8, dilation=(1, 2), n_global=1)
     case = make_case(seed=0, n_rows=1, n_heads=2, n_tokens=2048, width=8, pattern=pattern, padding="right")
     # The kernel's other stand-in is dense.
-    linear = Kernel(
-        lambda q, k, v, cuts, window, scale: (q + 0, q[..., 0].mT + 0),
+    linear = FlashFunctions(
+        lambda q, k, v, offsets, window, scale: (q + 0, q[..., 0].mT + 0),
         lambda grad, q, k, v, *others: (q + 0, k + 0, v + 0),
     )
-    monkeypatch.setattr(flash_file, "_KERNEL", linear)
+    monkeypatch.setattr(flash_file, "_FUNCTIONS", linear)
     with Largest() as largest:
         results(case, attend_flash)
     assert largest.n <= 2 * case.q_BHTD.numel()
 
 
-def test_the_library_takes_what_it_is_given(monkeypatch):
-    """Names, order and types of arguments, on a device that is made up: results of the right shapes."""
+def test_torch_accepts_the_arguments(monkeypatch):
+    """Names, order and types of arguments on a fake device: results have the right shapes."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     monkeypatch.undo()
     with FakeTensorMode():
         q, k, v = (torch.empty(n, 2, 64, dtype=torch.bfloat16, device="cuda") for n in (30, 4, 4))
-        cuts = Cuts(*(torch.empty(3, dtype=torch.int32, device="cuda") for _ in range(2)), 20, 3)
-        out, lse = flash_file._KERNEL.forward(q, k, v, cuts, (-1, -1), 0.1)
+        offsets = SequenceOffsets(*(torch.empty(3, dtype=torch.int32, device="cuda") for _ in range(2)), 20, 3)
+        out, lse = flash_file._FUNCTIONS.forward(q, k, v, offsets, (-1, -1), 0.1)
         assert out.shape == q.shape and lse.shape == (2, 30) and lse.dtype == torch.float32
-        grads = flash_file._KERNEL.backward(out, q, k, v, out, lse, cuts, (5, -1), 0.1)
+        grads = flash_file._FUNCTIONS.backward(out, q, k, v, out, lse, offsets, (5, -1), 0.1)
         assert [x.shape for x in grads] == [q.shape, k.shape, v.shape]
 
 
@@ -275,11 +275,11 @@ def test_the_library_takes_what_it_is_given(monkeypatch):
         ({"dropout_p": 0.1}, "no dropout"),
     ],
 )
-def test_what_it_cannot_is_refused(change, reason, gpu_request):
+def test_unsupported_requests_are_refused(change, reason, gpu_request):
     assert reason in reason_against_flash(gpu_request._replace(**change))
 
 
-def test_devices_and_builds_that_cannot_are_refused(monkeypatch, gpu_request):
+def test_unsupported_devices_and_builds_are_refused(monkeypatch, gpu_request):
     monkeypatch.setattr(torch.version, "hip", "6.4")
     assert "ROCm" in reason_against_flash(gpu_request)
     monkeypatch.setattr(torch.version, "hip", None)

@@ -16,7 +16,7 @@ from longspan.attention.reference import visible_pairs
 
 @pytest.fixture(autouse=True)
 def uncompiled_on_the_cpu(monkeypatch):
-    """The library has a backward for its uncompiled form, and refuses it on a CPU."""
+    """Allow the backward of uncompiled FlexAttention on a CPU, which torch refuses."""
     monkeypatch.setattr(library, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     monkeypatch.setattr(library, "_validate_device", lambda query, key, value: None)
 
@@ -39,7 +39,7 @@ def test_output_and_all_gradients_equal_the_oracle(data, draw_arguments, make_ca
 
 
 def listed(n_blocks, places, n_columns: int) -> torch.Tensor:
-    """Counts and places of blocks as a dense map."""
+    """The numbers and indices of blocks as a dense map."""
     is_listed = torch.zeros(*places.shape[:-1], n_columns, dtype=torch.bool)
     for index in torch.cartesian_prod(*(torch.arange(n) for n in n_blocks.shape)):
         where = tuple(index.tolist())
@@ -49,7 +49,7 @@ def listed(n_blocks, places, n_columns: int) -> torch.Tensor:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), block=st.sampled_from([1, 4, 16, 128]))
-def test_the_map_of_blocks_covers_what_is_seen(data, block, draw_arguments, make_case, inputs_of):
+def test_block_map_covers_visible_pairs(data, block, draw_arguments, make_case, inputs_of):
     arguments = draw_arguments(data, **DRAWN, dtypes=[torch.float32])
     pattern = arguments["pattern"]
     inputs = inputs_of(make_case(**arguments))
@@ -83,7 +83,7 @@ def test_the_map_of_blocks_covers_what_is_seen(data, block, draw_arguments, make
 
 
 def test_the_block_mask_lists_the_map(make_case, inputs_of):
-    """Counts and places, for queries and for keys, say what `visible_blocks` says."""
+    """The block mask, for queries and for keys, equals `visible_blocks`."""
     pattern = AttentionPattern(100, 300, n_global=2)
     inputs = inputs_of(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=1000, width=16, pattern=pattern))
     has_any, has_all = visible_blocks(inputs, None, 128)
@@ -109,8 +109,8 @@ def test_maps_are_made_once(make_case, monkeypatch, inputs_of):
     assert len(made) == 3 and prepared.slots.index_BG.tolist() == [[0, 7, 8], [0, 9, 0]]
 
 
-def test_numbers_of_the_pattern_reach_the_compiler_as_tensors(make_case, inputs_of):
-    """As plain numbers, each window would be compiled for itself."""
+def test_pattern_numbers_reach_the_compiler_as_tensors(make_case, inputs_of):
+    """With plain numbers, each window would be compiled separately."""
     pattern = AttentionPattern(3, 4, dilation=(1, 2), n_global=2)
     inputs = inputs_of(make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=16, pattern=pattern))
     is_visible = inspect.unwrap(flex_file._prepare(inputs).block_mask.mask_mod)
@@ -120,7 +120,7 @@ def test_numbers_of_the_pattern_reach_the_compiler_as_tensors(make_case, inputs_
     assert sum(isinstance(x, torch.Tensor) for x in numbers) == 4
 
 
-def test_no_tensor_of_the_map_is_quadratic_in_tokens(make_case, inputs_of):
+def test_no_tensor_of_the_map_is_quadratic(make_case, inputs_of):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -158,11 +158,11 @@ def test_no_tensor_of_the_map_is_quadratic_in_tokens(make_case, inputs_of):
         ({"dropout_p": 0.1}, "no dropout"),
     ],
 )
-def test_what_it_cannot_is_refused(change, reason, gpu_request):
+def test_unsupported_requests_are_refused(change, reason, gpu_request):
     assert reason in reason_against_flex(gpu_request._replace(**change))
 
 
-def test_without_triton_or_a_device_of_its_capability_it_is_refused(monkeypatch, gpu_request):
+def test_missing_triton_or_capability_is_refused(monkeypatch, gpu_request):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "triton, which is not installed" in reason_against_flex(gpu_request)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
@@ -175,5 +175,5 @@ def test_without_triton_or_a_device_of_its_capability_it_is_refused(monkeypatch,
     assert reason_against_flex(gpu_request) is None
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys(attend_flex)
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect(attend_flex)

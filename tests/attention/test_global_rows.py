@@ -56,7 +56,7 @@ def test_static_slots_equal_the_same_tokens_found(make_case, assert_close):
     assert_close("out", *outs)
 
 
-def test_unused_slots_are_harmless_whatever_they_hold(make_case, assert_close):
+def test_unused_slots_may_hold_anything(make_case, assert_close):
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(4, 4))
     slots = GlobalSlots(torch.tensor([[0, 7], [0, 0]]), torch.tensor([[True, True], [True, False]]))
     q_BHGD = torch.randn(2, 2, 2, 8)
@@ -71,13 +71,13 @@ def test_unused_slots_are_harmless_whatever_they_hold(make_case, assert_close):
     assert_close("out", out[1:], attend(*(x[1:] for x in case[:3]), case.pattern, global_rows=alone))
 
 
-def test_a_token_is_seen_once_though_it_is_near_and_global(make_case):
+def test_global_key_in_the_window_counts_once(make_case):
     case = make_case(seed=0, n_rows=1, n_heads=1, n_tokens=8, width=4, pattern=AttentionPattern(7, 7, n_global=2))
     plain = AttentionPattern(7, 7)
     assert torch.allclose(attend(*case[:4]), attend(*case[:3], plain), atol=1e-6)
 
 
-def test_an_empty_set_of_slots_is_no_global_token(make_case):
+def test_empty_slots_mean_no_global_token(make_case):
     case = make_case(seed=0, n_rows=2, n_heads=2, n_tokens=30, width=8, pattern=AttentionPattern(4, 4))
     none = GlobalSlots(torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.bool))
     rows = GlobalRows(none, torch.zeros(2, 2, 0, 8), case.k_BHTD, case.v_BHTD)
@@ -86,7 +86,7 @@ def test_an_empty_set_of_slots_is_no_global_token(make_case):
 
 
 def folded_case(make_case, *, n_slots=3, dtype=torch.float64, documents=None, padding="none", causal=False, seed=0):
-    """A call with folded global rows: q, k, v, the folded vectors, all leaves; and the masks."""
+    """A call with folded global rows: q, k, v and the folded vectors as leaves, and the masks."""
     pattern = AttentionPattern(3, 0 if causal else 2, causal=causal)
     case = make_case(
         seed=seed, n_rows=3, n_heads=2, n_tokens=23, width=4, pattern=pattern, dtype=dtype, padding=padding,
@@ -133,7 +133,7 @@ def test_folded_rows_equal_projected_ones_and_the_oracle(make_case, setting, dty
             torch.testing.assert_close(x, true, atol=tolerance, rtol=tolerance)
 
 
-def test_folded_rows_add_the_bias_as_often_as_dropout_keeps_weights(make_case):
+def test_folded_rows_scale_the_bias_with_dropout(make_case):
     case, folded = folded_case(make_case)
     # Once the vectors hold a 1 that the values take, once the bias does: both give the sum of the dropped weights.
     hidden_BTC = torch.cat([folded.hidden_BTC.detach()[..., :5], torch.ones(3, 23, 1, dtype=torch.float64)], dim=-1)
@@ -177,8 +177,8 @@ def test_folded_rows_that_do_not_fit_are_named(make_case, changed, message):
 
 
 @pytest.mark.parametrize("are_folded", [False, True])
-def test_slots_see_no_more_than_their_own_documents_tokens(make_case, monkeypatch, are_folded):
-    """No mask over pairs of slots and tokens: what is computed is each document's own [slots x tokens]."""
+def test_slots_see_only_their_document(make_case, monkeypatch, are_folded):
+    """There is no mask over all slots and tokens: each document computes its own [slots x tokens]."""
     case, rows = folded_case(make_case)
     # A long row of documents, one without a global token.
     documents = Documents.of_lengths([5, 8, 10] * 3)
@@ -215,7 +215,7 @@ def test_first_positions_of_documents():
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("backend", ["reference", "blocked", "chunked"])
 @pytest.mark.parametrize("setting", [{}, {"documents": True}], ids=str)
-def test_hidden_states_at_padding_are_nobodys(backend, bad, setting, make_case):
+def test_hidden_states_at_padding_have_no_effect(backend, bad, setting, make_case):
     case, folded = folded_case(make_case, padding="anywhere", **setting)
     is_padding_BT1 = ~case.masks["is_token_BT"][:, :, None]
     found = []
@@ -228,8 +228,8 @@ def test_hidden_states_at_padding_are_nobodys(backend, bad, setting, make_case):
 
 
 @pytest.mark.parametrize("backend", ["blocked", "chunked"])
-def test_scores_of_folded_rows_are_not_rounded_before_the_softmax(backend):
-    """As in test_chunked: bfloat16 takes 40.125 for 40."""
+def test_folded_scores_are_not_rounded_before_softmax(backend):
+    """As in test_chunked: bfloat16 rounds 40.125 to 40."""
     q_BHGD, hidden_BTC = torch.full((1, 1, 1, 4), 8.0), torch.zeros(1, 2, 4)
     hidden_BTC[..., 0] = 5
     hidden_BTC[:, 1, 1:3] = torch.tensor([2**-6, 1.0])

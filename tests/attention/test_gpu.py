@@ -1,4 +1,4 @@
-"""The GPU's backends on a real device: gpu_backends.py, in a process of its own."""
+"""The GPU backends on a real device: gpu_backends.py in a separate process."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import torch
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_backends_on_the_device():
-    """Without jaxtyping's hook, which a compiler would have to trace: other tests check shapes.
+    """Without jaxtyping's hook, which a compiler would trace; other tests check shapes.
 
     For more of what it says: `pytest -o addopts="--import-mode=importlib" tests/attention/gpu_backends.py`.
     """

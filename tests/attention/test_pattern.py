@@ -1,7 +1,9 @@
-"""`AttentionPattern` needs no torch, refuses nonsense and counts what it shows."""
+"""`AttentionPattern`: no torch, refusals, counts and text."""
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from longspan.attention import AttentionPattern
 from longspan.errors import InputError
 
 
-def test_the_pattern_and_its_picture_need_no_torch(tmp_path):
+def test_pattern_and_text_need_no_torch(tmp_path):
     program = (
         "import sys; from longspan.attention.pattern import AttentionPattern;"
         "from longspan.attention import AttentionPattern as same; assert same is AttentionPattern;"
@@ -22,9 +24,9 @@ def test_the_pattern_and_its_picture_need_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
-def test_functions_are_not_hidden_by_the_files_they_stand_in(tmp_path):
+def test_files_do_not_hide_functions(tmp_path):
     program = (
-        "import longspan.attention.dispatch, longspan.attention.selection, longspan.attention.weights;"
+        "import longspan.attention.call, longspan.attention.backends, longspan.attention.probabilities;"
         "from longspan.attention import attend, select, explain, attention_weights, GlobalRows, GlobalSlots;"
         "assert all(map(callable, (attend, select, explain, attention_weights)))"
     )
@@ -58,7 +60,7 @@ def test_n_visible_counts_visible_pairs(left, right, dilations, causal, n_global
         ({"left": 1, "right": 1, "causal": True}, "sees nothing to the right"),
     ],
 )
-def test_nonsense_is_refused(arguments, message, unchecked_shapes):
+def test_impossible_patterns_are_refused(arguments, message, unchecked_shapes):
     with pytest.raises(InputError, match=message):
         AttentionPattern(**arguments)
 
@@ -77,3 +79,29 @@ def test_attention_window_counts_both_sides():
 def test_dilations_must_match_the_heads():
     with pytest.raises(InputError, match="dilations for 2 heads, the tensors have 3"):
         AttentionPattern(1, 1, dilation=(1, 2)).dilations(3)
+
+
+def test_text_shows_window_global_and_nothing():
+    drawn = AttentionPattern(1, 1, dilation=2, n_global=1).draw(6)
+    assert drawn.split("\n") == [
+        "■ ○ ■ ○ ○ ○",
+        "○ ■ · ■ · ·",
+        "■ · ■ · ■ ·",
+        "○ ■ · ■ · ■",
+        "○ · ■ · ■ ·",
+        "○ · · ■ · ■",
+    ]
+
+
+def test_no_tokens_are_not_drawn():
+    with pytest.raises(InputError, match="at least one token, not 0"):
+        AttentionPattern(1, 1).draw(0)
+
+
+def test_figure_2_has_the_papers_four_panels():
+    pictures = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "pictures.py"))
+    drawn = {title: pattern.as_array(24) for title, pattern in pictures["PATTERNS"].items()}
+    assert list(drawn) == ["full attention", "sliding window", "dilated sliding window", "global + sliding window"]
+    assert (drawn["full attention"] > 0).all()
+    assert np.array_equal(drawn["dilated sliding window"][12].nonzero()[0], [6, 8, 10, 12, 14, 16, 18])
+    assert (drawn["global + sliding window"][:2] > 0).all() and (drawn["global + sliding window"][:, :2] > 0).all()

@@ -1,4 +1,4 @@
-"""The Triton backend: its kernels run in a process of their own, what they are told, and whether they compile."""
+"""The Triton backend: its kernels (in a separate process), their visibility numbers, and their compilation."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installe
     ],
 )
 def test_kernels(where):
-    """triton_kernels.py, where triton has not been imported yet: it is told to interpret before, or not at all."""
+    """triton_kernels.py in a process that has not imported triton, because the interpreter is chosen at its import."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment["TRITON_INTERPRET"] = "1" if where == "interpreter" else "0"
     environment["CUDA_VISIBLE_DEVICES"] = "" if where == "interpreter" else os.environ.get("CUDA_VISIBLE_DEVICES", "0")
@@ -80,7 +80,7 @@ def test_reasons_of_the_machine(monkeypatch, gpu_request):
     assert "not installed" in (reason_against_triton(gpu_request) or "")
 
 
-def test_the_interpreter_is_only_for_those_who_name_it(monkeypatch, gpu_request):
+def test_interpreter_must_be_named(monkeypatch, gpu_request):
     monkeypatch.setattr(backend_file, "_is_installed", lambda: True)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     request = gpu_request._replace(device="cpu", dtype=torch.float32)
@@ -91,7 +91,7 @@ def test_the_interpreter_is_only_for_those_who_name_it(monkeypatch, gpu_request)
     assert select(request, "reference").backend == "reference"
 
 
-def test_named_where_it_cannot_it_is_not_replaced(monkeypatch):
+def test_named_but_unable_backend_is_not_replaced(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     x = torch.ones(1, 1, 8, 16)
     with pytest.raises(InputError, match="attention backend 'triton' cannot do this"):
@@ -100,8 +100,8 @@ def test_named_where_it_cannot_it_is_not_replaced(monkeypatch):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_the_whole_numbers_say_who_sees_whom(data, make_case):
-    """What the kernels look at, spelled out as a mask, is what the oracle says of local rows."""
+def test_visibility_numbers_equal_the_pattern(data, make_case):
+    """The visibility numbers, as a mask, equal the oracle for local rows."""
     causal = data.draw(st.booleans())
     pattern = AttentionPattern(
         data.draw(st.integers(0, 8)),
@@ -143,16 +143,18 @@ def test_the_whole_numbers_say_who_sees_whom(data, make_case):
     ("dtype", "width", "everything"),
     [(torch.bfloat16, 64, False), (torch.float16, 40, True), (torch.float32, 16, False)],
 )
-def test_kernels_compile_for_a_gpu_that_is_not_there(dtype, width, everything):
-    """Machine code for an H100 by Triton's own ptxas: what the interpreter lets pass, the compiler may refuse."""
+def test_kernels_compile_for_an_absent_gpu(dtype, width, everything, monkeypatch):
+    """Machine code for an H100 by Triton's ptxas: the compiler may refuse what the interpreter accepts."""
     pytest.importorskip("triton.backends.nvidia.compiler")
-    from longspan.attention.triton.ahead import compile_call
-    from longspan.attention.triton.configurations import Configuration, Tiles
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from compile_triton import compile_call
+
+    from longspan.attention.triton.tile_table import Tiles, TileSet
 
     # Small tiles compile quickly; exact float32 products are unrolled into single multiply-adds.
     size = (16, 16) if dtype == torch.float32 else (64, 32)
-    small = Configuration(*[Tiles(*size, 4, 2)] * 3, Tiles(32, 16, 4, 2))
-    compiled = compile_call((9, 0), dtype, width, everything=everything, dropout=everything, configuration=small)
+    small = TileSet(*[Tiles(*size, 4, 2)] * 3, Tiles(32, 16, 4, 2))
+    compiled = compile_call((9, 0), dtype, width, everything=everything, dropout=everything, tile_set=small)
     names = ["forward_kernel", "query_kernel", *(["slot_kernel"] if everything else []), "key_kernel"]
     assert [x.kernel for x in compiled] == names
     for x in compiled:

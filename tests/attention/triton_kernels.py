@@ -1,4 +1,4 @@
-"""The kernels against the oracle: run by test_triton.py in a process of its own.
+"""The kernels against the oracle: run by test_triton.py in a separate process.
 
 There TRITON_INTERPRET=1 is set before triton is imported, and tensors are on the CPU; or it is not, and they are on the
 GPU. In the interpreter tiles are small, so that few tokens make several of them.
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from longspan.attention import AttentionPattern, GlobalRows, GlobalSlots, attend
 from longspan.attention.triton import launch, operators
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Tiles, TileSet, tiles_for
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
-SMALL = Configuration(Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2), Tiles(32, 16, 4, 2), Tiles(16, 16, 4, 2))
-OTHER = Configuration(Tiles(32, 16, 4, 2), Tiles(16, 32, 4, 2), Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2))
+SMALL = TileSet(Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2), Tiles(32, 16, 4, 2), Tiles(16, 16, 4, 2))
+OTHER = TileSet(Tiles(32, 16, 4, 2), Tiles(16, 32, 4, 2), Tiles(16, 32, 4, 2), Tiles(32, 16, 4, 2))
 N_EXAMPLES = 8 if INTERPRETED else 150
 # Rows of a tile that are thrown away may overflow; the oracle tells if they are not.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{what} encountered") for what in ("overflow", "invalid value")]
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{what} encountered") for what 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_interpreter():
-    """The interpreter takes triton.language's place at each call of a helper: once a launch and file will do."""
+    """The interpreter patches triton.language at each call of a helper: once per launch and file is enough."""
     if not INTERPRETED:
         return
     from triton.runtime import interpreter
@@ -50,7 +50,7 @@ def quick_interpreter():
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
     if INTERPRETED:
-        monkeypatch.setattr(launch, "configuration_for", lambda *which: SMALL)
+        monkeypatch.setattr(launch, "tiles_for", lambda *which: SMALL)
 
 
 def on_device(case, dtype=None):
@@ -66,7 +66,7 @@ def on_device(case, dtype=None):
 
 @pytest.fixture
 def assert_equals_oracle(results, assert_close):
-    """On the device, in place of the one for the CPU."""
+    """The fixture of the same name on the device."""
 
     def check(case) -> None:
         true = results(on_device(case, torch.float64), "reference")
@@ -111,7 +111,7 @@ def test_several_tiles(pattern, masks, make_case, assert_equals_oracle):
     assert_equals_oracle(case)
 
 
-def test_the_same_bits_every_time_and_every_tile_written(make_case, results):
+def test_bits_are_equal_in_every_run(make_case, results):
     case = make_case(
         seed=0, n_rows=1, n_heads=1, n_tokens=60, width=16, pattern=AttentionPattern(9, 9), dynamic="many",
         padding="right",
@@ -124,7 +124,7 @@ def test_the_same_bits_every_time_and_every_tile_written(make_case, results):
 def test_vectors_of_one_projection_are_not_copied(assert_close):
     projected = torch.randn(2, 40, 3, 2, 16, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     vectors = [x.transpose(1, 2) for x in projected.unbind(2)]
-    call = launch.Call.of(*vectors, (None,) * 6, None, [1, 1], 5, 5, 0.25, 0.0)
+    call = launch.TritonCall.of(*vectors, (None,) * 6, None, [1, 1], 5, 5, 0.25, 0.0)
     assert [x.data_ptr() for x in call[:3]] == [x.data_ptr() for x in vectors]
     pattern = AttentionPattern(5, 5)
     found = attend(*vectors, pattern, backend="triton")
@@ -141,7 +141,7 @@ def test_gradients_that_are_expanded_and_vectors_with_gaps(make_case, assert_clo
 
 
 @pytest.mark.parametrize("where", [0, 1, 2])
-def test_nan_surfaces_where_it_is_seen(where, make_case):
+def test_nan_appears_where_it_is_visible(where, make_case):
     case = on_device(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=20, width=4, pattern=AttentionPattern(2, 2)))
     vectors = [x.detach().clone() for x in case[:3]]
     vectors[where][0, 0, 10] = torch.nan
@@ -149,7 +149,7 @@ def test_nan_surfaces_where_it_is_seen(where, make_case):
     assert out[0, 0, [10] if where == 0 else range(8, 13)].isnan().all()
 
 
-def test_what_stands_at_padding_is_not_even_read(make_case):
+def test_padding_is_not_read(make_case):
     pattern = AttentionPattern(6, 6, n_global=1)
     case = on_device(make_case(seed=0, n_rows=1, n_heads=2, n_tokens=40, width=8, pattern=pattern))
     is_token_BT = (torch.arange(40, device=DEVICE) < 21)[None]
@@ -162,8 +162,8 @@ def test_what_stands_at_padding_is_not_even_read(make_case):
     assert not any(x[:, :, 21:].any() for x in (out, *grads))
 
 
-def test_padding_is_nobodys(assert_padding_is_nobodys):
-    assert_padding_is_nobodys("triton", to=on_device)
+def test_padding_has_no_effect(assert_padding_has_no_effect):
+    assert_padding_has_no_effect("triton", to=on_device)
 
 
 def visibility(x_BHTD, pattern, is_token_BT):
@@ -179,8 +179,8 @@ def dropped(vectors, pattern, dropout_p):
     return attend(*vectors, pattern, dropout_p=dropout_p, backend="triton")
 
 
-def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make_case, assert_close, monkeypatch):
-    """With the unit matrix for values the output is the probabilities themselves: one sees which are dropped."""
+def test_dropout_rate_is_right_and_backward_repeats_it(make_case, assert_close, monkeypatch):
+    """With the unit matrix as values, the output is the probabilities, which shows the dropped ones."""
     T, p = 40, 0.3
     # Global rows are attended to by torch's own kernel with draws of its own: here they are left out of the sum.
     pattern = AttentionPattern(14, 9, dilation=(1, 2), n_global=3)
@@ -199,7 +199,7 @@ def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make
 
     weight = torch.randn(2, 2, T, 64, generator=torch.Generator().manual_seed(1)).to(DEVICE)[:, :, local]
     if INTERPRETED:  # and whatever the tiles
-        monkeypatch.setattr(launch, "configuration_for", lambda *which: OTHER)
+        monkeypatch.setattr(launch, "tiles_for", lambda *which: OTHER)
     out = dropped(case[:3], pattern, p)[:, :, local]
     grads = torch.autograd.grad((out * weight).sum(), case[:3])
     double = on_device(case, torch.float64)
@@ -215,7 +215,7 @@ def test_dropout_drops_as_many_as_it_should_and_the_backward_drops_the_same(make
 def test_dropout_keeps_the_mean_exactly():
     x = torch.ones(1, 1, 8, 16, device=DEVICE)
     for p in (0.1, 0.5, 1 / 3):
-        numbers = launch.Call.of(x, x, x, (None,) * 6, None, [1], 1, 1, 1.0, p).numbers()
+        numbers = launch.TritonCall.of(x, x, x, (None,) * 6, None, [1], 1, 1, 1.0, p).numbers()
         assert numbers["factor"] * (1 - numbers["n_dropped"] / 2**31) == pytest.approx(1, abs=1e-15)
 
 
@@ -235,7 +235,7 @@ def test_one_graph_for_the_compiler(make_case, assert_close):
 
 
 def test_operator_keeps_what_it_declares(make_case):
-    """Schema, shapes and strides of its fake, registration of its gradient, as torch checks them."""
+    """torch checks the schema, the shapes and strides of the fake, and the registration of the gradient."""
     case = on_device(make_case(seed=0, n_rows=1, n_heads=1, n_tokens=9, width=4, pattern=AttentionPattern(2, 2)))
     torch.library.opcheck(
         operators.window_attention,
@@ -244,7 +244,7 @@ def test_operator_keeps_what_it_declares(make_case):
     )
 
 
-def test_nothing_quadratic_is_ever_made(make_case, results):
+def test_no_quadratic_tensor_is_made(make_case, results):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -266,8 +266,8 @@ def test_nothing_quadratic_is_ever_made(make_case, results):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)])
 @pytest.mark.parametrize("width", [16, 32, 64, 128, 256])
-def test_every_device_has_a_line(dtype, capability, width):
-    for tiles in configuration_for(capability, dtype, width):
+def test_every_device_has_a_row(dtype, capability, width):
+    for tiles in tiles_for(capability, dtype, width):
         # A product of tiles has at least 16 rows, columns and terms; four keys share one draw of dropout.
         assert tiles.queries >= 16
         assert tiles.keys >= 16
@@ -275,5 +275,5 @@ def test_every_device_has_a_line(dtype, capability, width):
 
 
 def test_a_small_shared_memory_gets_small_tiles():
-    lines = [configuration_for(capability, torch.bfloat16, 128) for capability in ((12, 0), (8, 9), (9, 0))]
+    lines = [tiles_for(capability, torch.bfloat16, 128) for capability in ((12, 0), (8, 9), (9, 0))]
     assert lines[0] == lines[1] != lines[2]

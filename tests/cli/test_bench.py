@@ -24,7 +24,7 @@ def test_encoders_and_training_steps_are_measured(tmp_path):
 
 
 def test_explain_prints_a_reason_for_every_backend(capsys):
-    from longspan.attention.selection import BACKENDS
+    from longspan.attention.backends import BACKENDS
 
     assert main(["bench", "--explain", *SMALL]) == 0
     printed = capsys.readouterr().out

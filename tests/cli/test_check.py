@@ -31,6 +31,17 @@ def test_every_answer_that_is_nowhere_is_named(tiny_squad, tmp_path, capsys):
     assert ", ".join(f"{i}-0" for i in range(12)) in capsys.readouterr().out
 
 
+def test_text_that_no_tokenizer_takes(tiny_squad, tmp_path, capsys):
+    path = tmp_path / "cut.json"
+    content = json.loads(tiny_squad.read_text())
+    content["data"][0]["paragraphs"][3]["qas"][1]["question"] += "\ud83d"
+    path.write_text(json.dumps(content))
+    assert main(["check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "cut.json: data[0].paragraphs[3].qas[1].question is not valid text: character" in error
+    assert "U+D83D" in error
+
+
 @pytest.mark.parametrize(("kind", "limit"), [("bert", "64 tokens"), ("longformer", "192 tokens")])
 def test_a_model(tiny_qa_folder, capsys, kind, limit):
     assert main(["check", str(tiny_qa_folder(kind))]) == 0
@@ -54,3 +65,13 @@ def test_what_is_wrong_is_said_with_code_2(words, message, capsys):
 def test_a_folder_that_holds_no_model(tmp_path, capsys):
     assert main(["check", str(tmp_path)]) == 2
     assert "holds no model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["finetune", "pretrain"])
+def test_a_recipe_that_the_trainer_would_refuse(verb, tmp_path, tiny_squad, tiny_qa_folder, capsys):
+    task = "masked_lm" if verb == "pretrain" else "question_answering"
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(f"task: {task}\nmodel: {tiny_qa_folder('bert')}\ntrain_data: {tiny_squad}\noutput_dir: out\n")
+    assert main(["check", str(recipe), "--optim", "adamw_8bit"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("longspan check: tiny: optim is 'adamw_8bit'") and error.count("\n") == 1

@@ -104,7 +104,7 @@ def test_two_are_run(script, title, tiny_qa_folder, tiny_squad, tmp_path, capsys
     assert training.n_examples == (12 if is_long else 24)
     evaluation = read_record(tmp_path / "tiny" / "evaluation" / "evaluation.json")
     assert evaluation.training_seed == 42
-    assert {(score.language, score.n_questions) for score in evaluation.scores} == {
+    assert {(score.language, score.n_items) for score in evaluation.scores} == {
         (language, training.n_examples) for language in ("en", "el")
     }
     assert ("window + global question" in {score.system for score in evaluation.scores}) == is_long

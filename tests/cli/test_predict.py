@@ -1,5 +1,11 @@
+import bz2
+import gzip
 import io
 import json
+import lzma
+import os
+import shutil
+import sys
 
 import pytest
 
@@ -22,6 +28,17 @@ def model(tiny_qa_folder):
 
 def lines(text):
     return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    """Put bytes on standard input, in the locale of a container."""
+
+    def put(data):
+        stream = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape")
+        monkeypatch.setattr("sys.stdin", stream)
+
+    return put
 
 
 def test_one_line_of_json_per_question(model, document, capsys):
@@ -54,6 +71,29 @@ def test_questions_from_a_file_and_several_answers_to_a_file(model, document, tm
     assert capsys.readouterr().out == ""
 
 
+def test_answers_go_where_a_link_leads(model, document, tmp_path):
+    output, target = tmp_path / "answers.jsonl", tmp_path / "disk" / "answers"
+    output.symlink_to(target)
+    assert main(["predict", model, "--document", document, "--question", "Where?", "--output", str(output)]) == 0
+    assert output.is_symlink() and len(lines(target.read_text())) == 1
+
+
+def test_answers_go_into_an_open_file(model, document):
+    reads, writes = os.pipe()
+    words = ["--document", document, "--question", "Where?", "--output", f"/dev/fd/{writes}"]
+    assert main(["predict", model, *words]) == 0
+    os.close(writes)
+    with os.fdopen(reads) as file:
+        assert len(lines(file.read())) == 1
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(document, tmp_path, capsys):
+    with open(document) as file:
+        words = ["--document", document, "--question", "Where?", "--output", f"/dev/fd/{file.fileno()}"]
+        assert main(["predict", str(tmp_path / "no model is looked for"), *words]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
 def test_text_for_people(model, document, capsys):
     assert main(["predict", model, "--document", document, "--question", "Where?", "--format", "text"]) == 0
     out = capsys.readouterr().out
@@ -61,16 +101,142 @@ def test_text_for_people(model, document, capsys):
     assert "of the document" in out
 
 
-def test_a_document_from_standard_input(model, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("Bees fly."))
+def test_a_document_from_standard_input(model, capsys, standard_input):
+    standard_input(b"Bees fly.")
     assert main(["predict", model, "--document", "-", "--question", "Who?"]) == 0
     assert lines(capsys.readouterr().out)[0]["text"] in "Bees fly."
 
 
-def test_standard_input_that_is_not_utf8(model, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Z\xfcrich"), encoding="utf-8"))
+TEI = "<TEI><teiHeader>1895</teiHeader><text><p>Anna wrote <hi>it</hi>.</p></text></TEI>"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("plain.txt", b"Anna wrote it.\n"),
+        ("mark.txt", "Anna wrote it.\n".encode("utf-8-sig")),
+        ("windows.txt", b"One.\r\n\r\nAnna\r\nwrote\rit.\r\n"),
+        ("old_mac.txt", b"One.\r\rAnna\rwrote it.\r"),
+        ("both.txt", "One\r\nAnna wrote it.\r".encode("utf-8-sig")),
+        ("novel.xml", TEI.encode()),
+        ("novel.txt", TEI.encode("utf-8-sig")),
+        ("latin.xml", f"<?xml version='1.0' encoding='latin-1'?>{TEI}\n<!-- \xe9 -->".encode("latin-1")),
+        ("utf16.xml", f"<?xml version='1.0' encoding='utf-16'?>{TEI}".encode("utf-16")),
+        ("a.txt.gz", gzip.compress(b"Anna\r\nwrote it.", mtime=0)),
+        ("a.txt.xz", lzma.compress(b"Anna\r\nwrote it.")),
+        ("a.txt.bz2", bz2.compress(b"Anna\r\nwrote it.")),
+        ("novel.xml.gz", gzip.compress(TEI.encode(), mtime=0)),
+        ("no_ending", gzip.compress(TEI.encode(), mtime=0)),
+    ],
+)
+def test_standard_input_reads_as_a_file(model, tmp_path, capsys, standard_input, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    standard_input(data)
+    answers = []
+    for document in (str(path), "-"):
+        assert main(["predict", model, "--document", document, "--question", "Who?", "--top_k", "5"]) == 0
+        answers.append(lines(capsys.readouterr().out)[0])
+        del answers[-1]["seconds"]
+    assert answers[0] == answers[1]
+    if "TEI" in data.decode("latin-1"):
+        assert all(answer["sentence"].strip() in "Anna wrote it." for answer in answers[0]["answers"])
+    elif path.suffix == ".txt":
+        text = path.read_bytes().decode()
+        for answer in answers[0]["answers"]:
+            assert text[answer["start"] : answer["end"]] == answer["text"] != ""
+            assert text[answer["sentence_start"] :].startswith(answer["sentence"])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"Z\xfcrich", "standard input is not UTF-8: byte 1 is 0xfc"),
+        ("Zürich".encode("utf-16"), "standard input is not UTF-8 but UTF-16"),
+        ("Anna wrote it.".encode("utf-16-le"), "standard input is not UTF-8 but UTF-16"),
+        (gzip.compress(b"Anna wrote it.", mtime=0)[:-9], "standard input: its .gz data is broken or cut"),
+        (b"PK\x03\x04" + bytes(range(256)), "standard input is an archive (as .docx, .odt and .epub files are)"),
+        (b"PK\x03\x04\x14" + bytes(200), "standard input is an archive (as .docx, .odt and .epub files are)"),
+        (b"%PDF-1.7\n%\xe2\xe3", "standard input is a PDF"),
+        (b" \n", "standard input is empty"),
+    ],
+)
+def test_standard_input_that_is_no_text(model, capsys, standard_input, data, message):
+    standard_input(data)
     assert main(["predict", model, "--document", "-", "--question", "Who?"]) == 2
-    assert "not UTF-8 text (byte 1)" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_standard_input_that_is_closed(model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["predict", model, "--document", "-", "--question", "Who?"]) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+
+
+def test_an_argument_in_another_encoding(model, document, capsys):
+    assert main(["predict", model, "--document", document, "--question", "Gr\udcf6?"]) == 2
+    assert "the argument 'Gr\\udcf6?' is not utf-8: character 2 is the byte 0xf6" in capsys.readouterr().err
+
+
+def test_paths_may_be_of_any_bytes(model, tmp_path, capsys):
+    name = os.fsencode(tmp_path) + b"/d\xf6.txt"
+    try:
+        with open(name, "wb") as file:
+            file.write(b"Anna wrote it.")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert main(["predict", model, "--document", os.fsdecode(name), "--question", "Who?"]) == 0
+    assert lines(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '[{"question": "Who?"}, {"question": "Where?", "id": "w"}, "When?"]',
+            [("0", "Who?"), ("w", "Where?"), ("2", "When?")],
+        ),
+        ('\ufeff[\r\n {"question": "Who?"}\r\n]\r\n', [("0", "Who?")]),
+        ('{"id": null, "question": "Who?"}\n{"id": 7, "question": "Where?"}', [("0", "Who?"), ("7", "Where?")]),
+        (
+            "Who\u2028wrote\x0cit\x85now?\r\nWhere?\rWhen?\r\n",
+            [("0", "Who\u2028wrote\x0cit\x85now?"), ("1", "Where?"), ("2", "When?")],
+        ),
+        ('{"question": "Who\u2028wrote it?"}\r\n', [("0", "Who\u2028wrote it?")]),
+        ("[1] Who wrote it?\n[2] Where?", [("0", "[1] Who wrote it?"), ("1", "[2] Where?")]),
+        ('{"question": "Who \\ud83d\\ude00?"}', [("0", "Who \U0001f600?")]),
+    ],
+)
+def test_files_of_questions(model, document, tmp_path, capsys, text, expected):
+    path = tmp_path / "questions"
+    path.write_bytes(text.encode())
+    assert main(["predict", model, "--document", document, "--questions", str(path)]) == 0
+    rows = lines(capsys.readouterr().out)
+    assert [(row["id"], row["question"]) for row in rows] == expected
+
+
+def test_standard_output_is_utf_8(model, tmp_path, monkeypatch):
+    path = tmp_path / "doc.txt"
+    path.write_text("\U0001f389\u2028Ελλάδα", encoding="utf-8")
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    assert main(["predict", model, "--document", str(path), "--question", "Τι;", "--top_k", "9"]) == 0
+    sys.stdout.flush()
+    (row,) = lines(written.getvalue().decode())
+    assert row["question"] == "Τι;"
+
+
+def test_a_terminal_keeps_its_encoding(model, document, monkeypatch):
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", Terminal(written, encoding="latin-1"))
+    assert main(["predict", model, "--document", document, "--question", "Où, Τι;"]) == 0
+    sys.stdout.flush()
+    assert rb"O\u" not in written.getvalue()
+    assert "Où, ".encode("latin-1") + rb"\u03a4\u03b9;" in written.getvalue()
 
 
 def test_a_short_model_reads_windows_and_says_so(tiny_qa_folder, document, capsys):
@@ -119,7 +285,19 @@ def test_documents_that_cannot_be_read(model, tmp_path, capsys, text, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("\n", "holds no question"), ('{"question": ', "line 1: not JSON"), ('{"q": "x"}', "line 1: a record needs")],
+    [
+        ("\n", "holds no question"),
+        ('{"question": ', "line 1: not JSON"),
+        ('{"q": "x"}', "line 1: a record needs"),
+        ("[]", "its list is empty"),
+        ('[{"question": "Who?"}', "is cut: it ends after byte 21"),
+        ('["Who?", 7]', "[1]: a record needs `question`"),
+        ('["Who \\udc80?"]', "[0] is not valid text: character 4 is U+DC80"),
+        ('Who?\n{"question": "Who \\ud83d?"}', "line 2: `question` is not valid text: character 4 is U+D83D"),
+        ('{"question": "Who?", "id": "\\ud83d"}', "line 1: `id` is not valid text"),
+        ('{"question": "Who?", "id": [1]}', "line 1: `id` should be text or a number"),
+        ('{"question": null}', "line 1: a record needs"),
+    ],
 )
 def test_files_of_questions_that_are_none(model, document, tmp_path, capsys, text, message):
     path = tmp_path / "questions"
@@ -141,9 +319,17 @@ def packaged(tmp_path, monkeypatch):
     return folder
 
 
+def test_a_half_replaced_folder_is_refused(model, document, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    (folder / ".longspan.replacing").mkdir()  # a killed run's mark
+    assert main(["predict", str(folder), "--document", document, "--question", "Where?"]) == 2
+    assert "is incomplete: the run that was filling it was killed" in capsys.readouterr().err
+
+
 def test_without_a_model_the_packaged_one_answers(tiny_qa_folder, packaged, document, capsys):
     from longspan.tasks.adapters import extract_adapter, save_adapter
-    from longspan.tasks.qa_model import build_qa_model
+    from longspan.tasks.start_model import build_qa_model
 
     base = str(tiny_qa_folder("xlm-roberta encoder"))
     packaged.mkdir()
@@ -158,3 +344,37 @@ def test_without_a_model_where_none_is_packaged(packaged, document, capsys):
     error = capsys.readouterr().err
     assert "no trained model comes with this longspan" in error
     assert "longspan finetune squad-e5-adapter-short" in error
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "words", "n_windows"), [(100, [], 1), (4096, [], 4), (100, ["--batch_size", "3"], 3)]
+)
+def test_long_windows_are_read_one_by_one_on_cpu(tiny_qa_folder, document, monkeypatch, n_tokens, words, n_windows):
+    from longspan.cli import predict
+    from longspan.tasks.question_answering.predictor import QaPredictor
+
+    asked = []
+    answer = QaPredictor._logits
+    monkeypatch.setattr(QaPredictor, "_logits", lambda self, batch: asked.append(len(batch)) or answer(self, batch))
+    monkeypatch.setattr(predict, "_CPU_TOKENS", n_tokens)
+    words = [*words, "--max_length", "64", "--overlap", "16", "--device", "cpu"]
+    model = str(tiny_qa_folder("bert"))
+    assert main(["predict", model, "--document", document, "--question", "Where?", *words]) == 0
+    assert max(asked) == n_windows
+
+
+def test_many_questions_over_one_document_tokenise_it_once(model, document, tmp_path, monkeypatch, capsys):
+    from longspan.data.qa import tokens as qa_tokens
+
+    texts = []
+    cut = qa_tokens.tokenise_in_pieces
+    monkeypatch.setattr(
+        qa_tokens,
+        "tokenise_in_pieces",
+        lambda chunks, *rest, **options: texts.append(1) or cut(chunks, *rest, **options),
+    )
+    questions = tmp_path / "questions.txt"
+    questions.write_text("Where?\n" * 300)
+    assert main(["predict", model, "--document", document, "--questions", str(questions), "--truncate"]) == 0
+    assert len(lines(capsys.readouterr().out)) == 300
+    assert texts == [1]

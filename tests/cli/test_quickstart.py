@@ -6,7 +6,7 @@ import pytest
 
 from longspan.cli import quickstart
 from longspan.cli.main import main
-from longspan.training.recipe_files import load_recipe
+from longspan.training.recipe.files import load_recipe
 
 DOCUMENTS = {language: quickstart._LongDocument("Ann lives in Rome.", "Who?", "Ann") for language in ("en", "th")}
 
@@ -70,3 +70,10 @@ def test_an_unknown_language_is_refused_before_anything_is_trained(tmp_path, cap
     assert main(["quickstart", "--output", str(tmp_path / "new"), "--languages", "en", "xx"]) == 2
     assert "xx: the packaged questions are in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_link_to_no_folder_is_followed(tmp_path, monkeypatch):
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "out")
+    monkeypatch.setattr(quickstart, "_steps", lambda *_: [])
+    main(["quickstart", "--output", str(tmp_path / "out")])
+    assert len(list((tmp_path / "disk" / "out" / "documents").iterdir())) == 12

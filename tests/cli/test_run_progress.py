@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import longspan.progress
-from longspan.cli.grid import progress
+from longspan.grid import progress
 
 # Draws a bar as a line's process does, and goes on when its bar has been seen.
 PROCESS = """

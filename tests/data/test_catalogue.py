@@ -4,8 +4,8 @@ import json
 import datasets
 import pytest
 
-from longspan.data import CATALOGUE, expand_name, load_qa_dataset
 from longspan.data.languages import language_of_name
+from longspan.data.qa import CATALOGUE, expand_name, load_qa_dataset
 from longspan.errors import InputError
 
 LANGUAGES = CATALOGUE["packaged/xquad"].choices

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from longspan.data import GoldAnswer, QaCollator, QaExample, make_qa_features
+from longspan.data.qa import GoldAnswer, QaCollator, QaExample, make_qa_features
 from longspan.errors import InputError
 
 ROWS = [

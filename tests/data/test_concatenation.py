@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, QaDataset, QaExample, concatenate, load_qa_dataset
+from longspan.data.qa import GoldAnswer, QaDataset, QaExample, concatenate, load_qa_dataset
 from longspan.errors import InputError
 
 

@@ -141,6 +141,17 @@ def test_a_cache_of_an_earlier_version_is_used(tmp_path, words, written):
     assert again.fingerprint == first.fingerprint
 
 
+def test_a_cache_of_another_reader_is_made_anew(tmp_path, words, caplog, monkeypatch):
+    path = tmp_path / "novel.xml"
+    path.write_text("<TEI><text><p>a word</p></text></TEI>")
+    monkeypatch.setattr("longspan.data.corpora.contents.READER_VERSIONS", {})
+    old = load_corpus([str(path)], words, cache_dir=tmp_path / "cache", progress=False)
+    monkeypatch.undo()
+    new = load_corpus([str(path)], words, cache_dir=tmp_path / "cache", progress=False)
+    assert "longspan reads tei better now" in caplog.text
+    assert new.fingerprint != old.fingerprint
+
+
 def test_files_that_come_and_go_are_named(tmp_path, words):
     folder = tmp_path / "texts"
     folder.mkdir()
@@ -302,6 +313,19 @@ def test_a_full_disk_leaves_nothing_that_is_believed(tmp_path, words, text_file)
     (building,) = (tmp_path / "cache").glob(".*.building")
     assert [path.name for path in building.iterdir()] == ["plan.json"]
     assert load(tmp_path, words, str(text_file)).n_tokens == 60_000
+
+
+def test_a_cache_behind_links_stays_there(tmp_path, words, text_file):
+    (tmp_path / "cache").symlink_to(tmp_path / "disk" / "cache")
+    folder = load(tmp_path, words, str(text_file)).sources[0].store.folder
+    real = tmp_path / "larger" / "disk"
+    real.parent.mkdir()
+    folder.rename(real)
+    folder.symlink_to(real)
+    change(text_file, "other one two three")
+    assert load(tmp_path, words, str(text_file)).n_documents == 1
+    assert folder.is_symlink() and (real / "manifest.json").exists() and caches(tmp_path) == [folder.name]
+    assert (tmp_path / "cache").is_symlink()
 
 
 @pytest.mark.parametrize("text", ["", " \n\n \n"])

@@ -135,6 +135,130 @@ def test_tei_gives_the_text_without_header_notes_and_replaced_readings(tmp_path)
     assert documents(path=write(tmp_path / "c.xml", latin))[0].endswith("für")
 
 
+def read(tmp_path, body, *, head="", root="<TEI>"):
+    """The lines of a text with `body` in its only division."""
+    (document,) = documents(
+        path=write(tmp_path / "a.xml", f"{head}{root}<text><body><div>{body}</div></body></text></TEI>")
+    )
+    return document.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("<p><w>Hello</w><pc>,</pc> <w>world</w><pc>.</pc></p>", "Hello, world."),
+        ("<p>By <persName><forename>Anna</forename> <surname>Berg</surname></persName>.</p>", "By Anna Berg."),
+        ("<p>A <measure>mile</measure> <unknown>far</unknown>.</p>", "A mile far."),
+        ("<p>He came <stage>(aside)</stage> in.</p>", "He came (aside) in."),
+        ("<p>As <cit><quote>so</quote><bibl>X</bibl></cit> said</p>", "As so X said"),
+        ("<byline>by <docAuthor>A. Berg</docAuthor></byline>", "by A. Berg"),
+        ("<p>A<bibl><author>Berg</author><title>Ur</title></bibl>, end</p>", "A Berg Ur, end"),
+        ("<p>«<quote>so</quote>»<stage>(he</stage> bows)</p>", "«so» (he bows)"),
+        ("<p>A word<note><p>no</p></note> more</p>", "A word more"),
+        ('<p>x <m:math xmlns:m="http://www.w3.org/1998/Math/MathML"><m:text>y</m:text></m:math> z</p>', "x y z"),
+        ('<p><w join="right">So</w>\n<w>to</w>\n<pc join="left">.</pc></p>', "Soto."),
+    ],
+)
+def test_tei_elements_within_a_line_do_not_break_it(tmp_path, body, line):
+    assert read(tmp_path, body) == [line]
+
+
+def test_tei_parts_of_a_division_have_own_lines(tmp_path):
+    body = "<quote>a</quote><unknown>b</unknown><sp><speaker>C</speaker><stage>d</stage><p>e</p></sp>"
+    assert read(tmp_path, body) == ["a", "b", "C", "d", "e"]
+    assert read(tmp_path, "<p>x <list><item>y</item><item>z</item></list></p>") == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        ('<p>An exam<lb break="no"/>ple.</p>', ["An example."]),
+        ('<p>An exam-\n <lb break="no"/>\n ple.</p>', ["An example."]),
+        ('<p>An exam<pc>-</pc><pb break="no"/><fw>12</fw><lb/>ple.</p>', ["An example."]),
+        ('<p>well-<lb/>known - <cb break="no"/>no</p>', ["well-", "known -no"]),
+        ('<p>one</p><pb break="no"/><p>two<milestone break="yes"/>three</p>', ["one", "two three"]),
+    ],
+)
+def test_tei_words_go_on_over_breaks_inside_them(tmp_path, body, lines):
+    assert read(tmp_path, body) == lines
+
+
+@pytest.mark.parametrize(
+    ("markup", "word"),
+    [
+        ("<app><lem>old</lem><rdg>new</rdg></app>", "old"),
+        ("<app><rdg>first</rdg><rdg>second</rdg><note>no</note></app>", "first"),
+        ("<app><rdgGrp><rdg>a</rdg><lem>old</lem></rdgGrp><rdg>c</rdg></app>", "old"),
+        ("<app>\n <lem/>\n <rdg>x</rdg>\n</app>", ""),
+        ("<choice>\n <corr>right</corr>\n <sic>wrnog</sic>\n</choice>", "right"),
+        ("<choice><abbr>Mr</abbr><expan>Mister</expan><expan>Master</expan></choice>", "Mister"),
+        ("<choice><unclear>a</unclear><unclear>b</unclear></choice>", "a"),
+        ("<choice><sic>only</sic></choice>", "only"),
+        ("<sic>as it stands</sic>", "as it stands"),
+        ("<subst>\n<del>no</del>\n<add>yes</add></subst>", "yes"),
+        ("<restore><del>kept</del></restore>", "kept"),
+        ("<ruby><rb>漢</rb><rt>かん</rt></ruby>", "漢"),
+        ("<index><term>no</term></index>", ""),
+        ("dark<gap><desc>ink</desc></gap>ness", "darkness"),
+        ("<app><lem>a <choice><orig>b</orig><reg>c</reg></choice></lem><rdg>d</rdg></app>", "a c"),
+        ('<app from="#a"><lem>house</lem><rdg>home</rdg></app>', ""),
+    ],
+)
+def test_tei_one_reading_is_kept(tmp_path, markup, word):
+    assert read(tmp_path, f"<p>(‹{markup}›)</p>") == [f"(‹{word}›)"]
+
+
+def test_tei_apparatus_apart_from_the_text_is_left_out(tmp_path):
+    root = '<TEI><teiHeader><variantEncoding method="location-referenced" location="internal"/></teiHeader>'
+    assert read(tmp_path, "<p>A house.<app><rdg>home</rdg></app></p>", root=root) == ["A house."]
+
+
+DTD = '<!DOCTYPE TEI SYSTEM "http://example.org/tei.dtd" [<!ENTITY % more SYSTEM "more.ent"> %more;{}]>\n'
+
+
+def test_tei_entities_become_their_text(tmp_path):
+    body = "<p>caf&eacute;&mdash;&own; &#233;&amp;</p>"
+    assert read(tmp_path, body, head=DTD.format('<!ENTITY own "<hi>mine</hi>">')) == ["café—mine é&"]
+    assert read(tmp_path, "<p>caf&eacute;</p>") == ["café"]
+
+
+@pytest.mark.parametrize(
+    ("body", "declared", "message"),
+    [
+        ("<p>a &house; b</p>", "", r"line 2: the entity &house; is declared nowhere"),
+        ("\n&part;", '<!ENTITY part SYSTEM "part.xml">', r"line 3: the entity &part; stands for the file part.xml"),
+        (
+            '<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="two.xml"/>',
+            "",
+            r"line 2: xi:include takes a part of the text from two.xml",
+        ),
+    ],
+)
+def test_tei_text_that_is_elsewhere_is_refused(tmp_path, body, declared, message):
+    with pytest.raises(InputError, match=f"a.xml: {message}"):
+        read(tmp_path, body, head=DTD.format(declared))
+
+
+def test_tei_what_the_header_lacks_is_not_missed(tmp_path):
+    root = '<TEI><teiHeader>&unknown;<xi:include href="taxonomy.xml"/></teiHeader>'
+    assert read(tmp_path, "<p>a</p>", head=DTD.format(""), root=root) == ["a"]
+
+
+def test_tei_entities_that_multiply_are_refused(tmp_path):
+    entities = '<!ENTITY a0 "aaaaaaaaaa">'
+    entities += "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">' for i in range(9))
+    with pytest.raises(InputError, match=r"a\.xml: line 1: .*entities"):
+        read(tmp_path, "<p>&a9;</p>", head=f"<!DOCTYPE TEI [{entities}]>")
+
+
+@pytest.mark.parametrize("n", [1, 7, 50])
+def test_tei_text_does_not_depend_on_chunks(tmp_path, monkeypatch, n):
+    body = '<p>exam-<lb break="no"/>ple <choice><sic>a b</sic><corr>c &mdash; d</corr></choice> <hi>e</hi>-f</p>'
+    whole = read(tmp_path, body)
+    monkeypatch.setattr("longspan.data.corpora.readers.tei._CHUNK", n)
+    assert read(tmp_path, body) == whole == ["example c — d e-f"]
+
+
 @pytest.mark.parametrize(
     ("xml", "message"),
     [

@@ -6,7 +6,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from longspan.data.masking import IGNORED, LONGEST_WORD, MaskedLmCollator, Masker
-from longspan.data.pieces import special_pieces, word_starts
+from longspan.data.vocabulary import special_pieces, word_starts
 from longspan.errors import InputError
 
 TEXT = "Anna was born in Lund in 1901. Later Anna moved away, and wrote 2 books about bees. "

@@ -3,8 +3,8 @@ import string
 
 import pytest
 
-from longspan.data import make_qa_features
-from longspan.data.needle import _facts, make_needles, needle_languages
+from longspan.data.qa import make_qa_features
+from longspan.data.qa.needle import _facts, make_needles, needle_languages
 from longspan.errors import InputError
 
 XQUAD = {"ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"}

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data import load_text, read_squad
+from longspan.data import load_text
 from longspan.data.opening import read_json, read_text
+from longspan.data.qa import read_squad
 from longspan.errors import InputError
 
 COMPRESS = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}

@@ -1,10 +1,12 @@
 import unicodedata
+from itertools import accumulate
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, QaExample, make_qa_features
+from longspan.data.qa import GoldAnswer, QaExample, make_qa_features
 from longspan.errors import InputError
 
 
@@ -121,6 +123,38 @@ def test_labels_point_at_the_answer(tokenizer, answer):
     assert len(context[start[0] : end[1]]) <= len(answer) + 8
 
 
+GRAPHEMES = [
+    unicodedata.normalize("NFD", "박물관"),
+    "दिल्ली",
+    "क्षत्रि",
+    "กำ",
+    "ខ្មែ",
+    "👩🏽\u200d🚀",
+    "🇸🇪",
+    "1\ufe0f\u20e3",
+    "葛\U000e0100",
+    "e\u0323\u0301",
+]
+
+
+@pytest.mark.parametrize("answer", GRAPHEMES)
+@pytest.mark.parametrize("around", ["big {} is", "big{}is", "{0}{0}{0}"])
+def test_labels_and_offsets_hold_whole_graphemes(tokenizer, answer, around):
+    context = around.format(answer) + " Oslo."
+    row = example(context, answer)
+    (feature,) = make_qa_features([row], tokenizer, max_length=300, overlap=9, with_labels=True)
+    start, end = feature.offsets[feature.start_position], feature.offsets[feature.end_position]
+    assert answer in context[start[0] : end[1]]
+    ends = {0, *accumulate(len(part) for part in regex.findall(r"\X", context))}
+    assert all(place in ends for offset in feature.offsets if offset is not None for place in offset)
+
+
+def test_a_gold_answer_inside_a_grapheme_labels_all_of_it(tokenizer):
+    context = "big e\u0323\u0301 is"
+    (feature,) = make_qa_features([example(context, "\u0323")], tokenizer, max_length=99, overlap=9, with_labels=True)
+    assert context[slice(*feature.offsets[feature.start_position])] == "e\u0323\u0301"
+
+
 def test_offsets_hold_no_blanks_at_their_ends(tokenizer):
     context = "  Anna   lives in\nOslo "
     (feature,) = make_qa_features([example(context)], tokenizer, max_length=99, overlap=9, with_labels=False)
@@ -187,8 +221,8 @@ def test_a_question_longer_than_the_window_is_named(tokenizer):
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [
-        (example(" "), {}, "document of question q is empty"),
-        (example("x", question=" "), {}, "question q is empty"),
+        (example(" "), {}, "document of question 'q' is empty"),
+        (example("x", question=" "), {}, "question 'q' is empty"),
         (example("x"), {"max_length": 0}, "max_length is 0"),
         (example("x"), {"overlap": 64}, "overlap is 64"),
         (example("x"), {"overlap": -1}, "overlap is -1"),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, read_squad
-from longspan.data.locate import locate_answer
+from longspan.data.qa import GoldAnswer, read_squad
+from longspan.data.qa.repair_offsets import locate_answer
 from longspan.errors import InputError
 
 
@@ -53,6 +53,7 @@ def test_wrong_offsets_are_repaired_to_the_nearest(tmp_path, given_start, found)
         ("big\u00a0 city", "big city", GoldAnswer("big\u00a0 city", 0)),
         ("le cafe\u0301 noir", "caf\u00e9", GoldAnswer("cafe\u0301", 3)),
         ("le caf\u00e9 noir", "cafe\u0301", GoldAnswer("caf\u00e9", 3)),
+        ("\u0b95\u0bc6\u0bbe\u0b9f\u0bbf", "\u0b95\u0bca\u0b9f\u0bbf", GoldAnswer("\u0b95\u0bc6\u0bbe\u0b9f\u0bbf", 0)),
         ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "\ud55c\uad6d", GoldAnswer("\u1112\u1161\u11ab\u1100\u116e\u11a8", 0)),
     ],
 )

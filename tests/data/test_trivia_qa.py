@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longspan.data import load_qa_dataset, make_qa_features
-from longspan.data.trivia_qa import find_aliases, read_trivia_qa
+from longspan.data.qa import load_qa_dataset, make_qa_features
+from longspan.data.qa.trivia_qa import find_aliases, read_trivia_qa, trivia_qa_from_rows
 from longspan.errors import InputError
 from longspan.metrics import normalize_answer
 
@@ -141,6 +141,30 @@ def test_wrong_files_are_explained(tmp_path):
         read_trivia_qa(path)
 
 
+def test_aliases_and_pages_must_be_text(tmp_path):
+    row = question("q1", "York.txt")
+    row["Answer"] = ANSWER | {"NormalizedAliases": ["york", "y\ud83d"]}
+    with pytest.raises(InputError, match=r"wikipedia-dev\.json: Data\[0\]: alias 1 is not valid text: .* U\+D83D"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = ANSWER | {"NormalizedAliases": ["york", None]}
+    with pytest.raises(InputError, match=r"Data\[0\]: alias 1 should be text, and is null"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = ANSWER | {"NormalizedAliases": "york"}
+    with pytest.raises(InputError, match=r"Data\[0\]\.Answer\.NormalizedAliases should be a list, and is text"):
+        load_qa_dataset(write(tmp_path, [row]))
+    row["Answer"] = "york"
+    with pytest.raises(InputError, match=r"Data\[0\]\.Answer should be an object"):
+        load_qa_dataset(write(tmp_path, [row]))
+
+
+def test_null_is_no_id_of_a_row():
+    answer = {"normalized_aliases": ["york"], "normalized_value": "york"}
+    page = {"filename": "York.txt", "title": "York", "wiki_context": "York is old."}
+    row = {"question": "Where?", "question_id": None, "entity_pages": [page], "answer": answer}
+    with pytest.raises(InputError, match=r"row 0\.question_id should be text or a whole number, and is null"):
+        trivia_qa_from_rows(datasets.Dataset.from_list([row]), source="hub", name="x", documents="joined")
+
+
 @pytest.mark.parametrize("split", ["validation", "train"])
 def test_reads_the_hubs_rows(monkeypatch, split):
     pages = {"filename": ["York.txt", "Ham.txt"], "title": ["York", "Ham"], "doc_source": ["", ""]}
@@ -186,5 +210,5 @@ def test_a_window_is_labelled_with_all_it_holds(tmp_path, tokenizer):
 
 def test_reading_needs_no_torch(tmp_path):
     path = write(tmp_path, [question("q1", "York.txt")])
-    code = f"import sys, longspan.data; longspan.data.load_qa_dataset({str(path)!r}); sys.exit('torch' in sys.modules)"
+    code = f"import sys, longspan.data.qa as qa; qa.load_qa_dataset({str(path)!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

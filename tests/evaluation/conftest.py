@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from longspan.data import QaDataset, read_squad
-from longspan.tasks.question_answering import QaPrediction
+from longspan.data.qa import QaDataset, read_squad
+from longspan.tasks.question_answering.predictor import QaPrediction
 
 
 class Scripted:

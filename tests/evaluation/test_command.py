@@ -20,7 +20,7 @@ def test_writes_a_record_and_prints_a_table(tiny_qa_folder, tiny_squad, tmp_path
     assert record.kind == "evaluation" and record.settings["limit"] == 4 and "first 4" in record.protocol
     assert record.settings["gold_slot"] == record.settings["shuffle_seed"] == 0
     assert {score.language for score in record.scores} == {"el", "en"} and len(record.scores) == 10
-    assert all(score.n_questions == 4 for score in record.scores)
+    assert all(score.n_items == 4 for score in record.scores)
     assert any(name.endswith("model.safetensors") for name in record.made.data)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["evaluation.json"]
     # A second start does not write over what is there, and says how it would.
@@ -39,13 +39,13 @@ def test_several_lengths_with_the_answer_at_every_place(tiny_qa_folder, tiny_squ
     record = read_record(tmp_path / "out" / "evaluation.json")
     assert record.kind == "evaluation" and record.settings["n_concat"] == [1, 3]
     assert record.settings["gold_slot"] == "all" and record.settings["distractors"] == "same"
-    assert [score.n_questions for score in record.scores] == [2, 2, 6, 6]
+    assert [score.n_items for score in record.scores] == [2, 2, 6, 6]
     own = [place for place in record.places if place.system == "window only"]
-    assert [(place.length, place.slot, place.n_questions) for place in own] == [
+    assert [(place.length, place.slot, place.n_items) for place in own] == [
         (1, 0, 2),
         *((3, i, 2) for i in range(3)),
     ]
-    assert {row.n_questions for row in record.differences if row.dataset.endswith("x3")} == {2}
+    assert {row.n_units for row in record.differences if row.dataset.endswith("x3")} == {2}
 
 
 def test_a_sample_has_the_same_questions_at_every_length(tiny_qa_folder, tiny_squad, tmp_path, capsys):
@@ -55,13 +55,13 @@ def test_a_sample_has_the_same_questions_at_every_length(tiny_qa_folder, tiny_sq
     record = read_record(tmp_path / "out" / "evaluation.json")
     assert record.kind == "evaluation" and record.settings["sample"] == 4
     assert "only 4 questions of each data set, drawn at random" in record.protocol
-    assert [score.n_questions for score in record.scores] == [4, 12]
-    asked = [[a.question for a in record.answers if a.dataset.endswith(end)] for end in ("x1", "x3")]
+    assert [score.n_items for score in record.scores] == [4, 12]
+    asked = [[a.input for a in record.items if a.dataset.endswith(end)] for end in ("x1", "x3")]
     assert asked[1] == [question for question in asked[0] for _ in range(3)]
     assert main([*argv, "--limit", "4", "--output", str(tmp_path / "first")]) == 0
     first = read_record(tmp_path / "first" / "evaluation.json")
     assert first.kind == "evaluation" and len(set(asked[0])) == 4
-    assert asked[0] != [answer.question for answer in first.answers if answer.dataset.endswith("x1")]
+    assert asked[0] != [answer.input for answer in first.items if answer.dataset.endswith("x1")]
     assert main([*argv, "--sample", "4", "--limit", "4", "--output", str(tmp_path / "other")]) == 2
     assert "--limit and --sample both say which questions" in capsys.readouterr().err
 
@@ -89,7 +89,7 @@ def test_needles_in_given_and_packaged_text(tiny_qa_folder, tmp_path, capsys):
     record = read_record(tmp_path / "out" / "evaluation.json")
     assert record.kind == "evaluation"
     assert [score.dataset for score in record.scores] == [f"needle.{c} {n}" for c in ("en", "sv") for n in (150, 300)]
-    assert [(p.length, p.depth, p.n_questions) for p in record.places[:4]] == [
+    assert [(p.length, p.depth, p.n_items) for p in record.places[:4]] == [
         (n, depth, 1) for n in (150, 300) for depth in (0, 1)
     ]
     # 300 tokens are read in windows of the model's 192.

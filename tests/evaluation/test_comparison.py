@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from longspan.data import concatenate
+from longspan.data.qa import concatenate
 from longspan.errors import InputError
 from longspan.evaluation import evaluate_question_answering
 from longspan.evaluation.comparison import compare_records
@@ -42,7 +42,7 @@ def test_runs_are_compared_in_pairs_pooled_and_on_each_data_set(evaluated, tmp_p
     whole, english, _ = record.differences[:3]
     assert whole.mean == english.mean == pytest.approx(50) and 25 < whole.low < 50 < whole.high < 75
     # The same questions in a second language are no further evidence.
-    assert (whole.n_questions, english.n_questions) == (24, 24)
+    assert (whole.n_units, english.n_units) == (24, 24)
     assert (whole.low, whole.high) == (english.low, english.high)
     assert record.differences[6].mean == pytest.approx(-25)
     assert record.made.data == records[0].made.data
@@ -72,7 +72,7 @@ def test_a_question_asked_at_every_slot_is_one_question(people, evaluated):
         [evaluated("a", datasets=[joined]), evaluated("b", datasets=[joined], wrong=["0-0"])], name="slots"
     )
     (row,) = record.differences
-    assert len(joined.examples) == 36 and row.n_questions == 12 and row.mean == pytest.approx(-100 / 12)
+    assert len(joined.examples) == 36 and row.n_units == 12 and row.mean == pytest.approx(-100 / 12)
 
 
 def test_different_questions_are_refused_and_counted(people, evaluated):
@@ -95,7 +95,7 @@ def test_what_cannot_be_paired_is_refused(evaluated):
         ([one], "these are of a"),
         ([], "these are of none"),
         ([one, evaluated("a", 1), other], "two records of run a with seed 1 hold people"),
-        ([one, other.model_copy(update={"answers": []})], "of b has no answers"),
+        ([one, other.model_copy(update={"items": []})], "of b has no questions"),
         ([one, evaluated("b", systems=("else",))], "no system is in all"),
     ):
         with pytest.raises(InputError, match=message):

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longspan.data import GoldAnswer, QaDataset, QaExample, concatenate, read_squad
+from longspan.data.qa import GoldAnswer, QaDataset, QaExample, concatenate, read_squad
 from longspan.errors import InputError
-from longspan.evaluation import answering, evaluate_question_answering, systems_for
+from longspan.evaluation import evaluate_question_answering, systems_for
 from longspan.evaluation.cells import Cells
 from longspan.metrics import aggregate, score_answer, squad_v2_scores
 from longspan.records import read_record, write_record
-from longspan.tasks.loading import load_qa_model
+from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering import scoring
 
 ABOUT = {"name": "people", "model": "none", "protocol": "as they are", "progress": False}
 
@@ -22,7 +23,7 @@ def test_every_question_counts_answered_or_not(people, scripted, missing):
     system = scripted(missing={ids[i] for i in missing})
     record = evaluate_question_answering({"some": system}, [people], **ABOUT)
     (score,) = record.scores
-    assert score.n_questions == len(record.answers) == 24
+    assert score.n_items == len(record.items) == 24
     assert score.metrics["f1"] == pytest.approx(100 * (24 - len(missing)) / 24)
     assert score.counts.get("no_prediction", 0) == len(missing)
 
@@ -45,23 +46,33 @@ def test_scores_are_those_of_the_metrics(people_twice, scripted):
 def test_answers_say_where_they_stand(people, scripted):
     joined = concatenate(people, 3)
     record = evaluate_question_answering({"some": scripted()}, [joined], **ABOUT)
-    for example, answer in zip(joined.examples, record.answers, strict=True):
+    for example, answer in zip(joined.examples, record.items, strict=True):
         start = example.answers[0].start
-        assert answer.depth == pytest.approx(start / len(example.context))
-        assert answer.slot == example.slot
-        shown = answer.context_before + answer.prediction + answer.context_after
+        assert answer.extra["depth"] == pytest.approx(start / len(example.context))
+        assert answer.variant == example.slot
+        shown = answer.extra.get("context_before", "") + answer.prediction + answer.extra.get("context_after", "")
         assert shown in example.context
-    assert record.scores[0].seconds_per_question == 0.25
+    assert record.scores[0].seconds_per_item == 0.25
+
+
+def test_the_text_around_an_answer_cuts_no_grapheme(people, scripted):
+    astronaut = "👩🏽\u200d🚀"
+    context = astronaut * 40 + " Anna " + astronaut * 40
+    example = replace(people.examples[0], context=context, answers=(GoldAnswer("Anna", context.index("Anna")),))
+    record = evaluate_question_answering({"some": scripted()}, [replace(people, examples=[example])], **ABOUT)
+    (item,) = record.items
+    for text in (item.extra["context_before"], item.extra["context_after"]):
+        assert set(text.strip().split(astronaut)) == {""}
 
 
 def test_a_gold_answer_that_is_nowhere_is_counted_and_asked(people, scripted):
     lost = replace(people.examples[0], answers=(GoldAnswer("not in there", None),))
     data = replace(people, examples=[lost, *people.examples[1:]])
     record = evaluate_question_answering({"some": scripted(wrong=[lost.id])}, [data], **ABOUT)
-    assert record.scores[0].n_questions == 24
+    assert record.scores[0].n_items == 24
     assert record.scores[0].counts["gold_not_in_document"] == 1
     assert record.settings["gold_not_in_document"] == {people.name: [lost.id]}
-    assert record.answers[0].metrics["f1"] == 0 and record.answers[0].depth is None
+    assert record.items[0].metrics["f1"] == 0 and "depth" not in record.items[0].extra
 
 
 def test_an_empty_document_is_a_wrong_answer(people, scripted):
@@ -96,7 +107,7 @@ def test_questions_without_an_answer_follow_the_squad_2_scorer(scripted):
     assert metrics["NoAns_exact"] == wanted["NoAns_exact"] == 50
     assert metrics["em"] == wanted["exact"] == 50
     assert metrics["best_f1"] == wanted["best_f1"]
-    assert [row.prediction for row in record.answers] == ["Lund", "", "", "Ann"]
+    assert [row.prediction for row in record.items] == ["Lund", "", "", "Ann"]
 
 
 def test_the_thesis_protocol_stands_beside_the_honest_one_over_its_survivors(people, scripted):
@@ -110,7 +121,7 @@ def test_the_thesis_protocol_stands_beside_the_honest_one_over_its_survivors(peo
 
     record = evaluate_question_answering({"some": AsTheThesis(missing=["5-0"])}, [data], **ABOUT)
     (score,) = record.scores
-    own = {answer.id: answer.metrics for answer in record.answers if "f1_thesis" in answer.metrics}
+    own = {answer.id: answer.metrics for answer in record.items if "f1_thesis" in answer.metrics}
     assert set(own) == set(texts)
     # "Lund in 1901" for Lund: one of three words; "the" is an article by the English rules, in German too.
     assert [own[identifier]["f1_thesis"] for identifier in texts] == pytest.approx([50, 0, 100])
@@ -118,7 +129,7 @@ def test_the_thesis_protocol_stands_beside_the_honest_one_over_its_survivors(peo
     assert score.metrics["f1_thesis"] == pytest.approx(50) and score.metrics["em_thesis"] == pytest.approx(100 / 3)
     assert score.metrics["f1"] == pytest.approx(100 * 23 / 24), "every question, whatever the thesis drops"
     (place,) = {place.metrics.get("f1_thesis") for place in record.places if "f1_thesis" in place.metrics} or {None}
-    assert sum(place.n_questions for place in record.places) == 24 and place is not None
+    assert sum(place.n_items for place in record.places) == 24 and place is not None
 
 
 def test_differences_are_paired_over_all_and_each_data_set(people_twice, scripted):
@@ -153,7 +164,7 @@ def test_a_stopped_run_goes_on_where_it_was(people_twice, scripted, tmp_path):
     # Other questions are not what was kept.
     fewer = [replace(dataset, examples=dataset.examples[:5]) for dataset in people_twice]
     record = evaluate_question_answering({"some": again}, fewer, partial=cells, **ABOUT)
-    assert [score.n_questions for score in record.scores] == [5, 5]
+    assert [score.n_items for score in record.scores] == [5, 5]
     # A damaged cell is computed anew.
     for path in cells.iterdir():
         path.write_text(path.read_text()[:40])
@@ -164,7 +175,7 @@ def test_a_stopped_run_goes_on_where_it_was(people_twice, scripted, tmp_path):
 
 def test_a_cell_that_was_stopped_goes_on_inside(people, scripted, tmp_path, monkeypatch):
     """24 questions in lots of five; stopped in the fourth lot, they end as if nothing had been."""
-    monkeypatch.setattr(answering, "_LOT", 5)
+    monkeypatch.setattr(scoring, "_LOT", 5)
 
     class Scripted(type(scripted())):
         settings = "the same"
@@ -188,8 +199,8 @@ def test_a_cell_that_was_stopped_goes_on_inside(people, scripted, tmp_path, monk
     damaged.write_text(damaged.read_text()[:-9])
     again = Scripted(wrong=wrong, missing=missing)
     record = evaluate_question_answering({"some": again}, [people], partial=cells, **ABOUT)
-    assert again.n_asked == 14 and record.answers == whole.answers
-    assert record.scores[0].metrics == whole.scores[0].metrics and record.scores[0].n_questions == 24
+    assert again.n_asked == 14 and record.items == whole.items
+    assert record.scores[0].metrics == whole.scores[0].metrics and record.scores[0].n_items == 24
     assert [path.name.split(".", 1)[1] for path in cells.iterdir()] == ["cell.json"]
     with pytest.raises(KeyboardInterrupt):
         evaluate_question_answering({"other": stopped}, [people], partial=cells, **ABOUT)
@@ -227,7 +238,7 @@ def test_real_predictors_tell_what_they_did_not_read(tiny_qa_folder, tiny_squad,
     assert all(survivors[name] + cut_away[name] == 12 for name in systems)
     assert all(("f1_thesis" in score.metrics) == (survivors[score.system] > 0) for score in record.scores)
     # The document's own length, however little of it a system reads.
-    lengths = [[a.n_tokens for a in record.answers if a.system == name] for name in systems]
+    lengths = [[a.n_tokens for a in record.items if a.system == name] for name in systems]
     assert lengths[0] == lengths[1] == lengths[2] and min(lengths[0]) > 48
     settings_kept = record.settings["systems"]["window + global question"]
     assert settings_kept["attention_window"] == [8, 8] and settings_kept["global_tokens"] == "question"

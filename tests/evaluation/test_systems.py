@@ -3,7 +3,7 @@ import torch
 
 from longspan.errors import InputError
 from longspan.evaluation import SYSTEM_NAMES, systems_for
-from longspan.tasks.loading import load_qa_model
+from longspan.tasks.open_model import load_qa_model
 
 
 @pytest.fixture

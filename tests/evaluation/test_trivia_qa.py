@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from longspan.data import GoldAnswer, QaDataset, QaExample
+from longspan.data.qa import GoldAnswer, QaDataset, QaExample
 from longspan.evaluation import evaluate_question_answering
 
 CONTEXT = "The band is from the City-of-Oslo, said Anna."
@@ -24,11 +24,11 @@ def test_answers_are_compared_with_aliases_by_trivia_qas_rules(scripted):
     record = evaluate_question_answering(
         {"x": scripted()}, [dataset], name="n", model="m", protocol="p", progress=False
     )
-    first, second = record.answers
+    first, second = record.items
     assert first.gold == ["oslo", "city of oslo"]
     # As SQuAD has it, `City-of-Oslo` is one word.
     assert (first.metrics["em"], first.metrics["em_squad"], first.metrics["f1_squad"]) == (100, 0, 0)
     assert second.metrics["em"] == 0
     (score,) = record.scores
-    assert (score.n_questions, score.metrics["em"]) == (2, 50)
+    assert (score.n_items, score.metrics["em"]) == (2, 50)
     assert score.counts["gold_not_in_document"] == 1

@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from longspan import records
-from longspan.extend.families import CLASS_ENDINGS, FAMILIES
+from longspan.extend.families import FAMILIES
 from longspan.extend.texts import packaged_texts
+from longspan.models.heads import HEADS
 
 OLD_MAX_TOKENS = 40
 
@@ -41,7 +42,7 @@ def _make_model(
         values["embedding_size"] = 32
     config = config_class(**{**values, **changes})
     torch.manual_seed(1)
-    name = class_name or family.class_prefix + CLASS_ENDINGS[kind]  # pyright: ignore[reportArgumentType]
+    name = class_name or family.class_prefix + HEADS[kind].class_ending  # pyright: ignore[reportArgumentType]
     model = getattr(transformers, name)(config)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -172,6 +172,24 @@ def test_a_killed_save_leaves_the_old_folder(extended, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
+def test_the_working_folder_may_be_the_destination(extended, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for overwrite in (False, True):
+        save_extended(extended, ".", overwrite=overwrite)
+        assert {path.name for path in tmp_path.iterdir()} == FILES
+        assert f"# {tmp_path.name}\n" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("size", ["32k", "64k"])
+def test_weights_on_a_disk_without_room(extended, mounted, size):
+    folder = mounted(size)
+    with pytest.raises(InputError, match=r"cannot write .*disk: No space left on device"):
+        save_extended(extended, folder)
+    assert not list(folder.iterdir())
+    with pytest.raises(OSError, match="No space left on device"):
+        extended.model.save_pretrained(folder / "model")
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(extended, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")

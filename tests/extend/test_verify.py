@@ -42,6 +42,11 @@ def test_drift_on_the_user_s_text(make_model, tokenizer):
     assert [(one.n_tokens, one.n_texts) for one in proof.drift] == [(40, 1)]
 
 
+def test_texts_that_no_tokenizer_takes(make_model, tokenizer):
+    with pytest.raises(InputError, match=r"texts\[1\] is not valid text: character 4 is U\+D83D"):
+        extend(make_model("roberta"), tokenizer, max_tokens=64, attention_window=WINDOW, texts=["a man", "man \ud83d"])
+
+
 def test_without_a_tokenizer_there_is_no_drift_and_the_proof_says_so(make_model):
     proof = extend(make_model("bert"), max_tokens=64, attention_window=WINDOW).proof
     assert proof.checks
@@ -100,3 +105,60 @@ def test_the_packaged_texts_are_six_languages_english_first():
     assert len(texts) == 6
     assert texts[0].startswith("My father's family name being Pirrip")
     assert all(len(text) > 1500 for text in texts)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "electra"])
+def test_the_padding_id_is_the_tokenizers(make_model, tokenizer, model_type):
+    source = make_model(model_type, pad_token_id=3)  # the tokenizer's <unk>
+    model, _, proof = extend(source, tokenizer, max_tokens=64, attention_window=80)
+    assert model.config.pad_token_id == tokenizer.pad_token_id == 1
+    assert any("pad_token_id was 3 (<unk>)" in note for note in proof.notes)
+    ids = torch.tensor([[0, 20, 3, 30, 3, 4, 40, 2]])
+    with torch.no_grad():
+        old, new = source(input_ids=ids).last_hidden_state, model(input_ids=ids).last_hidden_state
+    assert (old - new).abs().max() < 1e-4
+    assert source.config.pad_token_id == 3
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "electra"])
+def test_the_proof_sees_a_word_as_padding(make_model, tokenizer, monkeypatch, model_type):
+    monkeypatch.setattr("longspan.extend.configuration.choose_padding_id", lambda config, *_: config.pad_token_id)
+    with pytest.raises(InputError, match="not equal to the original"):
+        extend(make_model(model_type, pad_token_id=3), tokenizer, max_tokens=64, attention_window=WINDOW, proof="quick")
+
+
+def test_padding_inside_a_text_moves_both_models(make_model, tokenizer):
+    source = make_model("roberta", pad_token_id=3)
+    model, _, proof = extend(source, tokenizer, max_tokens=64, attention_window=80)
+    assert model.config.pad_token_id == 3
+    assert any("counts no position for that piece" in note for note in proof.notes)
+    ids = torch.tensor([[0, 20, 3, 30, 1, 3, 40, 2]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.no_grad():
+        old, new = source(**inputs).last_hidden_state, model(**inputs).last_hidden_state
+    assert (old - new).abs().max() < 1e-4
+
+
+def test_a_text_is_compared_up_to_its_padding(make_model, tokenizer):
+    texts = ["the man <pad> " + "the man " * 40]
+    proof = extend(make_model("bert"), tokenizer, max_tokens=64, attention_window=WINDOW, texts=texts).proof
+    assert any("a text holds the padding token (id 1)" in note for note in proof.notes)
+    assert all(check.passed for check in proof.checks)
+
+
+def test_a_configuration_without_padding_takes_the_tokenizers(make_model, tokenizer):
+    source = make_model("bert", pad_token_id=None)
+    assert extend(source, tokenizer, max_tokens=64, attention_window=WINDOW).model.config.pad_token_id == 1
+    with pytest.raises(InputError, match="no pad_token_id"):
+        extend(source, max_tokens=64, attention_window=WINDOW)
+
+
+def test_a_tokenizer_of_more_pieces_is_refused(make_model, tokenizer):
+    with pytest.raises(InputError, match="has 400 pieces, the model 390 rows"):
+        extend(make_model("bert", vocab_size=390), tokenizer, max_tokens=64, attention_window=WINDOW, proof="none")
+
+
+def test_other_special_ids_become_the_tokenizers(make_model, tokenizer):
+    source = make_model("roberta", bos_token_id=7, eos_token_id=8)
+    config = extend(source, tokenizer, max_tokens=64, attention_window=WINDOW).model.config
+    assert (config.bos_token_id, config.eos_token_id, config.sep_token_id) == (0, 2, 2)

@@ -1,12 +1,13 @@
-"""Golden values of the models: `python tests/golden/make.py` writes them anew.
+"""Golden values of the models: `python tests/golden/make.py` writes them again.
 
-They say that a model computes today what it computed when they were written. A change of them needs a line in
-CHANGELOG.md that says why.
+They show that a model computes today what it computed when they were written. A change of a value needs a line in
+CHANGELOG.md with the reason.
 
-logits.txt   head, then the first eight scores of each of two rows
-losses.txt   step, then the loss of masked language modelling on one batch, AdamW, 20 steps
+logits.txt   head: the first eight scores of each of two rows
+losses.txt   step: the loss of masked language modelling on one batch, AdamW, 20 steps
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 
 import longspan
 
-HERE = Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parent))
+import golden_file
 
 HEADS = {
     "masked lm": longspan.LongformerForMaskedLM,
@@ -26,7 +28,7 @@ HEADS = {
 
 
 def make_model(head: str) -> longspan.models.LongformerPreTrainedModel:
-    """A tiny model whose weights depend on nothing but their names and NumPy's frozen random stream."""
+    """A tiny model whose weights depend only on their names and NumPy's frozen random stream."""
     config = longspan.LongformerConfig(
         vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=66, attention_window=[6, 8], attention_dilation=[1, 2], type_vocab_size=1,
@@ -48,44 +50,43 @@ def make_inputs(head: str) -> dict[str, torch.Tensor]:
     ids[:, 0], ids[:, [6, 7]], ids[0, 29], ids[1, 22], ids[1, 23:] = 0, 2, 2, 2, 1
     inputs = {"input_ids": ids, "attention_mask": (ids != 1).long()}
     if head == "multiple choice":
-        # Each row beside itself turned round.
+        # Each row, and the two rows in reverse order, as choices.
         return {name: torch.stack([x, x.flip(0)], dim=1) for name, x in inputs.items()}
     return inputs
 
 
-def make_logits() -> dict[str, np.ndarray]:
-    """Some scores of every head, [2, 8] or fewer."""
+@golden_file.one_thread()
+def make_logits() -> dict[str, list[float]]:
+    """Some scores of every head, up to eight of each row."""
     found = {}
     for head in HEADS:
         with torch.no_grad():
             output = make_model(head)(**make_inputs(head))
-        scores = output[0].reshape(2, -1)[:, :8]
-        found[head] = scores.numpy()
+        found[head] = output[0].reshape(2, -1)[:, :8].flatten().tolist()
     return found
 
 
-def make_losses(n_steps: int = 20) -> list[float]:
-    """Losses of the first steps of training."""
+@golden_file.one_thread()
+def make_losses(n_steps: int = 20) -> dict[str, list[float]]:
+    """The loss of each of the first steps of training."""
     model = make_model("masked lm")
     inputs = make_inputs("masked lm")
     labels = inputs["input_ids"].masked_fill(torch.arange(30) % 4 != 1, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(n_steps):
+    losses = {}
+    for step in range(1, n_steps + 1):
         loss = model(**inputs, labels=labels, global_attention_mask=inputs["input_ids"] == 0).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss.detach()))
+        losses[str(step)] = [float(loss.detach())]
     return losses
 
 
 def main() -> None:
     """Write both files."""
-    lines = [f"{head}: {' '.join(f'{x:.5f}' for x in scores.ravel())}" for head, scores in make_logits().items()]
-    (HERE / "logits.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    lines = [f"{step} {loss:.5f}" for step, loss in enumerate(make_losses(), start=1)]
-    (HERE / "losses.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    golden_file.write_golden("logits.txt", make_logits())
+    golden_file.write_golden("losses.txt", make_losses())
 
 
 if __name__ == "__main__":

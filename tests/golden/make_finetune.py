@@ -1,10 +1,11 @@
-"""Golden losses of fine-tuning: `python tests/golden/make_finetune.py` writes finetune_tiny.txt anew.
+"""Golden losses of fine-tuning: `python tests/golden/make_finetune.py` writes finetune_tiny.txt again.
 
-`step loss` of 20 steps through the whole room `training`: recipe, extension of a tiny XLM-R, joined paragraphs,
-windows, collator, Trainer. A change of them needs a line in CHANGELOG.md that says why.
+The loss of 20 steps through the whole room `training`: recipe, extension of a tiny XLM-R, joined paragraphs, windows,
+collator, Trainer. A change of a value needs a line in CHANGELOG.md with the reason.
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import torch
 import transformers
 from tokenizers import models, pre_tokenizers, processors
 
-from longspan.training.finetune import finetune
-from longspan.training.recipe_files import load_recipe
+from longspan.training.finetune.finetune import finetune
+from longspan.training.recipe.files import load_recipe
 
-HERE = Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parent))
+import golden_file
+
 PLACES = ["Lund", "Graz", "Oslo", "Pisa", "Bern", "Turku", "Delft", "Ghent"]
 
 
@@ -61,8 +64,9 @@ def make_model(folder: Path, data: Path) -> None:
     model.save_pretrained(folder)
 
 
-def make_losses(folder: Path) -> list[float]:
-    """Losses of 20 steps of a run in `folder`."""
+@golden_file.one_thread()
+def make_losses(folder: Path) -> dict[str, list[float]]:
+    """The loss of each of 20 steps of a run in `folder`."""
     data, model = folder / "bees.json", folder / "model"
     make_data(data)
     make_model(model, data)
@@ -76,15 +80,14 @@ def make_losses(folder: Path) -> list[float]:
     recipe = folder / "tiny.yaml"
     recipe.write_text(json.dumps(fields), encoding="utf-8")
     record = finetune(load_recipe(recipe))
-    return [log.values["loss"] for log in record.steps if "loss" in log.values]
+    losses = [log.values["loss"] for log in record.steps if "loss" in log.values]
+    return {str(step): [loss] for step, loss in enumerate(losses, start=1)}
 
 
 def main() -> None:
     """Write the file."""
     with tempfile.TemporaryDirectory() as folder:
-        losses = make_losses(Path(folder))
-    lines = [f"{step} {loss:.4f}" for step, loss in enumerate(losses, start=1)]
-    (HERE / "finetune_tiny.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        golden_file.write_golden("finetune_tiny.txt", make_losses(Path(folder)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pairs of one random Longformer, transformers' and ours, and inputs for them."""
+"""Pairs of equal random Longformers, transformers' and ours, and inputs for them."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ HEADS = list(CLASS_OF_HEAD)[1:]
 
 @pytest.fixture(autouse=True)
 def _quiet_transformers():
-    """Loading bars and reports of missing heads are transformers' own matter."""
+    """Silence loading bars and reports of missing heads."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -64,7 +64,7 @@ def tiny_model() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def stock_model() -> Callable[..., Any]:
-    """The same of transformers' own class."""
+    """The same model of transformers' class."""
 
     def make(head: str = "base", **overrides: Any):
         torch.manual_seed(0)
@@ -170,7 +170,7 @@ def checkpoint_layers() -> Callable[..., None]:
 
 
 def _roughen(model: torch.nn.Module) -> None:
-    """Biases and norms away from zero and one, so that a forgotten one shows."""
+    """Move biases and norms away from zero and one, so that the tests notice a missing one."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

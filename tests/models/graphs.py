@@ -1,4 +1,4 @@
-"""One graph: torch.compile, torch.export and ONNX give what the model gives, at every length.
+"""torch.compile, torch.export and ONNX: one graph with the outputs of the model at every length.
 
 Run by `test_graphs.py`, without the checker of types that the other tests run under: it would be traced along.
 """
@@ -42,7 +42,7 @@ def outputs_of(model, inputs) -> list[torch.Tensor]:
 
 
 def assert_equal_runs(model, compiled, inputs, tolerance=1e-5) -> None:
-    """Outputs and, where they are asked for, all gradients."""
+    """The outputs and, if requested, all gradients."""
     found = {}
     for name, run in (("eager", model), ("compiled", compiled)):
         model.zero_grad()
@@ -68,7 +68,7 @@ def assert_equal_runs(model, compiled, inputs, tolerance=1e-5) -> None:
         pytest.param(2, False, marks=pytest.mark.slow),
     ],
 )
-def test_the_model_compiles_into_one_graph_for_all_lengths(n_global, is_training, tiny_model, batch):
+def test_model_compiles_to_one_graph(n_global, is_training, tiny_model, batch):
     model = tiny_model(global_attention_size=n_global, **SMALL).train(is_training)
     graphs = []
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=_counting(graphs))
@@ -107,7 +107,7 @@ def test_multiple_choice_compiles_into_one_graph(tiny_model, batch):
 
 
 @pytest.mark.parametrize("head", ["question answering", pytest.param("base", marks=pytest.mark.slow)])
-def test_global_tokens_of_the_data_break_the_graph_once(head, tiny_model, batch):
+def test_dynamic_global_tokens_break_the_graph_once(head, tiny_model, batch):
     model = tiny_model(head, **SMALL)
     inputs = batch([23, 14], [[0, 1, 20], [3]] if head == "base" else None, separators=[4])
     graphs = []
@@ -117,7 +117,7 @@ def test_global_tokens_of_the_data_break_the_graph_once(head, tiny_model, batch)
 
 
 @pytest.mark.slow
-def test_global_tokens_of_the_data_in_one_graph_where_torch_may_hold_a_number(tiny_model, batch):
+def test_dynamic_global_tokens_with_captured_scalars_are_one_graph(tiny_model, batch):
     model = tiny_model("question answering", attention_backend="chunked", **SMALL)
     inputs = batch([23, 14], separators=[4])
     with torch.no_grad(), torch._dynamo.config.patch(capture_scalar_outputs=True):
@@ -133,7 +133,7 @@ def test_compiled_by_inductor(tiny_model, batch):
 
 @pytest.mark.parametrize("strict", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_torch_export_as_users_write_it(strict, tiny_model, batch, tmp_path):
-    """Not through our own function: plain `torch.export` with dynamic dimensions, saved and loaded."""
+    """Plain `torch.export` with dynamic dimensions, saved and loaded, without our own function."""
     model = tiny_model(global_attention_size=2, attention_dilation=[[1, 2]], **SMALL)
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens", min=3, max=4096)
     example = batch([40, 31])
@@ -196,7 +196,7 @@ def test_onnx_of_every_head(head, overrides, options, tiny_model, tmp_path):
 
 @needs_onnx
 @pytest.mark.slow
-def test_an_extended_checkpoint_with_its_head_by_the_command(tmp_path, tiny_qa_folder):
+def test_command_exports_an_extended_checkpoint(tmp_path, tiny_qa_folder):
     """BERT of 64 tokens with its question answering head, extended to 4,096, saved, and loaded by `longspan export`."""
     import onnxruntime
 
@@ -233,7 +233,7 @@ def test_the_command_writes_a_program_beside_its_tokenizer(tmp_path, tiny_qa_fol
 
 
 def _counting(graphs: list):
-    """aot_eager that notes every graph it is given."""
+    """aot_eager that counts the graphs it gets."""
     backend = torch._dynamo.lookup_backend("aot_eager")
 
     def compile_graph(graph, example_inputs):

@@ -1,4 +1,4 @@
-"""Run by test_sharding.py in two processes: a training step of a sharded model is that of the whole one."""
+"""Run by test_sharding.py in two processes: a training step of a sharded model equals that of the whole model."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The configuration: transformers' keys, ours beside them, and mistakes that say what to do."""
+"""The configuration: transformers' keys, our keys, and the errors for wrong values."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))
-def test_mistake_is_named_when_it_is_made(name):
+def test_mistakes_are_named(name):
     fields, message = MISTAKES[name]
     # Again with a right one in between: a remembered answer must not stand in for another.
     for _ in range(2):
@@ -36,13 +36,13 @@ def test_mistake_is_named_when_it_is_made(name):
         longspan.LongformerConfig(attention_window=8, attention_dilation=1)
 
 
-def test_window_is_read_at_the_one_place_that_translates_it():
+def test_window_is_translated_in_one_place():
     config = longspan.LongformerConfig(num_hidden_layers=2, attention_window=[8, 512])
     assert attention_patterns(config) == (AttentionPattern(4, 4), AttentionPattern(256, 256))
     assert attention_patterns(config) is attention_patterns(config)
 
 
-def test_dilation_is_for_all_layers_or_each_layer_or_each_head():
+def test_dilation_per_model_layer_or_head():
     def dilations(value):
         config = longspan.LongformerConfig(num_hidden_layers=2, num_attention_heads=2, attention_dilation=value)
         return [pattern.dilations(2) for pattern in attention_patterns(config)]
@@ -73,7 +73,7 @@ def test_defaults_are_those_of_transformers():
     }
 
 
-def test_stock_differences_are_empty_by_default_and_named_otherwise():
+def test_stock_differences_are_empty_by_default():
     def differences(**fields):
         return " ".join(stock_differences(longspan.LongformerConfig(num_hidden_layers=2, **fields)))
 
@@ -84,7 +84,7 @@ def test_stock_differences_are_empty_by_default_and_named_otherwise():
     assert "no multiple" in differences(attention_window=[8, 6])
 
 
-def test_attention_weights_may_be_asked_for_beside_any_attn_implementation(tiny_model):
+def test_attention_weights_work_with_any_attn_implementation(tiny_model):
     model = tiny_model(attn_implementation="sdpa", output_attentions=True)
     assert model(torch.tensor([[5, 6, 7]])).attentions[0].shape == (1, 2, 3, 9)
     model.config.output_attentions = False
@@ -99,6 +99,6 @@ def test_attn_implementation_of_transformers_changes_nothing(tiny_model, batch, 
     torch.testing.assert_close(model(**batch([9]))[0], expected(**batch([9]))[0])
 
 
-def test_attn_implementation_that_is_not_there_is_refused(tiny_model):
+def test_unknown_attn_implementation_is_refused(tiny_model):
     with pytest.raises(ValueError, match="does not support"):
         tiny_model(attn_implementation="flex_attention")

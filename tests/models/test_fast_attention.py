@@ -1,4 +1,4 @@
-"""`use_fast_attention`: a model of transformers', in place, with longspan's attention."""
+"""`use_fast_attention`: longspan's attention in a model of transformers."""
 
 import copy
 import pickle
@@ -138,7 +138,7 @@ def test_models_inside_other_modules(stock_model, batch, n_attended):
     assert n_attended == [21, 21]
 
 
-def test_what_it_cannot_do_is_said(stock_model, tiny_model):
+def test_unsupported_models_are_refused(stock_model, tiny_model):
     ours = tiny_model()
     assert longspan.use_fast_attention(ours) is ours
     config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)

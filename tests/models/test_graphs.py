@@ -1,5 +1,6 @@
-"""Graphs, in a process of their own (`graphs.py`), and what can be said of export without tracing."""
+"""Graphs, in a separate process (`graphs.py`), and refusals of export before tracing."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from longspan.errors import InputError
-from longspan.models.export import export_model, load_model
-from longspan.models.tracing import trace_model
+from longspan.models.export import _largest_difference, _require_written, export_model, load_model
+from longspan.models.tracing import Traced, trace_model
 
+needs_onnx = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason="ONNX is an extra: pip install 'longspan[onnx]'",
+)
 SMALL = {"num_hidden_layers": 1, "max_position_embeddings": 4098, "sep_token_id": 2}
 
 
@@ -44,7 +49,39 @@ def test_what_cannot_be_exported(tiny_model, stock_model, tmp_path, monkeypatch)
     assert not (tmp_path / "it").exists()
 
 
-def test_a_checkpoint_is_loaded_with_the_head_it_names(tiny_model, tiny_tokenizer, tmp_path):
+@needs_onnx
+@pytest.mark.parametrize("opset", [9, 17, 99])
+def test_an_opset_that_cannot_be_written_is_refused(opset, tiny_model, tmp_path):
+    with pytest.raises(InputError, match=rf"opset is {opset}; the installed onnxscript writes 18 to \d+: choose one"):
+        export_model(tiny_model(**SMALL), tmp_path / "it", opset=opset)
+    assert not (tmp_path / "it").exists()
+
+
+@needs_onnx
+def test_an_opset_is_read_back_from_the_file(tmp_path):
+    import onnx
+
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "it.onnx")
+    _require_written(tmp_path / "it.onnx", 18)
+    with pytest.raises(InputError, match="opset is 20, but the exporter can write this model as 18 only"):
+        _require_written(tmp_path / "it.onnx", 20)
+
+
+@needs_onnx
+def test_a_graph_that_onnxruntime_cannot_open(tiny_model, tmp_path):
+    (tmp_path / "it.onnx").write_bytes(b"no graph")
+    traced = Traced(None, (), (), {}, 3, 100)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="cannot open the graph"):
+        _largest_difference(tiny_model(**SMALL), traced, tmp_path / "it.onnx")
+
+
+def test_an_opset_needs_onnx(tiny_model, tmp_path):
+    with pytest.raises(InputError, match="opset 20 is of no effect with the format torch"):
+        export_model(tiny_model(**SMALL), tmp_path / "it", format="torch", opset=20)
+
+
+def test_checkpoint_is_loaded_with_its_head(tiny_model, tiny_tokenizer, tmp_path):
     tiny_model("question answering", **SMALL).save_pretrained(tmp_path)
     model, tokenizer = load_model(tmp_path)
     assert type(model).__name__ == "LongformerForQuestionAnswering" and tokenizer is None

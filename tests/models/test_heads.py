@@ -1,4 +1,4 @@
-"""Task heads: which tokens they make global by themselves, and their losses."""
+"""Task heads: their automatic global tokens and their losses."""
 
 import logging
 
@@ -7,7 +7,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from longspan.errors import InputError
-from longspan.models.heads.automatic_global import after_first_separators, before_first_separator
+from longspan.models.heads.shared import after_first_separators, before_first_separator
 
 S, P = 2, 1  # separator and padding
 
@@ -20,7 +20,7 @@ def positions(mask: torch.Tensor) -> list[list[int]]:
     return [row.nonzero().flatten().tolist() for row in mask]
 
 
-def test_question_is_what_stands_before_the_first_separator():
+def test_question_ends_at_the_first_separator():
     rows = ids(
         [0, 5, 6, S, 7, 8, 9, S, P, P],  # BERT: two
         [0, 5, S, S, 7, 8, 9, 9, S, P],  # RoBERTa: three
@@ -30,16 +30,16 @@ def test_question_is_what_stands_before_the_first_separator():
     assert positions(before_first_separator(rows, S)) == [[0, 1, 2], [0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
 
 
-def test_second_part_begins_after_the_first_run_of_separators():
+def test_second_text_starts_after_the_first_separators():
     rows = ids([0, 5, 6, S, 7, 8, S, P], [0, 5, S, S, 7, 8, S, P], [0, 5, S, 6, S, 8, 9, S], [0, 5, 6, 7, 8, 8, 8, S])
     found = after_first_separators(rows, S)
     assert positions(found) == [[4, 5, 6, 7], [4, 5, 6, 7], [3, 4, 5, 6, 7], []]
 
 
-def test_row_without_separator_has_no_global_token_and_warns_once(caplog, monkeypatch):
+def test_row_without_separator_warns_once(caplog, monkeypatch):
     transformers_logging.set_verbosity_warning()
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
-    logger = transformers_logging.get_logger("longspan.models.heads.automatic_global")
+    logger = transformers_logging.get_logger("longspan.models.heads.shared")
     transformers_logging.warning_once.cache_clear()
     with caplog.at_level(logging.WARNING, logger.name):
         rows = ids([0, 5, 6, 7], [0, S, 8, S])
@@ -62,7 +62,7 @@ def test_question_answering_makes_the_question_global(tiny_model, batch, separat
     assert not torch.allclose(automatic.start_logits, local.start_logits)
 
 
-def test_answers_of_a_row_do_not_depend_on_its_neighbours(tiny_model, batch):
+def test_row_does_not_depend_on_the_batch(tiny_model, batch):
     model = tiny_model("question answering")
     inputs = batch([25, 14, 9], separators=(4, 7))
     inputs["input_ids"][2, 1] = S  # a shorter question
@@ -73,7 +73,7 @@ def test_answers_of_a_row_do_not_depend_on_its_neighbours(tiny_model, batch):
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["padded right", "padded left"])
-def test_classification_reads_the_first_token_wherever_padding_stands(tiny_model, batch, left):
+def test_classification_skips_padding_on_the_left(tiny_model, batch, left):
     model = tiny_model("sequence classification")
     inputs = batch([25, 14], left=left)
     together = model(**inputs).logits
@@ -88,7 +88,7 @@ def test_classification_reads_the_first_token_wherever_padding_stands(tiny_model
 
 
 @pytest.mark.parametrize("head", ["masked lm", "token classification"])
-def test_other_heads_make_nothing_global(tiny_model, batch, head):
+def test_other_heads_make_no_token_global(tiny_model, batch, head):
     model = tiny_model(head)
     inputs = batch([25, 14], separators=(4,))
     torch.testing.assert_close(model(**inputs).logits, model(**batch([25, 14], [[], []], separators=(4,))).logits)
@@ -115,7 +115,7 @@ def test_ids_of_another_shape_are_named(tiny_model, head, shape, message):
         tiny_model(head)(torch.full(shape, 5))
 
 
-def test_mask_of_another_shape_is_named_by_heads_too(tiny_model):
+def test_heads_name_a_mask_of_another_shape(tiny_model):
     with pytest.raises(InputError, match="attention_mask has shape"):
         tiny_model("sequence classification")(torch.full((1, 4), 5), attention_mask=torch.ones(4))
 
@@ -148,7 +148,7 @@ def test_loss_without_targets_is_zero_not_nan(tiny_model, batch):
 
 
 def test_loss_is_a_share_of_the_accumulated_mean(tiny_model, batch):
-    """What the Trainer asks for when it accumulates gradients: the sum of the shares is the mean over all targets."""
+    """With accumulated gradients, the Trainer needs shares whose sum is the mean over all targets."""
     generator = torch.Generator().manual_seed(2)
     whole = batch([9, 5, 9, 7], separators=(3,))
     cases = {

@@ -1,4 +1,4 @@
-"""`use_fast_attention` on LED: its encoder gets longspan's attention, its decoder and its weights stay."""
+"""`use_fast_attention` on LED: longspan's attention in the encoder; decoder and weights do not change."""
 
 import pytest
 import torch
@@ -102,7 +102,7 @@ def test_attention_weights_and_embeddings(make_led, batch):
         assert found.global_attentions[layer].shape == expected.global_attentions[layer].shape
 
 
-def test_training_drops_as_led_does(make_led, batch, n_attended, checkpoint_layers):
+def test_training_dropout_equals_led(make_led, batch, n_attended, checkpoint_layers):
     model = longspan.use_fast_attention(make_led(attention_dropout=0.3, encoder_layerdrop=1.0)).train()
     inputs = batch(LENGTHS, GLOBALS) | {"labels": torch.randint(3, 60, (2, 7))}
     model(**inputs)
@@ -114,7 +114,7 @@ def test_training_drops_as_led_does(make_led, batch, n_attended, checkpoint_laye
     assert model.get_encoder().layers[0].self_attn.longformer_self_attn.query.weight.grad is not None
 
 
-def test_too_long_an_input_is_named(make_led):
+def test_input_that_is_too_long_is_named(make_led):
     model = longspan.use_fast_attention(make_led())
     with pytest.raises(InputError, match="has 65 tokens, but this model's encoder takes at most 64"):
         model(torch.full((1, 65), 5))

@@ -1,4 +1,4 @@
-"""Checkpoints go both ways between transformers and longspan, and survive what users do to them."""
+"""Checkpoints load in both directions between transformers and longspan, also after changes by users."""
 
 import json
 import logging
@@ -90,7 +90,7 @@ def test_dtype_and_device_map(tiny_model, batch, tmp_path, dtype):
     assert longspan.LongformerModel.from_pretrained(tmp_path, torch_dtype=dtype).dtype == dtype
 
 
-def test_missing_head_is_started_afresh(tiny_model, tmp_path):
+def test_missing_head_is_initialised(tiny_model, tmp_path):
     tiny_model("base").save_pretrained(tmp_path)
     loaded = longspan.LongformerForMaskedLM.from_pretrained(tmp_path)
     assert not loaded.lm_head.bias.any()  # transformers leaves what was in memory
@@ -131,7 +131,7 @@ def test_resized_vocabulary_keeps_tied_weights_and_bias(tiny_model, batch, tmp_p
 
 
 def test_push_to_hub_prepares_the_files(tiny_model, monkeypatch):
-    """Dry: the hub's client is replaced, and what would be uploaded is looked at."""
+    """The client of the hub is replaced, and the test checks the files to upload."""
     uploaded = {}
 
     class Hub:
@@ -190,8 +190,8 @@ def test_other_ranks_write_no_model_card(tiny_model, tmp_path):
     assert not (tmp_path / "README.md").exists()
 
 
-def test_card_of_files_that_stock_transformers_reads_otherwise_is_right(tiny_model, batch, tmp_path):
-    """The three differences are there: the same files give other numbers."""
+def test_uploaded_card_warns_about_stock_transformers(tiny_model, batch, tmp_path):
+    """All three differences are real: the same files give other numbers."""
     inputs = batch([21], separators=(3,))
     for difference in (
         {"attention_dilation": 2},
@@ -206,7 +206,7 @@ def test_card_of_files_that_stock_transformers_reads_otherwise_is_right(tiny_mod
 
 
 @pytest.mark.parametrize("kind", ["XLMRoberta", "Bert"])
-def test_another_kind_of_model_is_refused_rather_than_filled_with_random_weights(tmp_path, kind):
+def test_other_model_type_is_refused(tmp_path, kind):
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
     )

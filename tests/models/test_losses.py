@@ -1,4 +1,4 @@
-"""The loss of masked language modelling without all scores: equal to the plain one, and never of their size."""
+"""The loss of masked language modelling without all scores in memory equals the plain loss."""
 
 import copy
 
@@ -24,7 +24,7 @@ def inputs(dtype=torch.float64):
 
 @pytest.mark.parametrize("chunk_bytes", [1, V * 4 * 10, 2**28])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_loss_and_gradients_are_those_of_the_plain_loss(dtype, tolerance, chunk_bytes):
+def test_loss_and_gradients_equal_the_plain_loss(dtype, tolerance, chunk_bytes):
     leaves, labels = inputs(dtype)
     plain = F.cross_entropy(leaves[0] @ leaves[1].T + leaves[2], labels)
     expected = torch.autograd.grad(plain * 3, leaves)
@@ -38,7 +38,7 @@ def test_loss_and_gradients_are_those_of_the_plain_loss(dtype, tolerance, chunk_
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_under_autocast_the_loss_is_autocasts_and_gradients_are_near(dtype):
+def test_autocast_loss_is_equal_and_gradients_close(dtype):
     leaves, labels = inputs(torch.float32)
     exact = torch.autograd.grad(linear_cross_entropy(*leaves, labels), leaves)
     with torch.autocast("cpu", dtype):
@@ -51,7 +51,7 @@ def test_under_autocast_the_loss_is_autocasts_and_gradients_are_near(dtype):
         torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=2e-2)
 
 
-def test_what_needs_no_gradient_gets_none():
+def test_frozen_inputs_get_no_gradient():
     (hidden, weight, bias), labels = inputs()
     linear_cross_entropy(hidden, weight.detach(), None, labels).backward()
     assert hidden.grad is not None
@@ -70,8 +70,8 @@ def masked_batch(model, n_tokens=40, share=0.3):
     return {"input_ids": ids, "labels": ids.where(is_asked, torch.tensor(-100))}
 
 
-def test_a_training_step_is_that_of_the_dense_head(tiny_model):
-    """Tied embeddings and the bias get the sum of what both of their uses give."""
+def test_training_step_equals_the_dense_head(tiny_model):
+    """Tied embeddings and the bias get the sum of the gradients of both uses."""
     sparse = tiny_model("masked lm").train()
     dense = copy.deepcopy(sparse)
     dense.config.sparse_prediction = False
@@ -101,7 +101,7 @@ def test_in_evaluation_every_token_has_logits(tiny_model):
 
 
 @pytest.mark.parametrize("n_items", [None, 0, torch.tensor(0)])
-def test_a_batch_that_asks_for_nothing_has_loss_zero_and_gradients_zero(tiny_model, n_items):
+def test_batch_without_labels_has_zero_loss_and_gradients(tiny_model, n_items):
     model = tiny_model("masked lm").train()
     batch = masked_batch(model, share=0.0)
     loss = model(**batch, **({} if n_items is None else {"num_items_in_batch": n_items})).loss
@@ -111,7 +111,7 @@ def test_a_batch_that_asks_for_nothing_has_loss_zero_and_gradients_zero(tiny_mod
     assert all(p.grad is not None and not p.grad.any() for p in used)
 
 
-def test_another_layer_in_the_decoders_place_is_asked_itself(tiny_model):
+def test_replaced_decoder_computes_the_scores(tiny_model):
     model = tiny_model("masked lm").train()
     batch = masked_batch(model)
     expected = model(**batch).loss
@@ -122,7 +122,7 @@ def test_another_layer_in_the_decoders_place_is_asked_itself(tiny_model):
 
 
 class _Largest(TorchDispatchMode):
-    """The most numbers that any tensor made meanwhile has."""
+    """The number of elements of the largest tensor made in the context."""
 
     def __init__(self):
         super().__init__()
@@ -136,8 +136,8 @@ class _Largest(TorchDispatchMode):
         return result
 
 
-def test_no_tensor_of_a_step_has_the_size_of_all_scores(monkeypatch):
-    """Counted, not timed: scores of a chunk at most, and the gradients of the embeddings."""
+def test_no_tensor_holds_all_scores(monkeypatch):
+    """The largest tensors are the scores of one chunk and the gradients of the embeddings."""
     V, C, T = 5000, 8, 128
     config = longspan.LongformerConfig(
         vocab_size=V, hidden_size=C, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,

@@ -1,4 +1,4 @@
-"""What holds of the model beside parity: rows stay apart, lengths are free, settings take effect."""
+"""Properties of the model beside parity: independent rows, any length, settings that take effect."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ ROWS = ([23, 5, 14], [[0, 20], [], [13]])
 @pytest.mark.parametrize("embedded", [False, True], ids=["ids", "embeddings"])
 @pytest.mark.parametrize("n_global", [0, 2], ids=["no static", "static globals"])
 @pytest.mark.parametrize("unpad_inputs", [False, True], ids=["padded", "unpadded"])
-def test_a_row_is_the_same_alone_and_in_a_batch(tiny_model, batch, left, embedded, n_global, unpad_inputs):
+def test_row_is_the_same_alone_and_batched(tiny_model, batch, left, embedded, n_global, unpad_inputs):
     model = tiny_model(global_attention_size=n_global, unpad_inputs=unpad_inputs)
     inputs = batch(*ROWS, left=left)
     if embedded:
@@ -31,7 +31,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(tiny_model, batch, left, embedde
 
 @pytest.mark.parametrize("left", [False, True], ids=["padded right", "padded left"])
 @pytest.mark.parametrize("unpad_inputs", [False, True], ids=["padded", "unpadded"])
-def test_static_global_tokens_alone_are_the_first_of_a_row_wherever_padding_is(tiny_model, batch, left, unpad_inputs):
+def test_static_global_tokens_skip_padding(tiny_model, batch, left, unpad_inputs):
     model = tiny_model(global_attention_size=2, unpad_inputs=unpad_inputs)
     inputs = batch([60, 1, 23], left=left)
     together = model(**inputs)[0]
@@ -41,7 +41,7 @@ def test_static_global_tokens_alone_are_the_first_of_a_row_wherever_padding_is(t
         torch.testing.assert_close(together[row : row + 1, part], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_what_stands_at_padding_amid_a_document_parts_nothing(tiny_model):
+def test_ids_at_padding_do_not_split_a_document(tiny_model):
     model = tiny_model(global_attention_size=1)
     ids = torch.tensor([[5, 6, 1, 7, 8, 9]])
     mask = torch.tensor([[1, 1, 0, 1, 1, 1]])
@@ -90,7 +90,7 @@ def test_backend_of_the_configuration_is_used(tiny_model, batch, monkeypatch):
         model(**inputs)
 
 
-def test_plan_goes_from_device_to_device_like_any_argument(tiny_model, batch):
+def test_plan_moves_between_devices(tiny_model, batch):
     from accelerate.utils import send_to_device
 
     inputs = batch([23, 5], [[0, 20], [1]])
@@ -103,7 +103,7 @@ def test_plan_goes_from_device_to_device_like_any_argument(tiny_model, batch):
     assert moved.slots.index_BG.device.type == moved.is_token_BT.device.type == "meta"
 
 
-def test_global_slots_are_found_once_and_only_they_are_projected(tiny_model, batch, monkeypatch):
+def test_global_slots_are_found_once_and_projected(tiny_model, batch, monkeypatch):
     model = tiny_model()
     finds, seen = [], []
     find = GlobalSlots.find
@@ -130,7 +130,7 @@ def test_first_tokens_are_global_by_configuration(tiny_model, batch, monkeypatch
     torch.testing.assert_close(both, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_more_first_tokens_than_there_are(tiny_model, batch):
+def test_more_global_tokens_than_tokens(tiny_model, batch):
     static, by_mask = tiny_model(global_attention_size=10), tiny_model()
     for lengths in ([1], [4, 2]):
         expected = by_mask(**batch(lengths, [range(n) for n in lengths]))[0]
@@ -168,7 +168,7 @@ def test_dilated_model_sees_as_far_as_it_says(tiny_model, batch, changed):
     assert moved == [changed + step for step in (-6, -3, 0, 3, 6) if 0 <= changed + step < 40]
 
 
-def test_dropout_falls_on_the_attention_in_training_only(tiny_model, batch):
+def test_attention_dropout_in_training_only(tiny_model, batch):
     model = tiny_model(attention_probs_dropout_prob=0.5)
     inputs = batch([30, 9])
     torch.testing.assert_close(model(**inputs)[0], model(**inputs)[0])
@@ -176,13 +176,13 @@ def test_dropout_falls_on_the_attention_in_training_only(tiny_model, batch):
     assert not torch.allclose(model(**inputs)[0], model(**inputs)[0])
 
 
-def test_row_of_nothing_but_padding_stays_finite(tiny_model, batch):
+def test_row_of_padding_stays_finite(tiny_model, batch):
     inputs = batch([9, 4], [[0], [1]])
     inputs["attention_mask"][1] = 0
     assert torch.isfinite(tiny_model()(**inputs)[0]).all()
 
 
-def test_longest_input_and_the_first_that_is_too_long(tiny_model, batch):
+def test_longest_input_and_one_token_more(tiny_model, batch):
     model = tiny_model(max_position_embeddings=34)
     model(**batch([32]))
     with pytest.raises(InputError, match="has 33 tokens, but this model takes at most 32; cut it into overlapping"):
@@ -217,14 +217,14 @@ def test_wrong_inputs_are_named(tiny_model, inputs, message):
         tiny_model()(**inputs)
 
 
-def test_widths_that_do_not_fit_are_named(tiny_model):
+def test_wrong_widths_are_named(tiny_model):
     with pytest.raises(InputError, match="hidden_size 8 is not a multiple of num_attention_heads 3"):
         tiny_model(num_attention_heads=3)
     with pytest.raises(InputError, match="pad_token_id is not set"):
         tiny_model(pad_token_id=None)
 
 
-def test_no_tensor_grows_with_the_square_of_the_length(tiny_model, batch):
+def test_no_tensor_is_quadratic(tiny_model, batch):
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):
@@ -245,12 +245,12 @@ def test_no_tensor_grows_with_the_square_of_the_length(tiny_model, batch):
     assert largest.elements < 1024 * 1024
 
 
-def test_feed_forward_in_pieces_changes_nothing(tiny_model, batch, monkeypatch):
+def test_feed_forward_in_chunks_changes_nothing(tiny_model, batch, monkeypatch):
     model, inputs = tiny_model(), batch([23, 22], [[0], [3]])
     expected = model(**inputs)[0]
     seen = []
     forward = type(model.encoder.layer[0].intermediate).forward
-    monkeypatch.setattr(encoder, "_PIECE", 10)
+    monkeypatch.setattr(encoder, "_CHUNK", 10)
     monkeypatch.setattr(
         encoder.LongformerIntermediate, "forward", lambda self, x: seen.append(x.shape[1]) or forward(self, x)
     )

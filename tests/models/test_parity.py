@@ -1,4 +1,4 @@
-"""transformers' own Longformer with the same random weights is the oracle here: outputs, losses, gradients at 1e-4."""
+"""Outputs, losses and gradients equal transformers' Longformer with the same random weights, to 1e-4."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_window_2_works_where_transformers_fails(pair, batch, assert_same):
 
 
 def _hide_beyond_one_step(stock: torch.nn.Module) -> torch.nn.Module:
-    """Take from a stock model of window 4 the outer columns of its window."""
+    """Hide the outer columns of the window of a stock model with window 4."""
     for layer in stock.encoder.layer:
         attention = layer.attention.self
         matmul = attention._sliding_chunks_query_key_matmul

@@ -1,4 +1,4 @@
-"""The loss over several gold answers, any of which is right."""
+"""The loss over several gold answers."""
 
 import pytest
 import torch
@@ -16,12 +16,12 @@ def loss_of(model, starts, ends):
 
 
 def expected(logits, positions):
-    """-log of the share of the probability that the wanted tokens have together."""
+    """-log of the total probability of the wanted tokens."""
     p = logits.double().softmax(dim=-1)
     return -torch.stack([p[b, sorted(set(row))].sum() for b, row in enumerate(positions)]).log()
 
 
-def test_is_the_probability_of_any_of_the_answers(model):
+def test_loss_uses_the_probability_of_all_answers(model):
     starts, ends = [[5, 7], [4, 6, 8]], [[6, 7], [5, 6, 9]]
     padded = [torch.tensor([[*row, *[-1] * (4 - len(row))] for row in rows]) for rows in (starts, ends)]
     output = loss_of(model, *padded)
@@ -32,7 +32,7 @@ def test_is_the_probability_of_any_of_the_answers(model):
     assert loss_of(model, *shuffled).loss.item() == pytest.approx(output.loss.item(), rel=1e-6)
 
 
-def test_one_answer_a_row_is_the_usual_loss(model):
+def test_one_answer_per_row_is_the_usual_loss(model):
     starts, ends = torch.tensor([5, 4]), torch.tensor([6, 9])
     usual = loss_of(model, starts, ends).loss
     wide = [torch.stack([x, torch.full_like(x, -1)], dim=1) for x in (starts, ends)]
@@ -40,7 +40,7 @@ def test_one_answer_a_row_is_the_usual_loss(model):
     assert torch.equal(loss_of(model, starts[:, None], ends[:, None]).loss, usual)
 
 
-def test_rows_without_an_answer_in_sight_are_ignored(model):
+def test_rows_without_a_visible_answer_are_ignored(model):
     starts, ends = torch.tensor([[5, 7], [-1, 10]]), torch.tensor([[6, 7], [99, -1]])
     output = loss_of(model, starts, ends)
     first = (expected(output.start_logits, [[5, 7]]) + expected(output.end_logits, [[6, 7]])) / 2
@@ -54,7 +54,7 @@ def test_rows_without_an_answer_in_sight_are_ignored(model):
     assert not any(gradient.any() for gradient in gradients)
 
 
-def test_it_is_learned_from(model):
+def test_training_reduces_the_loss(model):
     starts, ends = torch.tensor([[5, 7], [4, 6]]), torch.tensor([[6, 7], [5, 6]])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     for _ in range(8):

@@ -1,4 +1,4 @@
-"""Folded global projections: the same numbers for less work, and only where calling the modules would do no more."""
+"""Folded global projections: the same numbers for less work, and only for plain modules."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_folded_projections_in_half_precision(tiny_model, batch, is_folded):
 
 
 class Doubled(nn.Linear):
-    """Not what its weight says, as a quantised layer or an adapter is not."""
+    """A layer that computes more than a product with its weight, as an adapter does."""
 
     def forward(self, x):
         return 2 * super().forward(x)
@@ -87,7 +87,7 @@ def hooked_value(attention):
 
 
 @pytest.mark.parametrize("change", [own_forward, own_class, parametrized, no_bias, hooked_value])
-def test_modules_that_do_more_than_their_weight_are_called(tiny_model, batch, is_folded, change):
+def test_modules_that_are_not_plain_are_called(tiny_model, batch, is_folded, change):
     model = tiny_model()
     change(model.encoder.layer[0].attention.self)
     model(**batch(LENGTHS, GLOBALS))
@@ -95,7 +95,7 @@ def test_modules_that_do_more_than_their_weight_are_called(tiny_model, batch, is
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks for it
-def test_adapters_on_the_global_projections_are_called_and_trained(tiny_model, batch, is_folded):
+def test_adapters_on_global_projections_are_trained(tiny_model, batch, is_folded):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(target_modules=["key_global", "value_global"], init_lora_weights=False)
     model = peft.get_peft_model(tiny_model(), config)
@@ -107,7 +107,7 @@ def test_adapters_on_the_global_projections_are_called_and_trained(tiny_model, b
 @pytest.mark.parametrize(
     ("n_slots", "n_tokens", "less_work"), [(1, 40, True), (1, 1, False), (60, 4096, True), (80, 4096, False)]
 )
-def test_what_is_less_work_is_counted(n_slots, n_tokens, less_work):
+def test_folding_is_chosen_by_its_work(n_slots, n_tokens, less_work):
     slots = GlobalSlots.first(n_slots, torch.ones(1, max(n_slots, n_tokens), dtype=torch.bool))
     plan = AttentionPlan((), "auto", None, slots)
     assert self_attention._folding_is_less_work(torch.Size((1, n_tokens, 768)), (12, 64), plan) is less_work

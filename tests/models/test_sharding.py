@@ -1,4 +1,4 @@
-"""FSDP2 shards the model, tied head and chunked loss too. accelerate does so on accelerators only, torch anywhere."""
+"""FSDP2 shards the model with tied head and chunked loss (by torch; accelerate shards on accelerators only)."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ import torch
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo backend")
-def test_a_training_step_of_a_sharded_model_is_that_of_the_whole_one():
+def test_sharded_training_step_equals_unsharded():
     with socket.socket() as some:
         some.bind(("127.0.0.1", 0))
         port = str(some.getsockname()[1])

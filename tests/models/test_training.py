@@ -1,4 +1,4 @@
-"""What training does to a model: checkpointing, mixed precision, PEFT, the Trainer."""
+"""Training: gradient checkpointing, mixed precision, PEFT, the Trainer."""
 
 import subprocess
 import sys
@@ -107,7 +107,7 @@ class Rows(Dataset):
 
 
 def test_trainer_takes_the_same_step_with_accumulated_gradients(tiny_model, batch, tmp_path):
-    """Four rows at once, or one at a time accumulated: the same step, though their numbers of targets differ."""
+    """Four rows at once or accumulated one by one give the same step, also with different numbers of targets."""
     inputs = batch([12, 9, 7, 5])
     inputs["labels"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     stepped = []
@@ -124,7 +124,7 @@ def test_trainer_takes_the_same_step_with_accumulated_gradients(tiny_model, batc
 
 
 @pytest.mark.slow
-def test_nothing_in_the_model_stops_the_tracer_where_global_tokens_are_static():
+def test_static_global_tokens_can_be_traced():
     # In a process of its own: the shape checker of the test run is what would stop it. The reference is plain tensor
     # code, so that only the model's own could.
     script = (

@@ -1,11 +1,11 @@
-"""Padding is taken out and put back without a trace; packed documents stay apart."""
+"""Padding is removed and restored without effect on results; packed documents do not see each other."""
 
 import pytest
 import torch
 
 from longspan.attention import GlobalRows
-from longspan.attention.checks import check_inputs
-from longspan.attention.flash import plan_of
+from longspan.attention.call import check_inputs
+from longspan.attention.flash.backend import plan_of
 from longspan.errors import InputError
 
 # Row lengths, global tokens.
@@ -22,7 +22,7 @@ KINDS = {
 
 @pytest.fixture
 def widths(monkeypatch):
-    """`widths(model)`: a list that fills with the shapes that its first layer is given."""
+    """`widths(model)`: a list that collects the shapes of the inputs of its first layer."""
 
     def watch(model):
         seen = []
@@ -35,7 +35,7 @@ def widths(monkeypatch):
 
 
 def outputs_and_gradients(model, inputs):
-    """Everything the model returns, at padding too, and every gradient."""
+    """All outputs of the model, also at padding, and all gradients."""
     output = model(**inputs, output_hidden_states=True)
     loss = output.loss if "loss" in output else output[0].square().sum() + output.hidden_states[1].sum()
     model.zero_grad()
@@ -88,7 +88,7 @@ def test_embeddings_and_positions_of_the_caller(tiny_model, batch):
         torch.testing.assert_close(results[1], results[0])
 
 
-def test_it_is_automatic_where_it_pays(tiny_model, batch, widths):
+def test_unpadding_is_automatic_above_a_share(tiny_model, batch, widths):
     for settings, lengths, expected in (
         ({}, [23, 14], (1, 38)),
         ({}, [23, 22], (2, 23)),
@@ -108,7 +108,7 @@ def test_it_is_automatic_where_it_pays(tiny_model, batch, widths):
         tiny_model(unpad_inputs="yes")
 
 
-def test_padding_within_a_row_and_attention_weights_keep_the_padded_way(tiny_model, batch, widths):
+def test_padding_inside_rows_and_attention_weights_keep_padding(tiny_model, batch, widths):
     model, inputs = tiny_model(unpad_inputs=True), batch([23, 14])
     seen = widths(model)
     weights = model(**inputs, output_attentions=True).attentions
@@ -118,7 +118,7 @@ def test_padding_within_a_row_and_attention_weights_keep_the_padded_way(tiny_mod
     assert seen == [(2, 23)] * 2
 
 
-def test_rows_of_nothing_but_padding(tiny_model, batch):
+def test_rows_of_padding_only(tiny_model, batch):
     inputs = batch([9, 4, 2], [[0], [1], []])
     inputs["attention_mask"][1] = 0
     results = [tiny_model(unpad_inputs=unpad)(**inputs) for unpad in (False, True)]
@@ -148,8 +148,8 @@ def test_masks_and_parts_of_another_shape_are_named(tiny_model, batch):
 
 
 @pytest.mark.parametrize("kind", ["local", "dynamic", "static", "both"])
-def test_no_layer_looks_at_the_device_again(tiny_model, batch, monkeypatch, kind):
-    """What `flash` asks of documents and slots, the most that any backend does, is known on the host."""
+def test_no_layer_waits_for_the_device(tiny_model, batch, monkeypatch, kind):
+    """The host knows everything that `flash`, the most demanding backend, needs about documents and slots."""
     settings, has_mask = KINDS[kind]
     model = tiny_model(unpad_inputs=True, **settings)
     plans = []
@@ -178,7 +178,7 @@ def test_no_layer_looks_at_the_device_again(tiny_model, batch, monkeypatch, kind
         assert [x for x in plan.slots.of_documents if x[0] < x[1]] == [x for x in looked.of_documents if x[0] < x[1]]
 
 
-def test_global_tokens_in_the_midst_of_rows_are_known_to_be_there(tiny_model, batch):
+def test_global_tokens_inside_rows_are_found(tiny_model, batch):
     model = tiny_model(unpad_inputs=True)
     plans = []
     model.encoder.layer[0].register_forward_pre_hook(
@@ -192,7 +192,7 @@ def test_global_tokens_in_the_midst_of_rows_are_known_to_be_there(tiny_model, ba
 
 
 def packed(batch, lengths, global_tokens=None, **options):
-    """The rows that `batch` would pad, one after another in one row, with their document ids; and the rows alone."""
+    """The rows of `batch` concatenated in one row with their document ids, and the rows alone."""
     rows = [batch([n], None if global_tokens is None else [global_tokens[i]], seed=i) for i, n in enumerate(lengths)]
     together = {name: torch.cat([row[name] for row in rows], dim=1) for name in rows[0] if name != "attention_mask"}
     ids = torch.tensor([document for document, n in enumerate(lengths) for _ in range(n)])[None]
@@ -201,7 +201,7 @@ def packed(batch, lengths, global_tokens=None, **options):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("n_padding", [0, 2, 20])
-def test_packed_documents_are_the_same_as_alone(tiny_model, batch, kind, n_padding):
+def test_packed_documents_equal_separate_ones(tiny_model, batch, kind, n_padding):
     settings, has_mask = KINDS[kind]
     lengths, global_tokens = [13, 1, 22, 6], [[0, 12], [], [3, 4, 21], [5]]
     inputs, rows = packed(batch, lengths, global_tokens if has_mask else None)
@@ -235,7 +235,7 @@ def test_attention_weights_of_packed_documents(tiny_model, batch):
     torch.testing.assert_close(weights.global_attentions[1][:, :, 13:, 1:], alone.global_attentions[1])
 
 
-def test_document_ids_that_cannot_be_are_named(tiny_model):
+def test_impossible_document_ids_are_named(tiny_model):
     ids = torch.full((1, 6), 5)
     with pytest.raises(InputError, match=r"document_ids has shape \(1, 5\)"):
         tiny_model()(ids, document_ids=torch.zeros(1, 5, dtype=torch.long))

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 import pytest
 
 from longspan.records import (
-    Answer,
     BenchmarkRecord,
     Check,
     ComparisonRecord,
@@ -12,18 +11,20 @@ from longspan.records import (
     EvaluationRecord,
     GridRecord,
     GridRun,
+    Item,
     LanguageModelScore,
     Machine,
-    Made,
     Place,
     ProofRecord,
+    Provenance,
     Score,
     StepLog,
     Timing,
     TrainingRecord,
 )
+from longspan.records.older import COUNT_LABELS, ITEM_NOUN, METRICS, TASK
 
-MADE = Made(
+MADE = Provenance(
     command="longspan evaluate model --data xquad",
     commit="abc123",
     date="2026-01-02T03:04:05+00:00",
@@ -31,6 +32,12 @@ MADE = Made(
     data={"xquad.el.json": "f" * 64},
     machine=Machine(processor="a processor", cores=2, memory_gib=8.0, system="Linux", versions={"python": "3.12"}),
 )
+QUESTIONS = {
+    "task": TASK,
+    "item_noun": ITEM_NOUN,
+    "metrics": list(METRICS),
+    "count_labels": COUNT_LABELS,
+}
 SYSTEMS = {"truncate 512": 20.0, "window + global question": 60.0}
 TEXTS = {
     "ar": ("أين ولدت؟", "في القاهرة"),
@@ -42,39 +49,38 @@ TEXTS = {
 
 
 def make_evaluation(*, seed=42, texts=TEXTS, shift=0.0, slots=True):
-    scores, answers = [], []
+    scores, items = [], []
     for language, (question, text) in texts.items():
         for system, level in SYSTEMS.items():
             for i in range(6):
                 value = min(100.0, level + 10 * i + shift)
-                answers.append(
-                    Answer(
+                items.append(
+                    Item(
                         id=f"{language}{i}",
+                        unit=f"{language}{i}",
+                        variant=i if slots else None,
                         system=system,
                         dataset=f"xquad.{language}",
                         language=language,
-                        question=question,
+                        input=question,
                         gold=[text],
                         prediction=text if i else "",
                         score=0.1 * i,
                         metrics={"f1": value, "em": value / 2, "f1_squad": value / 3},
-                        context_before="before ",
-                        context_after=" after",
-                        depth=i / 6,
-                        slot=i if slots else None,
                         n_tokens=300 * (i + 1),
+                        extra={"context_before": "before ", "context_after": " after", "depth": i / 6},
                     )
                 )
-            own = [a.metrics for a in answers if a.system == system and a.language == language]
+            own = [a.metrics for a in items if a.system == system and a.language == language]
             means = {name: sum(row[name] for row in own) / 6 for name in own[0]}
             scores.append(
                 Score(
                     system=system,
                     dataset=f"xquad.{language}",
                     language=language,
-                    n_questions=6,
+                    n_items=6,
                     metrics=means,
-                    seconds_per_question=0.5,
+                    seconds_per_item=0.5,
                     peak_memory_gib=1.5,
                     counts={"gold_not_read": 3},
                 )
@@ -86,7 +92,7 @@ def make_evaluation(*, seed=42, texts=TEXTS, shift=0.0, slots=True):
             dataset="all",
             language="all",
             metric="f1",
-            n_questions=30,
+            n_units=30,
             mean=40.0,
             low=30.0,
             high=50.0,
@@ -97,11 +103,12 @@ def make_evaluation(*, seed=42, texts=TEXTS, shift=0.0, slots=True):
     return EvaluationRecord(
         made=MADE.model_copy(update={"seed": seed}),
         name="xquad",
+        **QUESTIONS,
         model="runs/long",
         protocol="10 paragraphs joined",
         settings={"limit": 6},
         scores=scores,
-        answers=answers,
+        items=items,
         differences=differences,
     )
 
@@ -198,15 +205,22 @@ def make_run(
                     system=system,
                     dataset=f"{dataset}.{language}",
                     language=language,
-                    n_questions=100,
+                    n_items=100,
                     metrics=metrics,
-                    seconds_per_question=0.5,
+                    seconds_per_item=0.5,
                     counts=counts,
                 )
             )
     made = MADE.model_copy(update={"seed": seed} | ({"date": date} if date else {}))
     return EvaluationRecord(
-        made=made, name=dataset, model=f"{run}/{seed}", protocol="p", scores=scores, run=run, training_seed=seed
+        made=made,
+        name=dataset,
+        **QUESTIONS,
+        model=f"{run}/{seed}",
+        protocol="p",
+        scores=scores,
+        run=run,
+        training_seed=seed,
     )
 
 
@@ -228,19 +242,20 @@ def make_places(*, n_seeds=1):
                         unit="paragraphs",
                         depth=(slot + 0.5) / n,
                         slot=slot,
-                        n_questions=4,
+                        n_items=4,
                         metrics={"f1": value},
                     )
                     for slot, value in enumerate(values)
                 ]
                 metrics = {"f1": sum(values) / n}
                 scores.append(
-                    Score(system="window", dataset=dataset, language=language, n_questions=4 * n, metrics=metrics)
+                    Score(system="window", dataset=dataset, language=language, n_items=4 * n, metrics=metrics)
                 )
         records.append(
             EvaluationRecord(
                 made=MADE.model_copy(update={"seed": seed}),
                 name="XQ-n",
+                **QUESTIONS,
                 model="m",
                 protocol="p",
                 scores=scores,
@@ -259,7 +274,7 @@ def make_difference(language="all", mean=3.0, *, system="long: window", baseline
         dataset=dataset or ("all" if language == "all" else f"xquad.{language}"),
         language=language,
         metric="f1",
-        n_questions=200 if language == "all" else 100,
+        n_units=200 if language == "all" else 100,
         mean=mean,
         low=mean - 2.0,
         high=mean + 2.0,
@@ -269,7 +284,14 @@ def make_difference(language="all", mean=3.0, *, system="long: window", baseline
 
 
 def make_comparison(*differences):
-    return ComparisonRecord(made=MADE, name="short against long", differences=list(differences))
+    return ComparisonRecord(
+        made=MADE,
+        name="short against long",
+        task=TASK,
+        item_noun=ITEM_NOUN,
+        metrics=[METRICS[0]],
+        differences=list(differences),
+    )
 
 
 def make_grid():

@@ -40,7 +40,7 @@ def closed(tmp_path, monkeypatch):
         return call
 
     monkeypatch.setattr(os, "scandir", guard(os.scandir))
-    monkeypatch.setattr(Path, "read_bytes", guard(Path.read_bytes))
+    monkeypatch.setattr(Path, "open", guard(Path.open))
     return tmp_path
 
 
@@ -94,7 +94,7 @@ def test_runs_are_compared_and_the_comparison_is_kept(evaluation, tmp_path, caps
     record = read_record(tmp_path / "out" / "comparison.json")
     assert record.name == "short against long"
     whole = next(row for row in record.differences if row.dataset == "all")
-    assert whole.mean == pytest.approx(5.0) and whole.n_questions == 30
+    assert whole.mean == pytest.approx(5.0) and whole.n_units == 30
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Run against run" in text and 'href="comparison.json"' in text
     for wrong, message in (
@@ -126,7 +126,7 @@ def test_a_users_mistakes_have_exit_code_2(records, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     good = write_record(records[0], tmp_path / "good.json")
     data = json.loads(good.read_text())
-    data["scores"][1]["n_questions"] = "many"
+    data["scores"][1]["n_items"] = "many"
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text(json.dumps(data))
     (tmp_path / "cut").mkdir()
@@ -134,8 +134,8 @@ def test_a_users_mistakes_have_exit_code_2(records, tmp_path, capsys):
     for place, messages in (
         ("empty", ["holds no record"]),
         ("missing", ["no such file"]),
-        ("broken", ["run.json", "scores.1.n_questions"]),
-        ("cut", ["run.json", "EOF"]),
+        ("broken", ["run.json", "scores.1.n_items"]),
+        ("cut", ["run.json", "not JSON"]),
     ):
         assert main(["report", str(tmp_path / place), "--output", str(tmp_path / "out")]) == 2
         printed = capsys.readouterr().err

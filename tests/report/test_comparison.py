@@ -4,6 +4,7 @@ from statistics import stdev
 
 import pytest
 
+from longspan.records.older import METRICS
 from longspan.report.blocks import Table
 from longspan.report.comparison import comparisons, names_apart
 from longspan.report.names import family_name, without_length
@@ -17,8 +18,8 @@ def test_seeds_of_a_run_are_one_line_and_runs_stand_beside_each_other(make):
     (comparison,) = comparisons(records)
     assert comparison.systems == ["short: window", "long: window"]
     assert [comparison.n_seeds(name) for name in comparison.systems] == [2, 3]
-    assert comparison.values("f1", "short: window", "xquad", "el") == [40.0, 44.0]
-    assert comparison.mean("f1", "long: window") == 60.5
+    assert comparison.values(METRICS[0], "short: window", "xquad", "el") == [40.0, 44.0]
+    assert comparison.mean(METRICS[0], "long: window") == 60.5
     overview = score_sections(comparison)[0].blocks[0]
     assert isinstance(overview, Table)
     rows = [[cell.text for cell in row] for row in overview.rows]
@@ -31,7 +32,7 @@ def test_a_run_twice_is_said_and_counted_once_the_newest(make):
     old, new = make.run("long", 1, 10.0), make.run("long", 1, 60.0, date="2026-03-01T00:00:00+00:00")
     for records in ([old, new], [new, old]):
         (comparison,) = comparisons(records)
-        assert comparison.values("f1", "window", "xquad", "el") == [60.0]
+        assert comparison.values(METRICS[0], "window", "xquad", "el") == [60.0]
         (note,) = comparison.notes
         assert "long, seed 1 is here twice" in note and "2026-03-01" in note and "not averaged" in note
 
@@ -79,15 +80,15 @@ def test_one_table_of_runs_and_data_sets(make):
 def test_the_interval_of_a_mean_counts_a_question_once_in_all_languages(evaluation):
     found = evaluation(texts={"el": ("q", "a"), "en": ("q", "a")})
     (comparison,) = comparisons([found])
-    apart = comparison.margin("f1", "truncate 512")
+    apart = comparison.margin(METRICS[0], "truncate 512")
     values = [20.0 + 10 * i for i in range(6)]
     spread = sum((value - 45) ** 2 for value in values) ** 0.5 / 6
     assert apart == pytest.approx(1.96 * spread / 2**0.5), "ids differ: two languages are twelve questions"
-    answers = [answer.model_copy(update={"id": answer.id[2:]}) for answer in found.answers]
-    (comparison,) = comparisons([found.model_copy(update={"answers": answers})])
-    assert comparison.margin("f1", "truncate 512") == pytest.approx(1.96 * spread), "the same six questions twice"
-    (comparison,) = comparisons([found.model_copy(update={"answers": answers[1:]})])
-    assert comparison.margin("f1", "truncate 512") is None, "an answer is missing"
+    answers = [answer.model_copy(update={"id": answer.id[2:], "unit": answer.id[2:]}) for answer in found.items]
+    (comparison,) = comparisons([found.model_copy(update={"items": answers})])
+    assert comparison.margin(METRICS[0], "truncate 512") == pytest.approx(1.96 * spread), "the same six questions twice"
+    (comparison,) = comparisons([found.model_copy(update={"items": answers[1:]})])
+    assert comparison.margin(METRICS[0], "truncate 512") is None, "an answer is missing"
 
 
 @pytest.mark.parametrize(

@@ -75,18 +75,16 @@ def test_what_people_wrote_is_text_and_never_markup(evaluation, training, proof,
     found = evaluation()
     answers = [
         answer.model_copy(
-            update={
-                name: poison(getattr(answer, name))
-                for name in ("question", "gold", "prediction", "context_before", "context_after", "id")
-            }
+            update={name: poison(getattr(answer, name)) for name in ("input", "gold", "prediction", "id", "unit")}
+            | {"extra": {name: poison(value) for name, value in answer.extra.items()}}
         )
-        for answer in found.answers
+        for answer in found.items
     ]
     scores = [score.model_copy(update={"system": HOSTILE}) for score in found.scores]
     answers = [answer.model_copy(update={"system": HOSTILE}) for answer in answers]
     made = found.made.model_copy(update={"command": HOSTILE, "data": {HOSTILE: "0"}})
     update = {
-        "answers": answers,
+        "items": answers,
         "scores": scores,
         "name": HOSTILE,
         "protocol": HOSTILE,
@@ -113,7 +111,7 @@ def test_sections_without_records_are_left_out(records, tmp_path, kept):
 
 def test_an_evaluation_of_scores_alone_has_no_empty_plot(evaluation, tmp_path):
     found = evaluation()
-    bare = found.model_copy(update={"answers": [], "differences": [], "scores": found.scores[:1]})
+    bare = found.model_copy(update={"items": [], "differences": [], "scores": found.scores[:1]})
     page = read(write_report([bare], tmp_path, "T"))
     assert page.ids == ["summary", "overview", "made"] and "svg" not in page.tags
 
@@ -236,6 +234,17 @@ def test_a_page_of_another_name(proof, tmp_path):
     (tmp_path / "report" / "report.html").mkdir(parents=True)
     with pytest.raises(InputError, match="is a folder"):
         write_report([proof()], tmp_path / "report", "T")
+
+
+def test_a_page_where_a_link_leads(proof, tmp_path):
+    (tmp_path / "ours.html").symlink_to(tmp_path / "site" / "index.html")
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere" / "folder")
+    write_report([proof()], tmp_path / "ours.html", "T")
+    write_report([proof()], tmp_path / "folder", "T")
+    assert (tmp_path / "ours.html").is_symlink() and "<title>T" in (tmp_path / "site" / "index.html").read_text()
+    assert (tmp_path / "elsewhere" / "folder" / "report.html").exists() and (tmp_path / "folder").is_symlink()
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        write_report([proof()], "/dev/null", "T")
 
 
 def test_refuses_nothing_and_a_file_for_a_folder(records, tmp_path):

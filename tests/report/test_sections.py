@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from longspan.records.older import METRICS
 from longspan.report.blocks import Figures, Table, Text, signed
 from longspan.report.canvas import parted
 from longspan.report.comparison import comparisons
@@ -62,7 +63,7 @@ def test_a_training_that_ended_within_its_first_epoch_has_not_seen_all(training,
 def test_honest_f1_of_the_survivors_alone_and_languages_without_any(evaluation):
     found = evaluation(texts={"el": ("q", "a"), "en": ("q", "a")})
     answers, scores = [], []
-    for answer in found.answers:
+    for answer in found.items:
         survives = answer.language == "el" and answer.id in {"el4", "el5"}
         metrics = answer.metrics | ({"f1_thesis": 100.0} if survives else {})
         answers.append(answer.model_copy(update={"metrics": metrics}))
@@ -70,7 +71,7 @@ def test_honest_f1_of_the_survivors_alone_and_languages_without_any(evaluation):
         metrics = score.metrics | ({"f1_thesis": 100.0} if score.language == "el" else {})
         counts = {"thesis_survivors": 2 if score.language == "el" else 0}
         scores.append(score.model_copy(update={"metrics": metrics, "counts": counts}))
-    (comparison,) = comparisons([found.model_copy(update={"answers": answers, "scores": scores})])
+    (comparison,) = comparisons([found.model_copy(update={"items": answers, "scores": scores})])
     section = protocols_section(comparison)
     (table,) = tables(section.blocks)
     assert texts(table)[0] == ["truncate 512", "45.0", "100.0", "+55.0", "65.0", "2 of 12 (17 %)"]
@@ -108,7 +109,7 @@ def test_figures_of_few_questions_are_marked(make):
     assert "In brackets: fewer than 20 questions." in [
         block.text for block in section.blocks if isinstance(block, Text)
     ]
-    many = [place.model_copy(update={"n_questions": 100 * place.n_questions}) for place in record.places]
+    many = [place.model_copy(update={"n_items": 100 * place.n_items}) for place in record.places]
     (comparison,) = comparisons([record.model_copy(update={"places": many})])
     section = where_section(comparison)
     other_line, heat_map, _ = plots(section.blocks)
@@ -135,23 +136,23 @@ def test_each_of_several_data_sets_has_its_paragraph(make):
     records = [make.run("long", 1, 50.0), make.run("long", 1, 80.0, dataset="squad", languages=("en",))]
     records.append(make.run("short", 1, 40.0, languages=("el",)))
     page = to_markdown("page", make_sections(records, [None] * 3))
-    for lead in ("**xquad (long):** 1 system answered 200", "**squad:** 1 system", "**xquad (short):** 1 system"):
+    for lead in ("**xquad (long):** 1 system read 200", "**squad:** 1 system", "**xquad (short):** 1 system"):
         assert lead in page
-    assert "## xquad (short): How the systems compare" in page and "*Few questions were asked: " in page
-    few = records[1].model_copy(update={"scores": [records[1].scores[0].model_copy(update={"n_questions": 900})]})
+    assert "## xquad (short): How the systems compare" in page and "*Few questions were read: " in page
+    few = records[1].model_copy(update={"scores": [records[1].scores[0].model_copy(update={"n_items": 900})]})
     page = to_markdown("page", make_sections([records[0], few], [None] * 2))
-    assert "*Few questions were asked of xquad: " in page
-    assert "\n1 system answered 200" in to_markdown("page", make_sections(records[:1], [None]))
+    assert "*Few questions were read of xquad: " in page
+    assert "\n1 system read 200" in to_markdown("page", make_sections(records[:1], [None]))
 
 
 def test_questions_a_second_beside_the_others(make):
     record = make.run("long", 1, 50.0, systems=("window", "full attention"))
     scores = [
-        score.model_copy(update={"seconds_per_question": seconds, "n_questions": n})
+        score.model_copy(update={"seconds_per_item": seconds, "n_items": n})
         for score, seconds, n in zip(record.scores, (0.2, 0.7, 0.4, 1.4), (300, 300, 100, 100), strict=True)
     ]
     page = to_markdown("page", make_sections([record.model_copy(update={"scores": scores})], [None]))
-    assert "window answers 4 questions a second: 3.5 times as many as full attention." in page
+    assert "window reads 4 questions per second: 3.5 times as many as full attention." in page
     assert re.search(r"\| window \|.* \| 250 ms \|", page) and re.search(r"\| full attention \|.* \| 875 ms \|", page)
 
 
@@ -250,17 +251,16 @@ def test_a_grid_shows_what_failed_and_how_to_do_it_alone(make):
 def test_gold_answers_in_the_passage_are_marked(evaluation):
     answer = (
         evaluation()
-        .answers[0]
+        .items[0]
         .model_copy(
             update={
                 "prediction": "Hoesung",
                 "gold": ["Hoesung Lee", "in"],
-                "context_before": "The chair is ",
-                "context_after": " Lee, in Korea (inside).",
+                "extra": {"context_before": "The chair is ", "context_after": " Lee, in Korea (inside)."},
             }
         )
     )
-    (section,) = examples_of([("a", answer)], "a", "f1")
+    (section,) = examples_of([("a", answer)], "a", METRICS[0])
     (example,) = (example for block in section.blocks[1:] for example in block.examples)
     marked = [(piece.text, piece.is_answer, piece.is_gold) for piece in example.pieces]
     assert ("Hoesung", True, True) in marked and (" Lee", False, True) in marked and ("in", False, True) in marked
@@ -268,15 +268,23 @@ def test_gold_answers_in_the_passage_are_marked(evaluation):
     assert "".join(piece.text for piece in example.pieces) == "The chair is Hoesung Lee, in Korea (inside)."
 
 
+def test_marks_in_the_passage_cut_no_grapheme(evaluation):
+    passage = {"prediction": "x", "gold": ["cafe"], "extra": {"context_before": "le cafe\u0301 "}}
+    answer = evaluation().items[0].model_copy(update=passage)
+    (section,) = examples_of([("a", answer)], "a", METRICS[0])
+    (example,) = (example for block in section.blocks[1:] for example in block.examples)
+    assert not any(piece.text.startswith("\u0301") for piece in example.pieces)
+
+
 def test_a_question_asked_at_several_places_is_shown_once(evaluation):
-    first = evaluation().answers[0].model_copy(update={"id": "1", "question": "Who?", "system": "a"})
+    first = evaluation().items[0].model_copy(update={"id": "1", "input": "Who?", "system": "a"})
     answers = [
-        first.model_copy(update={"slot": slot, "dataset": dataset, "score": 0.1 * slot, "metrics": {"f1": f1}})
+        first.model_copy(update={"variant": slot, "dataset": dataset, "score": 0.1 * slot, "metrics": {"f1": f1}})
         for dataset, f1 in (("x3", 100.0), ("x5", 0.0))
         for slot in range(3)
     ]
-    other = first.model_copy(update={"question": "Where?", "score": 0.0, "metrics": {"f1": 100.0}})
-    (section,) = examples_of([("a", answer) for answer in (*answers, other)], "a", "f1")
+    other = first.model_copy(update={"input": "Where?", "score": 0.0, "metrics": {"f1": 100.0}})
+    (section,) = examples_of([("a", answer) for answer in (*answers, other)], "a", METRICS[0])
     best, worst = ([(e.question, e.facts[2]) for e in block.examples] for block in section.blocks[1:])
     assert best == [("Who?", "paragraph 3"), ("Where?", best[1][1])], "the surest of three, and another with its id"
     assert worst == [("Who?", "paragraph 3")]

@@ -20,8 +20,8 @@ from longspan.tasks.adapters import (
     save_adapter,
     truncate_adapter,
 )
-from longspan.tasks.loading import load_qa_model
-from longspan.tasks.qa_model import build_qa_model
+from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.start_model import build_qa_model
 
 EXTENSION = {"max_tokens": 192, "attention_window": 16}
 

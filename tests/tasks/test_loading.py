@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import longspan
 from longspan.errors import InputError
-from longspan.tasks.loading import load_qa_model
+from longspan.tasks.open_model import load_qa_model
 
 
 @pytest.fixture

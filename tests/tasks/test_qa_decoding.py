@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.errors import InputError
-from longspan.tasks.qa_decoding import WindowLogits, argmax_span, decode_spans, is_aligned
+from longspan.tasks.question_answering.decoding import WindowLogits, argmax_span, decode_spans, is_aligned
 
 LETTERS = "ab cd  efg h ij klm n opq rs tuv wx yz"
 
@@ -110,6 +110,22 @@ def test_a_span_of_two_windows_is_listed_once_with_its_best_score():
 def test_the_no_answer_score_is_the_smallest_of_the_windows():
     sure, unsure = window([None, (0, 3)], [5, 0], [5, 0]), window([None, (4, 7)], [1, 0], [-2, 0])
     assert decode_spans([sure, unsure], "one two").no_answer_score == -1
+
+
+@pytest.mark.parametrize(
+    ("before", "answer", "after", "cut"),
+    [
+        ("in ", "\u1112\u1161\u11ab", " now", (0, 1)),
+        ("an ", "👩🏽\u200d🚀", "!", (1, 2)),
+        ("x", "e\u0301", "y", (1, 2)),
+        ("", "🇸🇪", "🇳🇴", (0, 1)),
+        ("क", "क्ष", "", (2, 3)),
+    ],
+)
+def test_answers_end_between_graphemes(before, answer, after, cut):
+    offset = (len(before) + cut[0], len(before) + cut[1])
+    (span,) = decode_spans([window([None, offset], [0, 1], [0, 1])], before + answer + after).spans
+    assert (span.text, span.start, span.end) == (answer, len(before), len(before) + len(answer))
 
 
 def test_no_context_token_gives_no_span():

@@ -1,3 +1,5 @@
+import contextlib
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -6,11 +8,14 @@ import torch
 import transformers
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
-from longspan.data import GoldAnswer, QaExample, make_qa_features, read_squad
+from longspan.data.qa import GoldAnswer, QaExample, make_qa_features, read_squad
+from longspan.data.qa import tokens as qa_tokens
+from longspan.data.stored import store_text
 from longspan.errors import InputError
-from longspan.tasks.loading import load_qa_model
-from longspan.tasks.qa_batch import ModelCollator
-from longspan.tasks.question_answering import QaPredictor, check_max_length, max_tokens_of
+from longspan.models.agreement import max_tokens_of
+from longspan.tasks.open_model import load_qa_model
+from longspan.tasks.question_answering.batch import ModelCollator
+from longspan.tasks.question_answering.predictor import QaPredictor, check_max_length
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +200,10 @@ def test_options_out_of_range_are_refused(bert, option, value):
 
 
 @pytest.mark.parametrize(
-    ("question", "context", "message"), [(" ", "Text.", "is empty"), ("What?", " \n", "empty document")]
+    ("question", "context", "message"),
+    [(" ", "Text.", "is empty"), ("What?", " \n", "is empty"), ("\ud83d?", "Text.", "U\\+D83D")],
 )
-def test_empty_questions_and_documents_are_refused(bert, question, context, message):
+def test_questions_and_documents_must_be_text(bert, question, context, message):
     example = QaExample(id="q7", question=question, context=context, answers=())
     with pytest.raises(InputError, match=f"q7.*{message}"):
         QaPredictor(*bert).predict([example])
@@ -224,3 +230,49 @@ def test_nan_logits_name_the_question(bert, examples):
             QaPredictor(model, tokenizer, overlap=8).predict(examples[:1])
     finally:
         bias.data.zero_()
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+@pytest.mark.parametrize("kind", ["bert", "longformer"])
+def test_a_stored_document_gets_the_same_predictions(tiny_qa_folder, long_example, monkeypatch, kind, truncate):
+    predictor = QaPredictor(*load_qa_model(tiny_qa_folder(kind)), overlap=16, batch_size=3, truncate=truncate)
+    text = long_example.context * 3
+    questions = [("a", "Where was Anna born?"), ("b", "When was Boris born in that town?"), ("c", "Who?")]
+    expected = predictor.predict([replace(long_example, id=i, question=q, context=text) for i, q in questions])
+    monkeypatch.setattr(qa_tokens, "_PIECE", 300)
+    with contextlib.closing(store_text(text[start : start + 99] for start in range(0, len(text), 99))) as stored:
+        found = predictor.predict_document(stored, questions)
+    assert [replace(one, seconds=0) for one in found] == [replace(one, seconds=0) for one in expected]
+    assert all(one.seconds > 0 for one in found)
+
+
+def test_a_stored_document_without_words_or_question_is_refused(bert):
+    predictor = QaPredictor(*bert)
+    with contextlib.closing(store_text([" \n"])) as blank, pytest.raises(InputError, match="the document is empty"):
+        predictor.predict_document(blank, [("a", "Who?")])
+    with contextlib.closing(store_text(["Bees."])) as text, pytest.raises(InputError, match="question 'a' is empty"):
+        predictor.predict_document(text, [("a", " ")])
+
+
+_PEAK = """
+import resource, sys
+from longspan.cli.main import main
+assert main(["predict", *sys.argv[1:], "--question", "Where was Anna born?", "--batch_size", "32"]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_memory_does_not_grow_with_the_document(tiny_qa_folder, long_example, tmp_path):
+    import subprocess
+
+    peaks = []
+    for n_bytes in (300_000, 1_800_000):
+        path = tmp_path / "long.txt"
+        path.write_text((long_example.context + "\n") * (n_bytes // len(long_example.context)))
+        words = [sys.executable, "-c", _PEAK, str(tiny_qa_folder("bert")), "--document", str(path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stderr.split()[-1]))
+    # Kept whole, 1.5 MB more took 95 MiB more.
+    assert peaks[1] - peaks[0] < 40, peaks

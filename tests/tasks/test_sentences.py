@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.tasks.sentences import sentence_around
+from longspan.tasks.question_answering.sentences import sentence_around
 
 
 def around(text, answer):
@@ -34,6 +34,18 @@ def test_text_without_full_stops_is_cut_between_words():
     sentence = around("word " * 200 + "answer " + "word " * 200, "answer")
     assert len(sentence) < 620
     assert sentence.startswith("word") and sentence.endswith("word")
+
+
+@pytest.mark.parametrize("grapheme", ["👩🏽\u200d🚀", "🇸🇪", "\u1112\u1161\u11ab", "क्षि", "e\u0301"])
+def test_sentences_cut_no_grapheme(grapheme):
+    for n in range(5):
+        sentence = around(grapheme * 200 + "x" * n + "answer" + "y" * n + grapheme * 200, "answer")
+        before, after = sentence.split("x" * n + "answer" + "y" * n)
+        assert set(before.split(grapheme)) == set(after.split(grapheme)) == {""}
+
+
+def test_a_full_stops_variation_stays_with_its_sentence():
+    assert around("这是第一句。\ufe00蜜蜂在飞。\ufe00第三句。", "蜜蜂") == "蜜蜂在飞。\ufe00"
 
 
 @given(st.text(alphabet="ab .。\n!?", min_size=1, max_size=60), st.data())

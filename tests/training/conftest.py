@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import FinetuneRecipe
-from longspan.training.recipe_files import load_recipe
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.fields import FinetuneRecipe
+from longspan.training.recipe.files import load_recipe
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,7 +80,7 @@ def ended_writers():
 @pytest.fixture
 def make_checkpoint() -> Callable[[Path, int], Path]:
     """Writes a whole checkpoint of a step, without a real model in it."""
-    from longspan.training.checkpoints import write_manifest
+    from longspan.training.run.checkpoints import write_manifest
 
     def make(folder: Path, step: int) -> Path:
         path = folder / f"checkpoint-{step}"

@@ -17,7 +17,7 @@ from pathlib import Path
 import transformers.trainer  # noqa: F401
 from accelerate import state
 
-import longspan.training.pretrain  # noqa: F401
+import longspan.training.pretrain.pretrain  # noqa: F401
 from longspan.cli.main import main
 
 SHARDED = {

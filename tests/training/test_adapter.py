@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ from transformers import AutoModelForQuestionAnswering
 from longspan.errors import InputError
 from longspan.records import read_record
 from longspan.tasks.adapters import read_adapter
-from longspan.tasks.loading import load_qa_model
-from longspan.training.finetune import finetune
-from longspan.training.model import build_model
+from longspan.tasks.open_model import load_qa_model
+from longspan.training.finetune.finetune import finetune
+from longspan.training.finetune.model import build_model
 
 
 def losses(record):
@@ -127,3 +128,42 @@ def test_targets_that_are_not_there(tiny_recipe):
         build_model(tiny_recipe(adapter_rank=2, adapter_targets=["query", "quer"]))
     with pytest.raises(InputError, match="all linear maps are frozen"):
         build_model(tiny_recipe(adapter_rank=2, freeze="encoder"))
+
+
+@pytest.mark.parametrize("base", ["folder", "relative path", "adapter", "name on the hub"])
+def test_every_checkpoint_is_saved_without_the_base(base, tiny_recipe, tmp_path, monkeypatch):
+    """PEFT would read the configuration of the base, by its name, at the second checkpoint."""
+    fields = {**LONG, "max_steps": 3, "save_steps": 1, "save_total_limit": 5}
+    recipe = tiny_recipe(**fields)
+    folder = Path(recipe.model)
+    name = {"relative path": f"{folder.parent.name}/{folder.name}", "adapter": str(tmp_path / "short")}.get(base)
+    monkeypatch.chdir(folder.parent.parent)
+    if base == "adapter":
+        finetune(tiny_recipe(adapter_rank=2, max_steps=1, output_dir=str(tmp_path / "short")))
+    if base == "name on the hub":
+        name = _in_the_hubs_cache(folder, tmp_path, monkeypatch)
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *_, **__: pytest.fail("asked"))
+    finetune(recipe.model_copy(update={"model": name or recipe.model}))
+    for step in (1, 2, 3):
+        assert "adapter_model.safetensors" in names(tmp_path / f"run/checkpoints/checkpoint-{step}")
+    monkeypatch.chdir(tmp_path)
+    assert load_qa_model(tmp_path / "run")[0].config.max_position_embeddings > 64
+
+
+def _in_the_hubs_cache(folder, tmp_path, monkeypatch):
+    """A name that is found without a connection, as after a download."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub/models--somebody--tiny"
+    shutil.copytree(folder, repository / "snapshots/1")
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("1")
+    return "somebody/tiny"
+
+
+def test_the_best_checkpoint_of_a_folder_is_loaded(tiny_recipe, tiny_squad):
+    fields = {"eval_data": str(tiny_squad), "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, **LONG}
+    recipe = tiny_recipe(load_best_model_at_end=True, **fields)
+    finetune(recipe)
+    load_qa_model(recipe.output_dir)

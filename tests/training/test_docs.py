@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import FinetuneRecipe, describe_fields
-from longspan.training.recipe_files import shipped_recipes, verb_of
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.fields import FinetuneRecipe, describe_fields
+from longspan.training.recipe.files import shipped_recipes, verb_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,6 +1,9 @@
+import copy
 import json
 import resource
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +13,13 @@ from transformers import AutoModelForQuestionAnswering, TrainerCallback
 import longspan.progress
 from longspan.errors import InputError
 from longspan.records import read_record
-from longspan.tasks.loading import load_qa_model
-from longspan.training.finetune import finetune
-from longspan.training.lock import locked
+from longspan.tasks.open_model import load_qa_model
+from longspan.training.finetune.finetune import finetune
+from longspan.training.finetune.preparation import make_finetune_arguments
+from longspan.training.finetune.trainer import QaTrainer
+from longspan.training.recipe.trainer_arguments import precision_of
+from longspan.training.run.folder import RunFolder
+from longspan.training.run.lock import locked
 
 
 def losses(record):
@@ -86,16 +93,22 @@ def test_a_resumed_run_with_another_recipe_warns(tiny_recipe, caplog, stop_at):
 
 
 class FullDisk(TrainerCallback):
-    """Files above 1,000 bytes cannot be written at one step."""
+    """Files above so many bytes cannot be written at one step."""
+
+    def __init__(self, n_bytes):
+        self.n_bytes = n_bytes
 
     def on_step_begin(self, args, state, control, **_):
-        limit = 1_000 if state.global_step == 1 else resource.RLIM_INFINITY
+        limit = self.n_bytes if state.global_step == 1 else resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-def test_a_full_disk_while_saving_does_not_end_the_training(tiny_recipe, tmp_path):
+# The largest limits are reached in the optimiser's state, which is twice as large as the weights.
+@pytest.mark.parametrize("share", [0.01, 1.1, 1.9])
+def test_a_full_disk_while_saving_does_not_end_the_training(tiny_recipe, tmp_path, share):
+    size = (Path(tiny_recipe().model) / "model.safetensors").stat().st_size
     try:
-        record = finetune(tiny_recipe(save_steps=1), callbacks=(FullDisk(),))
+        record = finetune(tiny_recipe(save_steps=1), callbacks=(FullDisk(int(size * share)),))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert record.counts["checkpoints_not_saved"] == 1
@@ -130,7 +143,7 @@ class Jump(TrainerCallback):
 
 
 def test_two_runs_in_one_folder_are_refused(tiny_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     with locked(tmp_path / "run"), pytest.raises(InputError, match="in use by another run"):
         finetune(tiny_recipe())
 
@@ -272,3 +285,79 @@ def test_training_teaches(tiny_recipe, tiny_squad):
     values = list(losses(record).values())
     assert np.mean(values[-5:]) < 0.5 * np.mean(values[:5])
     assert max(log.values.get("eval_f1", 0) for log in record.steps) > 40
+
+
+@pytest.mark.parametrize(
+    ("fields", "precision"),
+    [
+        ({}, "bf16"),
+        ({"precision": "float32"}, "float32"),
+        ({"bf16": False}, "float32"),
+    ],
+)
+def test_the_launchers_precision_where_the_recipe_has_none(fields, precision, tiny_recipe, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    recipe = tiny_recipe(max_steps=1, **fields)
+    arguments = make_finetune_arguments(recipe, RunFolder(recipe))
+    assert precision_of(arguments) == precision
+    assert arguments.mixed_precision == ("bf16" if precision == "bf16" else "no")
+    record = finetune(recipe)
+    assert record.recipe.get("precision") == (precision if not fields else fields.get("precision"))
+
+
+def test_the_batch_size_that_was_found_is_recorded(tiny_recipe, monkeypatch):
+    step = QaTrainer.training_step
+
+    def too_small(trainer, model, inputs, *args, **kwargs):
+        if len(inputs["input_ids"]) > 2:
+            raise RuntimeError("CUDA out of memory.")
+        return step(trainer, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(QaTrainer, "training_step", too_small)
+    record = finetune(tiny_recipe(max_steps=2, auto_find_batch_size=True))
+    assert 1 <= record.recipe["per_device_train_batch_size"] <= 2
+
+
+@pytest.mark.parametrize("adapter", [{}, {"adapter_rank": 2, "merge_adapter": True}])
+def test_a_finished_model_counts_positions_as_in_training(
+    tiny_qa_folder, tiny_tokenizer, tiny_recipe, tmp_path, adapter
+):
+    folder = shutil.copytree(tiny_qa_folder("longformer"), tmp_path / "start")
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.pad_token = tokenizer.mask_token  # id 4, and the model's padding id is 1
+    tokenizer.save_pretrained(folder)
+    trained = []
+
+    class Keep(TrainerCallback):
+        def on_train_end(self, args, state, control, model=None, **_):
+            inner = getattr(model, "get_base_model", lambda: model)()
+            trained.append(copy.deepcopy(inner.longformer.embeddings))
+
+    recipe = tiny_recipe().model_copy(update={"model": str(folder), **adapter})
+    finetune(recipe, callbacks=(Keep(),))
+    model, _ = load_qa_model(recipe.output_dir)
+    assert model.config.pad_token_id == trained[0].padding_idx == 1
+    ids = torch.tensor([[0, 7, 4, 8, 2]])
+    assert torch.equal(model.longformer.embeddings(ids), trained[0].eval()(ids))
+
+
+@pytest.mark.parametrize("kind", ["mount point", "working folder", "link to no folder"])
+def test_an_output_folder_that_keeps_its_name(tiny_recipe, tmp_path, monkeypatch, mounted, kind):
+    root = output = tmp_path / "out"
+    fields = {"save_steps": 1, "save_total_limit": 1, "proof": "none", "max_tokens": 600, "attention_window": 16}
+    if kind == "mount point":
+        mounted("50m", root)
+        (root / "lost+found").mkdir()
+    elif kind == "working folder":
+        root.mkdir()
+        monkeypatch.chdir(root)
+        output = "."
+    else:
+        root = tmp_path / "disk" / "real"
+        output.symlink_to(root)
+    finetune(tiny_recipe(output_dir=str(output), max_steps=1, **fields))
+    finetune(tiny_recipe(output_dir=str(output), max_steps=2, resume_from_checkpoint=True, **fields))
+    load_qa_model(root)
+    assert {path.name for path in (root / "checkpoints").glob("*-*")} == {"checkpoint-2"}
+    assert f"# {root.name}\n" in (root / "README.md").read_text()
+    assert not list(root.glob(".longspan.[nr]*")) and (kind != "link to no folder" or output.is_symlink())

@@ -1,8 +1,6 @@
 import importlib.util
 from pathlib import Path
 
-import pytest
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -10,7 +8,6 @@ def test_losses_are_those_of_the_golden_run(tmp_path):
     spec = importlib.util.spec_from_file_location("make_finetune", GOLDEN / "make_finetune.py")
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
-    expected = [float(line.split()[1]) for line in (GOLDEN / "finetune_tiny.txt").read_text().splitlines()]
     losses = make.make_losses(tmp_path)
     assert len(losses) == 20
-    assert losses == pytest.approx(expected, abs=2e-3)
+    make.golden_file.assert_golden("finetune_tiny.txt", losses)

@@ -6,8 +6,8 @@ import transformers
 from safetensors.torch import load_file
 
 from longspan.errors import InputError
-from longspan.tasks.loading import load_qa_model
-from longspan.training.model import as_question_answering, build_model, freeze
+from longspan.tasks.open_model import load_qa_model
+from longspan.training.finetune.model import as_question_answering, build_model, freeze
 
 
 def test_a_head_that_is_there_is_kept(tiny_qa_folder):

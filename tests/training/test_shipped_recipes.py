@@ -2,14 +2,14 @@
 
 import pytest
 
-from longspan.tasks.loading import load_qa_model
-from longspan.training.finetune import finetune
-from longspan.training.preparation import plan
-from longspan.training.pretrain import pretrain
-from longspan.training.pretrain_preparation import plan_pretraining
-from longspan.training.pretrain_recipe import PretrainRecipe
-from longspan.training.recipe import split_entry
-from longspan.training.recipe_files import load_recipe, shipped_recipes, verb_of
+from longspan.tasks.open_model import load_qa_model
+from longspan.training.finetune.finetune import finetune
+from longspan.training.finetune.preparation import plan
+from longspan.training.pretrain.preparation import plan_pretraining
+from longspan.training.pretrain.pretrain import pretrain
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.fields import split_entry
+from longspan.training.recipe.files import load_recipe, shipped_recipes, verb_of
 
 OF_VERB = {verb: sorted(n for n in shipped_recipes() if verb_of(n) == verb) for verb in ("finetune", "pretrain")}
 

@@ -3,7 +3,7 @@ import resource
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from longspan.training.tensorboard import DurableTensorBoard
+from longspan.training.run.tensorboard import DurableTensorBoard
 
 
 @pytest.fixture

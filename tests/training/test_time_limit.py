@@ -3,9 +3,9 @@ import time
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from longspan.training import time_limit
-from longspan.training.time_limit import StopAfter
-from longspan.training.usage import Usage
+from longspan.training.run import time_limit
+from longspan.training.run.cost import Usage
+from longspan.training.run.time_limit import StopAfter
 
 
 @pytest.fixture

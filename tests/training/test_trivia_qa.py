@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from longspan.training import trainer as trainer_module
-from longspan.training.finetune import finetune
+from longspan.training.finetune import trainer as trainer_module
+from longspan.training.finetune.finetune import finetune
 
 PAGE = "Anna lives in Oslo. Boris came to Oslo in 1990. The City of Oslo is big, and Clara likes oslo. "
 

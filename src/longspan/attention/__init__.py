@@ -7,35 +7,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longspan.attention.dispatch import attend
+    from longspan.attention.backends import BackendChoice, explain, select
+    from longspan.attention.call import attend
     from longspan.attention.documents import Documents
+    from longspan.attention.inputs import BackendRequest
     from longspan.attention.pattern import AttentionPattern
-    from longspan.attention.selection import Choice, Request, explain, select
+    from longspan.attention.probabilities import attention_weights
     from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots
-    from longspan.attention.weights import attention_weights
 
 _FILE_OF_NAME = {
     "AttentionPattern": "pattern",
-    "Choice": "selection",
+    "BackendChoice": "backends",
+    "BackendRequest": "inputs",
     "Documents": "documents",
     "FoldedGlobalRows": "slots",
     "GlobalRows": "slots",
     "GlobalSlots": "slots",
-    "Request": "selection",
-    "attend": "dispatch",
-    "attention_weights": "weights",
-    "explain": "selection",
-    "select": "selection",
+    "attend": "call",
+    "attention_weights": "probabilities",
+    "explain": "backends",
+    "select": "backends",
 }
 
 __all__ = [
     "AttentionPattern",
-    "Choice",
+    "BackendChoice",
+    "BackendRequest",
     "Documents",
     "FoldedGlobalRows",
     "GlobalRows",
     "GlobalSlots",
-    "Request",
     "attend",
     "attention_weights",
     "explain",
@@ -46,7 +47,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _FILE_OF_NAME:
         raise AttributeError(f"module 'longspan.attention' has no attribute {name!r}")
-    # No file has the name of a function: importing it would put the file in the function's place.
+    # No file may have the name of a function: importing the file would put the module in the function's place.
     return getattr(importlib.import_module(f"longspan.attention.{_FILE_OF_NAME[name]}"), name)
 
 

@@ -1,9 +1,9 @@
-"""Plain tensor operations, as many for one token as for a million: what torch.export and ONNX can take.
+"""Attention by a fixed number of plain tensor operations, for torch.export and ONNX.
 
-Tokens are padded to whole chunks of K. The keys that a chunk of queries may see are its own chunk and its neighbours
-on both sides: slices of one padded tensor, side by side. So no loop and no shape depends on the data, or on the
-length otherwise than by arithmetic; autograd does the backward. The price is memory: keys, values and probabilities of
-whole neighbouring chunks are kept, where `blocked` keeps views and recomputes.
+Tokens are padded to whole chunks of K. A chunk of queries may see the keys of its own chunk and of its neighbours on
+both sides, which are slices of one padded tensor. No loop depends on the length, and no shape depends on the data;
+autograd computes the backward. It takes more memory than `blocked`, because keys, values and probabilities of whole
+neighbouring chunks are kept.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 K tokens of a chunk  N chunks  R keys of its range  r residue classes of a dilation
@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longspan.attention.global_rows import at_slots, place_global_rows
+from longspan.attention.block_softmax import UNSEEN
+from longspan.attention.global_rows import gather_slots, place_global_rows
 from longspan.attention.inputs import AttentionInputs
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.products import UNSEEN
 from longspan.attention.slots import GlobalSlots
 
 
 def attend_chunked(inputs: AttentionInputs) -> Tensor:
-    """Attention over chunks of queries at once; output [B, H, T, D] of q's dtype, zero at padding."""
-    slots, given, inputs = inputs.global_slots(), inputs, inputs.without_padding()
+    """Attention over all chunks of queries at once; output [B, H, T, D] of q's dtype, zero at padding."""
+    slots, given, inputs = inputs.global_slots(), inputs, inputs.zero_padding()
     dilations = inputs.pattern.dilations(inputs.q_BHTD.shape[1])
-    heads_of = {d: [head for head, its in enumerate(dilations) if its == d] for d in sorted(set(dilations))}
+    heads_of = {d: [head for head, of_head in enumerate(dilations) if of_head == d] for d in sorted(set(dilations))}
     if len(heads_of) == 1:
         out_BHTD = _attend_heads(inputs, slots, dilations[0], None)
     else:
@@ -37,45 +37,45 @@ def attend_chunked(inputs: AttentionInputs) -> Tensor:
 
 
 def chunk_length(pattern: AttentionPattern) -> int:
-    """Tokens of a chunk, by the window alone: about half its longer side, so that little is padded or unseen."""
+    """The number of tokens in a chunk: about half the longer side of the window, so that little work is wasted."""
     reach = max(pattern.left, pattern.right)
     return next((length for length in (16, 32, 64, 128) if 2 * length >= reach), 256)
 
 
 def _attend_heads(inputs: AttentionInputs, slots: GlobalSlots | None, dilation: int, heads: list[int] | None) -> Tensor:
-    """The local rows of the heads that share one dilation (`heads`, or all)."""
+    """The local rows of `heads` (None: all), which share one dilation."""
     pattern = inputs.pattern
     q_BHTD, k_BHTD, v_BHTD = inputs.q_BHTD, inputs.k_BHTD, inputs.v_BHTD
     if heads is not None:
         q_BHTD, k_BHTD, v_BHTD = q_BHTD[:, heads], k_BHTD[:, heads], v_BHTD[:, heads]
     chunks = _Chunks(pattern, dilation, q_BHTD.shape[2])
 
-    # Scores are not rounded to half precision before the softmax: whoever names this backend there wants one graph.
+    # Scores stay in float32 until the softmax, also in half precision.
     dtype = torch.promote_types(q_BHTD.dtype, torch.float32)
     q_BHNKD = chunks.of_queries(q_BHTD.to(dtype) * inputs.scale)
     k_BHNRD, v_BHNRD = chunks.of_keys(k_BHTD.to(dtype)), chunks.of_keys(v_BHTD)
     score_BHNKR = q_BHNKD @ k_BHNRD.mT
-    seen_BHNKR = _seen_in_window(inputs, slots, chunks)
-    score_BHNKR = score_BHNKR.masked_fill(~seen_BHNKR, UNSEEN)
+    visible_BHNKR = _visible_in_window(inputs, slots, chunks)
+    score_BHNKR = score_BHNKR.masked_fill(~visible_BHNKR, UNSEEN)
     if slots is None:
         prob_BHNKR = F.dropout(score_BHNKR.softmax(dim=-1), inputs.dropout_p).to(v_BHNRD.dtype)
         return chunks.back(prob_BHNKR @ v_BHNRD)
 
-    # Global columns stand before the window's, in one softmax with them.
+    # Global columns come first; one softmax runs over them and the window.
     G = slots.index_BG.shape[1]
-    k_BHGD, v_BHGD = at_slots(k_BHTD, slots).to(dtype), at_slots(v_BHTD, slots)
+    k_BHGD, v_BHGD = gather_slots(k_BHTD, slots).to(dtype), gather_slots(v_BHTD, slots)
     k_BH1GD, v_BH1GD = (x.repeat_interleave(dilation, dim=0)[:, :, None] for x in (k_BHGD, v_BHGD))
-    score_BHNKG = (q_BHNKD @ k_BH1GD.mT).masked_fill(~_seen_columns(inputs, slots, chunks), UNSEEN)
+    score_BHNKG = (q_BHNKD @ k_BH1GD.mT).masked_fill(~_visible_columns(inputs, slots, chunks), UNSEEN)
     prob_BHNKS = torch.cat([score_BHNKG, score_BHNKR], dim=-1).softmax(dim=-1)
     prob_BHNKS = F.dropout(prob_BHNKS, inputs.dropout_p).to(v_BHNRD.dtype)
     return chunks.back(prob_BHNKS[..., :G] @ v_BH1GD + prob_BHNKS[..., G:] @ v_BHNRD)
 
 
-def _seen_in_window(inputs: AttentionInputs, slots: GlobalSlots | None, chunks: "_Chunks") -> Tensor:
-    """Which keys of its range each query sees in its window, global ones left out; bool [B r, 1, N, K, R]."""
+def _visible_in_window(inputs: AttentionInputs, slots: GlobalSlots | None, chunks: "_Chunks") -> Tensor:
+    """Which keys of its range each query sees in its window, without global keys; bool [B r, 1, N, K, R]."""
     q_BHTD = inputs.q_BHTD
     B, T, device = q_BHTD.shape[0], q_BHTD.shape[2], q_BHTD.device
-    # Of all rows: residue classes of one row would not go together with those of several.
+    # With B rows, not 1: the residue classes become rows too, and their numbers must match.
     is_key_BT = torch.ones(B, T, dtype=torch.bool, device=device)
     if inputs.is_token_BT is not None:
         is_key_BT = inputs.is_token_BT
@@ -84,35 +84,35 @@ def _seen_in_window(inputs: AttentionInputs, slots: GlobalSlots | None, chunks: 
     query_K1 = torch.arange(chunks.length, device=device)[:, None] + chunks.n_before * chunks.length
     key_R = torch.arange((chunks.n_before + 1 + chunks.n_after) * chunks.length, device=device)
     band_KR = inputs.pattern.in_window(query_K1, key_R)
-    # What is padded to whole chunks is False here: no key.
-    seen_BHNKR = band_KR & chunks.of_keys(is_key_BT[:, None, :, None])[..., None, :, 0]
+    # Padding to whole chunks is False here: it is no key.
+    visible_BHNKR = band_KR & chunks.of_keys(is_key_BT[:, None, :, None])[..., None, :, 0]
     if inputs.document_BT is not None:
         document_B1T1 = inputs.document_BT[:, None, :, None]
         of_key_BHN1R = chunks.of_keys(document_B1T1)[..., None, :, 0]
-        seen_BHNKR = seen_BHNKR & (chunks.of_queries(document_B1T1) == of_key_BHN1R)
-    return seen_BHNKR
+        visible_BHNKR = visible_BHNKR & (chunks.of_queries(document_B1T1) == of_key_BHN1R)
+    return visible_BHNKR
 
 
-def _seen_columns(inputs: AttentionInputs, slots: GlobalSlots, chunks: "_Chunks") -> Tensor:
-    """Which global columns each query sees, bool [B r, 1, N, K, G] or fewer by broadcasting."""
-    seen_B1TG = slots.is_used_BG[:, None, None, :]
+def _visible_columns(inputs: AttentionInputs, slots: GlobalSlots, chunks: "_Chunks") -> Tensor:
+    """Which global columns each query sees, bool, broadcasting to [B r, 1, N, K, G]."""
+    visible_B1TG = slots.is_used_BG[:, None, None, :]
     if inputs.pattern.causal:
         position_T1 = torch.arange(inputs.q_BHTD.shape[2], device=inputs.q_BHTD.device)[:, None]
-        seen_B1TG = seen_B1TG & inputs.pattern.visible(
+        visible_B1TG = visible_B1TG & inputs.pattern.visible(
             position_T1, slots.index_BG[:, None, None, :], key_is_global=True
         )
     if inputs.document_BT is not None:
         of_slot_BG = inputs.document_BT.gather(1, slots.index_BG)
-        seen_B1TG = seen_B1TG & (inputs.document_BT[:, None, :, None] == of_slot_BG[:, None, None, :])
+        visible_B1TG = visible_B1TG & (inputs.document_BT[:, None, :, None] == of_slot_BG[:, None, None, :])
     if not inputs.pattern.causal and inputs.document_BT is None:
-        return seen_B1TG.repeat_interleave(chunks.dilation, dim=0)[:, :, None]
-    return chunks.of_queries(seen_B1TG)
+        return visible_B1TG.repeat_interleave(chunks.dilation, dim=0)[:, :, None]
+    return chunks.of_queries(visible_B1TG)
 
 
 class _Chunks:
-    """Cutting [B, H, T, D] into chunks and ranges, residue classes of a dilation as rows of their own, and back.
+    """Splits [B, H, T, D] into chunks and key ranges, with residue classes of a dilation as rows, and back.
 
-    The number of chunks is the only symbol that tracing leaves; everything else is known from the pattern.
+    While a compiler traces, only the number of chunks is symbolic; the pattern determines everything else.
     """
 
     def __init__(self, pattern: AttentionPattern, dilation: int, n_tokens: int) -> None:
@@ -122,7 +122,7 @@ class _Chunks:
         self.n_after = -(-pattern.right // self.length)
         span = self.length * dilation
         if torch.compiler.is_exporting():
-            # Two chunks at least: of a number that may be 1 torch.export would make a condition on the length.
+            # At least two chunks: torch.export would make a condition on the length of a number that may be 1.
             torch._check(n_tokens > 2)
             self.n_chunks = (n_tokens + 2 * span - 2) // span
         else:
@@ -130,7 +130,7 @@ class _Chunks:
         self.n_padded = self.n_chunks * span
 
     def of_queries(self, x_BHTD: Tensor) -> Tensor:
-        """[B, H, T, D] to [B r, H, N, K, D]; zeros behind the last token."""
+        """[B, H, T, D] to chunks [B r, H, N, K, D]; zeros after the last token."""
         x_BHTD = F.pad(x_BHTD, (0, 0, 0, self.n_padded - self.n_tokens))
         if self.dilation == 1:
             return x_BHTD.unflatten(2, (self.n_chunks, self.length))
@@ -138,19 +138,19 @@ class _Chunks:
         return x_BHNKrD.permute(0, 4, 1, 2, 3, 5).flatten(0, 1)
 
     def of_keys(self, x_BHTD: Tensor) -> Tensor:
-        """[B, H, T, D] to [B r, H, N, R, D]: for each chunk the range that its queries may see."""
+        """[B, H, T, D] to key ranges [B r, H, N, R, D]: for each chunk the keys that its queries may see."""
         x_BHNKD = F.pad(self.of_queries(x_BHTD), (0, 0, 0, 0, self.n_before, self.n_after))
         neighbours = range(self.n_before + 1 + self.n_after)
         return torch.cat([x_BHNKD[:, :, i : i + self.n_chunks] for i in neighbours], dim=3)
 
     def back(self, x_BHNKD: Tensor) -> Tensor:
-        """[B r, H, N, K, D] to [B, H, T, D]."""
+        """Chunks [B r, H, N, K, D] to [B, H, T, D]."""
         if self.dilation > 1:
             x_BHNKD = x_BHNKD.unflatten(0, (-1, self.dilation)).permute(0, 2, 3, 4, 1, 5)
         B, H, D = x_BHNKD.shape[0], x_BHNKD.shape[1], x_BHNKD.shape[-1]
-        # By way of one axis: merging N and K alone would ask, in a traced graph, whether one divides their product.
+        # Via one axis: merging N and K alone would make a traced graph ask whether one divides their product.
         x_BHTD = x_BHNKD.flatten().view(B, H, self.n_padded, D)
         if torch.compiler.is_exporting():
-            # A view's strides differ from a whole tensor's except at some lengths: another condition.
+            # The strides of a slice equal those of a whole tensor at some lengths only: another condition.
             return x_BHTD.index_select(2, torch.arange(self.n_tokens, device=x_BHTD.device))
         return x_BHTD[:, :, : self.n_tokens]

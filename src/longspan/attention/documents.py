@@ -1,4 +1,4 @@
-"""Several documents in one row, none of which sees another: whose each token is, and where each one begins and ends.
+"""Several documents in one row that do not see each other: the document of each token, and the bounds of each document.
 
 B batch rows  T tokens
 """
@@ -15,13 +15,13 @@ from longspan.errors import InputError
 
 
 class Documents(NamedTuple):
-    """The documents of a batch, found once so that no layer looks at the data again.
+    """The documents of a batch; found once, so that no layer has to read the data again.
 
     Attributes:
-        id_BT: int64, the document of each token; ids do not decrease along a row. At padding, anything.
-        bounds: (row, start, stop) of each document, on the host and in order: from its first token to after its last
-            one. Padding before, between and after documents lies outside of all bounds; padding in the midst of one
-            lies inside, and is still for `is_token_BT` to tell.
+        id_BT: int64, the document of each token; ids do not decrease along a row. Values at padding are ignored.
+        bounds: (row, start, stop) of each document in order, on the host, from its first token to after its last one.
+            Padding before, between and after documents is outside all bounds. Padding inside a document is inside its
+            bounds; `is_token_BT` still marks it.
     """
 
     id_BT: Tensor
@@ -29,12 +29,16 @@ class Documents(NamedTuple):
 
     @staticmethod
     def find(document_BT: Int[Tensor, "B T"], is_token_BT: Bool[Tensor, "B T"] | None = None) -> "Documents":
-        """The documents that the ids in `document_BT` tell apart; what stands at padding counts for nothing.
+        """The documents given by the ids in `document_BT`; ids at padding are ignored.
 
-        Looks at the data, and so waits for the device once.
+        It reads the data, which waits for the device once.
+
+        Args:
+            document_BT: whole numbers [B, T] that do not decrease along a row.
+            is_token_BT: bool [B, T], False at padding; None if there is no padding.
 
         Raises:
-            InputError: ids decrease along a row.
+            InputError: the ids decrease along a row.
         """
         id_BT = document_BT.to(torch.int64)
         if is_token_BT is None:
@@ -42,7 +46,7 @@ class Documents(NamedTuple):
             token_of_BT = None
         else:
             on_host, token_of_BT = torch.stack([id_BT, is_token_BT.to(torch.int64)]).cpu()
-        # Of each row the tokens alone, one row after the other; a document begins where the row or the id changes.
+        # The tokens of all rows without padding; a document begins where the row or the id changes.
         n_tokens = on_host.shape[1]
         place_N = torch.arange(on_host.numel()) if token_of_BT is None else token_of_BT.flatten().nonzero()[:, 0]
         if len(place_N) == 0:
@@ -67,10 +71,14 @@ class Documents(NamedTuple):
 
     @staticmethod
     def of_lengths(lengths: Sequence[int], device: torch.device | str | None = None) -> "Documents":
-        """One row of documents with so many tokens each, without padding; ids count from 0. Nothing waits.
+        """One row of documents without padding; ids count from 0. It does not wait for the device.
+
+        Args:
+            lengths: number of tokens of each document.
+            device: device of `id_BT`.
 
         Raises:
-            InputError: no document, or one without tokens.
+            InputError: there is no document, or a document has no token.
         """
         if not lengths or min(lengths) < 1:
             raise InputError(f"each document needs at least one token, and there must be one; got {list(lengths)}")

@@ -1,8 +1,8 @@
-"""Attention by FlexAttention: torch's compiler makes the kernel from who sees whom, given a map of blocks to visit.
+"""Attention by FlexAttention: torch compiles a kernel from the pattern, and a map says which blocks it visits.
 
-The map comes from the ends of blocks, never from a [T x T] mask, and is kept: one that depends on the pattern and the
-length alone for good, one that depends on masks for as long as they are the same. Its size is (T/128)^2 small numbers.
-Numbers of the pattern reach the kernel as tensors, so that layers of different windows share one kernel.
+The map is computed from the first and last position of each block, never from a [T x T] mask. It holds (T/128)^2 small
+numbers, and is cached by the pattern, the length and the masks. The numbers of the pattern reach the kernel as
+tensors, so that layers with different windows share one kernel.
 
 B batch rows  T tokens  H attention heads  D width per head  N blocks of tokens  K tokens of a block
 """
@@ -17,13 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from longspan.attention.global_rows import place_global_rows
-from longspan.attention.inputs import AttentionInputs
+from longspan.attention.inputs import AttentionInputs, BackendRequest
 from longspan.attention.pattern import AttentionPattern
-from longspan.attention.remembered import Remembered
-from longspan.attention.request import Request
 from longspan.attention.slots import GlobalSlots
+from longspan.attention.tensor_cache import TensorKeyedCache
 
-_BLOCK = 128  # what FlexAttention's own kernels are tuned for
+_BLOCK = 128  # FlexAttention's kernels are tuned for it
 
 
 class _Prepared(NamedTuple):
@@ -31,11 +30,11 @@ class _Prepared(NamedTuple):
     slots: GlobalSlots | None
 
 
-_PREPARED: Remembered[_Prepared] = Remembered(8)
+_PREPARED: TensorKeyedCache[_Prepared] = TensorKeyedCache(8)
 
 
-def reason_against_flex(request: Request) -> str | None:
-    """Why FlexAttention cannot serve a request, or None where it can."""
+def reason_against_flex(request: BackendRequest) -> str | None:
+    """Why FlexAttention cannot serve a request, or None if it can."""
     if request.device != "cuda":
         return f"on {request.device} it has no backward, and without a compiler holds all scores in memory"
     if request.dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -46,21 +45,21 @@ def reason_against_flex(request: Request) -> str | None:
         return "it has no dropout"
     if importlib.util.find_spec("triton") is None:
         return "its kernels are compiled by triton, which is not installed"
-    # Where there is no GPU the question is what would be.
+    # Without a GPU, the answer is about one that meets the requirements.
     if torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0):
         return "its kernels need compute capability 8.0"
     return None
 
 
 def attend_flex(inputs: AttentionInputs) -> Tensor:
-    """Attention through a compiled FlexAttention kernel; output [B, H, T, D] of q's dtype, zero at padding.
+    """Attention by a compiled FlexAttention kernel; output [B, H, T, D] of q's dtype, zero at padding.
 
-    On the CPU, for tests, it is not compiled and holds all scores in memory.
+    On the CPU, in tests, it is not compiled and keeps all scores in memory.
     """
     prepared = _prepare(inputs)
     is_traced = torch.compiler.is_compiling() or inputs.q_BHTD.device.type == "cpu"
     attend = _attend if is_traced else _compiled()
-    out_BHTD = attend(*inputs.without_padding()[:3], prepared.block_mask, inputs.scale)
+    out_BHTD = attend(*inputs.zero_padding()[:3], prepared.block_mask, inputs.scale)
     if inputs.is_token_BT is not None:
         out_BHTD = out_BHTD.masked_fill(~inputs.is_token_BT[:, None, :, None], 0)
     return out_BHTD if prepared.slots is None else place_global_rows(out_BHTD, inputs, prepared.slots)
@@ -76,7 +75,7 @@ def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, block_mask: Any, sca
 
 @functools.cache
 def _compiled() -> Callable[..., Tensor]:
-    # Whole, so that more compilations than torch allows are an error, and not dense attention in silence.
+    # With fullgraph, more compilations than torch allows are an error instead of silent dense attention.
     return torch.compile(_attend, fullgraph=True)
 
 
@@ -94,7 +93,7 @@ def _make(inputs: AttentionInputs) -> _Prepared:
 
     T = inputs.q_BHTD.shape[2]
     slots = inputs.global_slots()
-    # The pattern's first positions alone are known by their number; with others beside them, all are in one mask.
+    # The pattern's first positions are given by their number; with other global tokens, a mask holds all of them.
     is_by_number = slots is None or (slots.are_first and slots.index_BG.shape[1] == min(inputs.pattern.n_global, T))
     is_global_BT = None if slots is None or is_by_number else slots.mask(T)
     has_any, has_all = visible_blocks(inputs, is_global_BT, _BLOCK)
@@ -106,7 +105,7 @@ def _make(inputs: AttentionInputs) -> _Prepared:
 
 
 def _mask_mod(inputs: AttentionInputs, is_global_BT: Tensor | None) -> Callable[..., Tensor]:
-    """Who sees whom, as FlexAttention asks it; what global rows and padding see is thrown away."""
+    """The mask function for FlexAttention; the results of global rows and padding are discarded later."""
     pattern, is_token_BT, document_BT = inputs.pattern, inputs.is_token_BT, inputs.document_BT
     device = inputs.q_BHTD.device
     n_global = pattern.n_global if is_global_BT is None else 0
@@ -131,9 +130,10 @@ def _mask_mod(inputs: AttentionInputs, is_global_BT: Tensor | None) -> Callable[
 
 
 def _of_tensors(pattern: AttentionPattern, n_global: int, n_tokens: int, device: torch.device) -> AttentionPattern:
-    """The pattern with tensors for numbers: of plain numbers a compiler would make a kernel each, or fail to vary them.
+    """The pattern with tensors in place of numbers, so that one kernel serves all patterns.
 
-    (FlexAttention's lowering takes no number that dynamo has made symbolic and computed with: pytorch issue 182606.)
+    A compiler would make one kernel for each plain number, or fail: FlexAttention's lowering takes no number that
+    dynamo has made symbolic and computed with (pytorch issue 182606).
     """
     of_tensors = object.__new__(AttentionPattern)  # the numbers were checked, and tensors would not pass
     for name, number in (("left", pattern.left), ("right", pattern.right), ("n_global", n_global)):
@@ -143,15 +143,15 @@ def _of_tensors(pattern: AttentionPattern, n_global: int, n_tokens: int, device:
 
 
 def visible_blocks(inputs: AttentionInputs, is_global_BT: Tensor | None, block: int) -> tuple[Tensor, Tensor]:
-    """Blocks of queries and keys, [B or 1, H or 1, N, N]: whether any query sees any key there, and whether all do.
+    """For each block of queries and keys, whether any pair is visible, and whether all are, [B or 1, H or 1, N, N].
 
-    Rows of global tokens and of padding aside. Exact for what the pattern says. Of masks only that is asked which few
-    numbers a block tell: a block too many in the first or too few in the second costs time, and changes nothing.
+    Rows of global tokens and of padding are ignored. The answer is exact for the pattern. For masks it uses a few
+    numbers per block: a block too many in the first result, or too few in the second, costs time but changes no result.
 
     Args:
         inputs: the call.
-        is_global_BT: all global tokens, or None where they are the pattern's first positions.
-        block: tokens of a block.
+        is_global_BT: all global tokens; None if they are the pattern's first positions.
+        block: number of tokens in a block.
     """
     T = inputs.q_BHTD.shape[2]
     first_N = torch.arange(0, T, block, device=inputs.q_BHTD.device)
@@ -180,7 +180,7 @@ def visible_blocks(inputs: AttentionInputs, is_global_BT: Tensor | None, block: 
         low, high = low_B1N[..., None, :], high_B1N[..., None, :]
         has_any = has_any & (low_B1N[..., None] <= high) & (low <= high_B1N[..., None])
         has_all = has_all & (low == high) & (low_B1N[..., None] == low) & (high_B1N[..., None] == high)
-    # The last block may go beyond the last token, where nothing sees or is seen.
+    # The last block may extend beyond the last token, where nothing is visible.
     is_whole_N = ends.last_N - ends.first_N == block - 1
     return has_any, has_any & has_all & is_whole_N & is_whole_N[:, None]
 
@@ -195,12 +195,12 @@ class _Ends(NamedTuple):
 def _by_pattern(
     pattern: AttentionPattern, dilations: tuple[int, ...], n_first: int, ends: _Ends
 ) -> tuple[Tensor, Tensor]:
-    """Any and all of each block by the window and the first `n_first` positions, [1, H or 1, N, N]."""
+    """Whether any and whether all pairs of a block are visible by the pattern, [1, H or 1, N, N]."""
     first_N, last_N = ends
     first_N1, last_N1 = first_N[:, None], last_N[:, None]
-    # In a block, a key is anywhere from `low` to `high` positions after a query, each of these distances occurring.
+    # In a block, a key is `low` to `high` positions after a query, and each of these distances occurs.
     low_NN, high_NN = first_N - last_N1, last_N - first_N1
-    # Keys that are global are columns; all others, from there on, must lie in the window.
+    # Global keys are columns; all keys after them must be in the window.
     low_local_NN = first_N.clamp(min=n_first) - last_N1
     any_HNN, all_HNN = [], []
     for dilation in dilations if len(set(dilations)) > 1 else dilations[:1]:
@@ -221,7 +221,7 @@ def _by_pattern(
 
 
 def _by_global(is_global_B1NK: Tensor, causal: bool, ends: _Ends) -> tuple[Tensor, Tensor]:
-    """Any and all of each block by its keys being global, [B, 1, 1 or N, N]."""
+    """Whether any and whether all keys of a block are visible global keys, [B, 1, 1 or N, N]."""
     any_global, all_global = (x[..., None, :] for x in (is_global_B1NK.any(dim=3), is_global_B1NK.all(dim=3)))
     if causal:
         first_N1, last_N1 = (x[:, None] for x in ends)
@@ -232,6 +232,6 @@ def _by_global(is_global_B1NK: Tensor, causal: bool, ends: _Ends) -> tuple[Tenso
 
 
 def _ordered(is_listed: Tensor) -> tuple[Tensor, Tensor]:
-    """For each block of queries how many blocks of keys are listed, and which, those first; int32 as FlexAttention."""
+    """How many blocks of keys each block of queries visits, and the blocks with those first; int32."""
     places = is_listed.to(torch.int32).argsort(dim=-1, descending=True, stable=True)
     return is_listed.sum(dim=-1, dtype=torch.int32), places.to(torch.int32)

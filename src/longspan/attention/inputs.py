@@ -1,4 +1,4 @@
-"""Everything one call of `attend` was given, in one value that backends take.
+"""What backends take: the checked arguments of one call (`AttentionInputs`), and a description without tensors.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
@@ -14,10 +14,9 @@ from longspan.attention.slots import FoldedGlobalRows, GlobalRows, GlobalSlots, 
 
 
 class AttentionInputs(NamedTuple):
-    """Checked arguments of one call (`checks.check_inputs`); the masks that would change nothing may be None.
+    """The checked arguments of one call (`call.check_inputs`); a mask that changes nothing may be None.
 
-    `documents` goes with `document_BT` (its `id_BT`), except while a compiler traces: nobody looks at the ids then, and
-    `documents` may be None.
+    `documents` is set whenever `document_BT` (its `id_BT`) is, except while a compiler traces, when ids cannot be read.
     """
 
     q_BHTD: Tensor
@@ -25,17 +24,17 @@ class AttentionInputs(NamedTuple):
     v_BHTD: Tensor
     pattern: AttentionPattern
     is_token_BT: Tensor | None
-    is_global_BT: Tensor | None  # the dynamic set; the static first ones are the pattern's
+    is_global_BT: Tensor | None  # the dynamic set, without the pattern's first positions
     document_BT: Tensor | None
     documents: Documents | None
     global_rows: GlobalRows | FoldedGlobalRows | None
     scale: float
     dropout_p: float
 
-    def without_padding(self) -> "AttentionInputs":
-        """The same, q, k and v zero at padding: what stands there reaches nobody, in no product and no gradient.
+    def zero_padding(self) -> "AttentionInputs":
+        """These inputs with q, k and v zero at padding, so that NaN there reaches no product and no gradient.
 
-        For backends that multiply what nobody sees by 0. `global_rows` have a `without_padding` of their own.
+        It is for backends that multiply hidden vectors by 0. `global_rows` has its own `zero_padding`.
         """
         if self.is_token_BT is None:
             return self
@@ -44,16 +43,16 @@ class AttentionInputs(NamedTuple):
         return self._replace(q_BHTD=q_BHTD, k_BHTD=k_BHTD, v_BHTD=v_BHTD)
 
     def global_slots(self) -> GlobalSlots | None:
-        """Where the global tokens are, static and dynamic; None where there are certainly none.
+        """The slots of all global tokens, static and dynamic; None if there are none.
 
-        Waits for the device only where a dynamic mask was given.
+        It waits for the device only if the call has a dynamic mask.
         """
         B, _, T, _ = self.q_BHTD.shape
         if self.global_rows is not None:
             slots = self.global_rows.slots
             if slots.index_BG.shape[1] == 0:
                 return None
-            return slots if self.is_token_BT is None else slots.without_padding(self.is_token_BT)
+            return slots if self.is_token_BT is None else slots.mark_padding_unused(self.is_token_BT)
         if self.is_global_BT is None and self.pattern.n_global == 0:
             return None
         is_token_BT = self.is_token_BT
@@ -63,3 +62,39 @@ class AttentionInputs(NamedTuple):
             return GlobalSlots.first(self.pattern.n_global, is_token_BT)
         is_first_T = torch.arange(T, device=self.q_BHTD.device) < self.pattern.n_global
         return GlobalSlots.find(self.is_global_BT | is_first_T, is_token_BT)
+
+
+class BackendRequest(NamedTuple):
+    """One call without its tensors: what a backend needs to know to say whether it can serve the call.
+
+    Attributes:
+        n_rows: B, batch rows.
+        n_heads: H, attention heads.
+        n_tokens: T, tokens per row.
+        width: D, width per head.
+        device: "cpu" or "cuda".
+        dtype: dtype of q, k and v.
+        needs_grad: whether there is a backward.
+        pattern: which query sees which key.
+        has_padding: whether some tokens are padding.
+        has_dynamic_global: whether there are global tokens beside the pattern's first positions.
+        has_documents: whether rows hold several documents.
+        dropout_p: probability of dropping an attention probability.
+        is_exporting: whether torch.export traces the call, into a graph for other lengths too.
+        is_compiling: whether a compiler traces the call.
+    """
+
+    n_rows: int
+    n_heads: int
+    n_tokens: int
+    width: int
+    device: str
+    dtype: torch.dtype
+    needs_grad: bool
+    pattern: AttentionPattern
+    has_padding: bool = False
+    has_dynamic_global: bool = False
+    has_documents: bool = False
+    dropout_p: float = 0.0
+    is_exporting: bool = False
+    is_compiling: bool = False

@@ -1,11 +1,10 @@
-"""Who sees whom: the one definition that kernels, plots, tests and cost estimates derive from.
+"""Which query sees which key: the one definition that kernels, plots, tests and cost estimates derive from.
 
-No torch here: `visible` is written with operators alone, so that it takes Python integers, NumPy arrays, torch
-tensors, and the traced indices of FlexAttention and JAX alike.
+There is no torch here. `visible` uses operators only, so that it takes Python integers, NumPy arrays, torch tensors,
+and the traced indices of FlexAttention and JAX.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,23 @@ from longspan.errors import InputError
 
 @dataclass(frozen=True)
 class AttentionPattern:
-    """Which query may look at which key, by position (Beltagy et al. 2020, "Longformer", section 3.1).
+    """Which query sees which key, by position (Beltagy et al. 2020, "Longformer", section 3.1).
 
-    A query at position i sees the key at position j where j lies within `left` steps before or `right` steps after
-    i, a step being `dilation` positions long; where j is one of the first `n_global` positions (a static global
-    token, which in turn sees everything); and where i == j. With `causal`, no query sees a later position, be it in
-    the window, a global column or a global row.
+    A query at position i sees the key at position j in three cases: i == j; j is at most `left` steps before or `right`
+    steps after i, where a step is `dilation` positions; i or j is one of the first `n_global` positions (a static
+    global token). With `causal`, no query sees a later position, whether in the window, a global column or a global
+    row.
 
     Attributes:
-        left: visible steps before the query, the query itself not counted.
-        right: visible steps after it; 0 when causal.
+        left: visible steps before the query, not counting the query.
+        right: visible steps after the query; 0 when causal.
         dilation: positions per step, one for all heads or one per head (1: no gaps).
-        causal: nobody sees a later position.
-        n_global: the first so many positions are global in every row.
+        causal: whether later positions are hidden.
+        n_global: number of positions at the start of every row that are global.
 
     Raises:
-        InputError: a negative reach or count, a dilation below 1, a causal pattern with `right` above 0.
+        InputError: `left`, `right` or `n_global` is negative, `dilation` is below 1, or `right` is above 0 with
+            `causal`.
     """
 
     left: int
@@ -65,7 +65,7 @@ class AttentionPattern:
         causal: bool = False,
         n_global: int = 0,
     ) -> "AttentionPattern":
-        """Translate transformers' `attention_window` (even, both sides together); the one place that does.
+        """The pattern of transformers' `attention_window`, which is even and counts both sides together.
 
         Raises:
             InputError: the window is odd, zero or negative.
@@ -80,14 +80,14 @@ class AttentionPattern:
         return cls(left=side, right=0 if causal else side, dilation=dilation, causal=causal, n_global=n_global)
 
     def dilation_of(self, head: int) -> int:
-        """Positions per step of one attention head."""
+        """The dilation of one attention head."""
         return self.dilation[head] if isinstance(self.dilation, tuple) else self.dilation
 
     def dilations(self, n_heads: int) -> tuple[int, ...]:
-        """Positions per step of each of `n_heads` heads.
+        """The dilation of each of `n_heads` heads.
 
         Raises:
-            InputError: the pattern names another number of heads.
+            InputError: the pattern has dilations for another number of heads.
         """
         if isinstance(self.dilation, int):
             return (self.dilation,) * n_heads
@@ -104,33 +104,33 @@ class AttentionPattern:
         query_is_global: Any = False,
         key_is_global: Any = False,
     ) -> Any:
-        """May the query at position `query` see the key at position `key`?
+        """Whether the query at position `query` sees the key at position `key`.
 
         Args:
             query: position or array of positions; broadcasts with `key`.
             key: position or array of positions.
-            dilation: positions per step of the head in question (`dilation_of`), broadcasting like the positions.
-            query_is_global: whether each query is a global token by a dynamic set, beside the static first ones.
-            key_is_global: the same of each key.
+            dilation: dilation of the head (`dilation_of`); broadcasts with the positions.
+            query_is_global: whether the query is in the dynamic set of global tokens; broadcasts with `query`.
+            key_is_global: the same for the key.
 
         Returns:
-            A boolean, or an array of booleans of the broadcast shape. Padding is not the pattern's business.
+            A boolean, or an array of booleans of the broadcast shape. The pattern does not know about padding.
         """
         is_global = (query < self.n_global) | (key < self.n_global) | query_is_global | key_is_global
         seen = self.in_window(query, key, dilation=dilation) | is_global
         return seen & (key <= query) if self.causal else seen
 
     def in_window(self, query: Any, key: Any, *, dilation: Any = 1) -> Any:
-        """Whether `key` lies in the window of `query`, global tokens aside; arguments as in `visible`."""
+        """Whether `key` is in the window of `query`, regardless of global tokens; arguments as in `visible`."""
         distance = key - query
         near = (distance >= -self.left * dilation) & (distance <= self.right * dilation)
         return near & (distance % dilation == 0)
 
     def n_visible(self, n_tokens: int, n_heads: int = 1) -> int:
-        """How many pairs of query and key are visible among `n_tokens` positions, summed over `n_heads` heads.
+        """The number of visible pairs of query and key among `n_tokens` positions, summed over `n_heads` heads.
 
-        This is what attention costs at least: each pair takes 2 D multiply-adds forward, and 5 D in the backward that
-        recomputes scores. Counted query by query, without a [T x T] array; dynamic global tokens are not included.
+        It is a lower bound of the cost: each pair takes 2 D multiply-adds forward, and 5 D in a backward that
+        recomputes scores. Pairs are counted per query, without a [T x T] array. Dynamic global tokens are not included.
 
         Raises:
             InputError: the pattern has dilations for another number of heads.
@@ -141,28 +141,42 @@ class AttentionPattern:
         for dilation in self.dilations(n_heads):
             before = np.minimum(self.left, query // dilation)
             after = np.minimum(self.right, (n_tokens - 1 - query) // dilation)
-            # Of the window's keys before the query, those that are global are counted as such.
+            # The window's keys before the query that are global are counted as global.
             both = np.maximum(0, before - (query - n_first) // dilation)
             of_local = before + 1 + after + n_first - both
             of_global = query + 1 if self.causal else np.full_like(query, n_tokens)
             total += int(np.where(query < n_first, of_global, of_local).sum())
         return total
 
-    def draw(self, n_tokens: int, *, head: int = 0, path: str | Path | None = None) -> str:
-        """The pattern among `n_tokens` positions as text: ■ in the window, ○ through a global token, · not seen.
+    def as_array(self, n_tokens: int, *, head: int = 0) -> np.ndarray:
+        """How each query (row) sees each key (column), int64 [n_tokens, n_tokens].
 
-        One line is one query, one sign one key.
+        0 means not visible, 1 visible in the window, 2 visible through a global token only.
 
         Args:
-            n_tokens: how many positions to draw.
-            head: whose dilation to draw.
-            path: also write a picture (PNG) there.
+            n_tokens: number of positions.
+            head: the head whose dilation is used.
 
         Raises:
-            InputError: no tokens, or the path cannot be written.
+            InputError: `n_tokens` is below 1.
         """
-        from longspan.attention.draw import as_text, save_picture
+        if n_tokens < 1:
+            raise InputError(f"a pattern is drawn for at least one token, not {n_tokens}")
+        query, key, dilation = np.arange(n_tokens)[:, None], np.arange(n_tokens), self.dilation_of(head)
+        visible = self.visible(query, key, dilation=dilation)
+        in_window = visible & self.in_window(query, key, dilation=dilation)
+        return np.where(in_window, 1, np.where(visible, 2, 0))
 
-        if path is not None:
-            save_picture({"": self}, n_tokens, path, head)
-        return as_text(self, n_tokens, head)
+    def draw(self, n_tokens: int, *, head: int = 0) -> str:
+        """The pattern as text: one line per query, with ■ in the window, ○ through a global token, · not visible.
+
+        `longspan.report.pattern_picture` draws `as_array` as a picture.
+
+        Args:
+            n_tokens: number of positions.
+            head: the head whose dilation is drawn.
+
+        Raises:
+            InputError: `n_tokens` is below 1.
+        """
+        return "\n".join(" ".join(row) for row in np.array(["·", "■", "○"])[self.as_array(n_tokens, head=head)])

@@ -1,18 +1,19 @@
-"""The oracle: dense attention read off `AttentionPattern.visible`; every other backend is tested against it.
+"""The oracle: dense attention derived from `AttentionPattern.visible`; every other backend is tested against it.
 
-What it decides, for all backends:
+It defines these cases for all backends:
 
-- A key counts once, be it in the window, a global column, or both.
-- Global tokens are the pattern's first `n_global` positions and the dynamic set (`is_global_BT`) together. A global
-  row sees every key and every row sees a global key, except as follows.
-- A padding token is nothing else: it is no key, no global token, its row comes out zero, and what stands there (NaN
-  too) reaches no other row and no gradient.
-- Causal: nobody sees a later key; a global row sees the earlier ones, a global key is seen by later rows.
-- Documents: nobody sees another document's keys, global tokens included. "First" still means first in the row.
-- `global_rows`: its used slots are the whole global set, the pattern's first positions included; their rows take the
-  query, and all keys and values, from there.
-- Softmax in float32 (float64 for float64 tensors). Dropout falls on the probabilities, which are not renormalised.
-- A row that sees nothing comes out zero. NaN is never hidden: it surfaces in every row that sees it.
+- A key counts once, also if it is both in the window and a global column.
+- Global tokens are the pattern's first `n_global` positions together with the dynamic set (`is_global_BT`). A global
+  row sees every key and every row sees a global key, with the exceptions below.
+- A padding token is neither a key nor a global token. Its row is zero, and its vectors (also NaN) affect no other row
+  and no gradient.
+- Causal: no query sees a later key. A global row sees the earlier keys, and later rows see a global key.
+- Documents: no query sees keys of another document, also if they are global. "First" still means first in the row.
+- `global_rows`: its used slots are the whole global set, including the pattern's first positions. The rows of these
+  tokens take the query, and all keys and values, from `global_rows`.
+- The softmax is in float32 (float64 for float64 tensors). Dropout applies to the probabilities, which are not
+  renormalised.
+- A row that sees nothing is zero. NaN is never hidden: it appears in every row that sees it.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
@@ -26,10 +27,10 @@ from longspan.attention.slots import zero_at_padding
 
 
 def attend_reference(inputs: AttentionInputs) -> Tensor:
-    """Attention over a dense [T x T] score matrix: short and slow; output [B, H, T, D] of q's dtype."""
-    inputs = inputs.without_padding()
+    """Attention over a dense [T x T] score matrix, simple and slow; output [B, H, T, D] of q's dtype."""
+    inputs = inputs.zero_padding()
     if inputs.global_rows is not None:
-        inputs = inputs._replace(global_rows=inputs.global_rows.without_padding(inputs.is_token_BT))
+        inputs = inputs._replace(global_rows=inputs.global_rows.zero_padding(inputs.is_token_BT))
     prob_BHTT = reference_probabilities(inputs)
     prob_BHTT = F.dropout(prob_BHTT, inputs.dropout_p)
     out_BHTD = prob_BHTT @ inputs.v_BHTD.to(prob_BHTT.dtype)
@@ -38,12 +39,12 @@ def attend_reference(inputs: AttentionInputs) -> Tensor:
         from_rows_BHTD = prob_BHTT @ inputs.global_rows.unfold().v_BHTD.to(prob_BHTT.dtype)
         out_BHTD = torch.where(is_row_BT[:, None, :, None], from_rows_BHTD, out_BHTD)
     if inputs.is_token_BT is not None:
-        out_BHTD = zero_at_padding(out_BHTD, inputs.is_token_BT)  # and the gradient that comes back there
+        out_BHTD = zero_at_padding(out_BHTD, inputs.is_token_BT)  # also zeroes the gradient there
     return out_BHTD.to(inputs.q_BHTD.dtype)
 
 
 def reference_probabilities(inputs: AttentionInputs) -> Tensor:
-    """The probabilities [B, H, T, T] before dropout, zero where a key is invisible, in float32 (or float64)."""
+    """Attention probabilities [B, H, T, T] before dropout, zero at hidden keys, in float32 or float64."""
     dtype = torch.promote_types(inputs.q_BHTD.dtype, torch.float32)
     score_BHTT = inputs.q_BHTD.to(dtype) @ inputs.k_BHTD.to(dtype).mT * inputs.scale
     if inputs.global_rows is not None:
@@ -55,13 +56,13 @@ def reference_probabilities(inputs: AttentionInputs) -> Tensor:
             score_BHTT = torch.where(is_row_BT[:, None, :, None], row_BHGT[:, :, slot, None, :], score_BHTT)
     visible_BHTT = visible_pairs(inputs)
     score_BHTT = score_BHTT.masked_fill(~visible_BHTT, -torch.inf)
-    # Softmax over nothing is NaN: such rows get any finite scores, and zeros afterwards.
+    # Softmax over nothing is NaN: such rows get finite scores first, and zeros afterwards.
     score_BHTT = score_BHTT.masked_fill(~visible_BHTT.any(dim=-1, keepdim=True), 0)
     return score_BHTT.softmax(dim=-1).masked_fill(~visible_BHTT, 0)
 
 
 def visible_pairs(inputs: AttentionInputs) -> Tensor:
-    """Who sees whom, all in all: the pattern, padding and documents, as a bool tensor [B, H, T, T]."""
+    """Which query sees which key, by pattern, padding and documents together, bool [B, H, T, T]."""
     B, H, T, _ = inputs.q_BHTD.shape
     device = inputs.q_BHTD.device
     nowhere_BT = torch.zeros(B, T, dtype=torch.bool, device=device)

@@ -1,4 +1,4 @@
-"""Global tokens: where they are (`GlobalSlots`), and projections of their own (`GlobalRows`, `FoldedGlobalRows`).
+"""Global tokens: their positions (`GlobalSlots`) and separate projections (`GlobalRows`, `FoldedGlobalRows`).
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots  C model width  E = H*D
 """
@@ -15,15 +15,15 @@ from longspan.attention.documents import Documents
 
 
 class GlobalSlots(NamedTuple):
-    """The positions of the global tokens of each row, in G slots; a row with fewer leaves its last slots unused.
+    """The positions of the global tokens of each row, in G slots; a row with fewer tokens has unused slots at its end.
 
     Attributes:
-        index_BG: int64 position of each slot, ascending, each once, 0 where unused.
+        index_BG: int64, position of each slot, ascending without repetition; 0 if unused.
         is_used_BG: bool, whether the slot holds a global token.
-        are_first: slot g, where used, is position g in every row, so that slices do and nothing needs gathering.
-        of_documents: for each of `Documents.bounds`, its first slot and the one after its last, on the host; None where
-            nobody looked (`by_document` does) or there are no documents.
-        start_documents: it is known that each document's slots, if it has any, are its first positions.
+        are_first: whether every used slot g is position g of its row, so that a slice replaces a gather.
+        of_documents: (first slot, slot after the last) of each of `Documents.bounds`, on the host; None if not computed
+            (`by_document` computes it) or without documents.
+        start_documents: whether the slots of each document are known to be its first positions.
     """
 
     index_BG: Tensor
@@ -34,12 +34,15 @@ class GlobalSlots(NamedTuple):
 
     @staticmethod
     def find(is_global_BT: Bool[Tensor, "B T"], is_token_BT: Bool[Tensor, "B T"] | None = None) -> "GlobalSlots | None":
-        """Slots of a dynamic set, as many as the row with most has; None where no row has any.
+        """The slots of a dynamic set of global tokens; None if no row has one.
 
-        Padding, where `is_token_BT` says what is padding, has no slot. The number of slots depends on the data, so that
-        this waits for the device once, and is a break in a graph that torch.compile makes. What is exported finds the
-        number when it runs, and then has one slot at least; so does what is compiled under
-        `torch._dynamo.config.capture_scalar_outputs`.
+        G is the largest number of global tokens in a row. It depends on the data, so that this waits for the device
+        once, and breaks the graph of torch.compile. An exported graph computes G when it runs, at least 1; so does a
+        graph compiled with `torch._dynamo.config.capture_scalar_outputs`.
+
+        Args:
+            is_global_BT: bool [B, T], the global tokens.
+            is_token_BT: bool [B, T], False at padding, which gets no slot; None if there is no padding.
         """
         if torch.compiler.is_exporting():
             return GlobalSlots._find_traced(is_global_BT, is_token_BT)
@@ -63,7 +66,7 @@ class GlobalSlots(NamedTuple):
 
     @staticmethod
     def _find_traced(is_global_BT: Tensor, is_token_BT: Tensor | None) -> "GlobalSlots":
-        """`find` in operations that a graph may hold whatever the number of slots turns out to be."""
+        """`find` by operations that a traced graph can hold for any number of slots."""
         is_global_BT = is_global_BT if is_token_BT is None else is_global_BT & is_token_BT
         count_B = is_global_BT.sum(dim=1)
         # Not int(...), which would need the number while tracing.
@@ -71,16 +74,16 @@ class GlobalSlots(NamedTuple):
         torch._check(n_slots >= 1)
         torch._check(n_slots <= is_global_BT.shape[1])
         nth_G = torch.arange(n_slots, device=is_global_BT.device) + 1
-        # The first position by which so many global tokens have come.
+        # The position of the n-th global token: the first one with n global tokens up to it.
         index_BG = (is_global_BT.cumsum(dim=1)[:, None] >= nth_G[:, None]).to(torch.uint8).argmax(dim=2)
         is_used_BG = nth_G <= count_B[:, None]
         return GlobalSlots(index_BG.masked_fill(~is_used_BG, 0), is_used_BG)
 
     @staticmethod
     def first_of_documents(n_global: int, documents: Documents) -> "GlobalSlots | None":
-        """Slots of the first `n_global` positions of each document (fewer in shorter ones); None for none.
+        """The slots of the first `n_global` positions of each document; None if there are none.
 
-        Made from the bounds on the host: nothing waits for the device.
+        They are made from the bounds on the host, without waiting for the device. Shorter documents have fewer slots.
         """
         n_rows = documents.id_BT.shape[0]
         index_of_rows: list[list[int]] = [[] for _ in range(n_rows)]
@@ -98,14 +101,14 @@ class GlobalSlots(NamedTuple):
 
     @staticmethod
     def first(n_global: int, is_token_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
-        """Slots of the first `n_global` positions (fewer in shorter rows), padding unused; None for none.
+        """The slots of the first `n_global` positions of each row; None if `n_global` is 0.
 
-        Never looks at the data: shapes are static, nothing waits for the device.
+        Slots at padding are unused. Shapes are static, and it never waits for the device.
         """
         if n_global == 0:
             return None
         if torch.compiler.is_exporting():
-            # One graph for all lengths, so that they begin where all slots have room.
+            # One graph for all lengths, from the shortest one with room for all slots.
             torch._check(is_token_BT.shape[1] > n_global)
             n_slots = n_global
         else:
@@ -116,9 +119,9 @@ class GlobalSlots(NamedTuple):
 
     @staticmethod
     def first_tokens(n_global: int, is_token_BT: Bool[Tensor, "B T"]) -> "GlobalSlots | None":
-        """Slots of each row's first real token and the positions after it, `n_global` in all; None for none.
+        """The slots of `n_global` positions from each row's first token on; None if `n_global` is 0.
 
-        As `first`, wherever the padding is; what is padding, or past the end, is unused.
+        This is `first` for padding on any side. Slots at padding, or after the end of the row, are unused.
         """
         slots = GlobalSlots.first(n_global, is_token_BT)
         if slots is None:
@@ -131,13 +134,13 @@ class GlobalSlots(NamedTuple):
         is_used_BG = is_inside_BG & is_token_BT.gather(1, index_BG)
         return GlobalSlots(torch.where(is_used_BG, index_BG, 0), is_used_BG)
 
-    def without_padding(self, is_token_BT: Tensor) -> "GlobalSlots":
-        """The same slots, those at padding unused."""
+    def mark_padding_unused(self, is_token_BT: Tensor) -> "GlobalSlots":
+        """These slots, with those at padding marked as unused."""
         is_used_BG = self.is_used_BG & is_token_BT.gather(1, self.index_BG)
         return self._replace(index_BG=self.index_BG.masked_fill(~is_used_BG, 0), is_used_BG=is_used_BG)
 
     def by_document(self, documents: Documents) -> "GlobalSlots":
-        """The same slots, knowing which of them are whose (`of_documents`). Waits for the device once."""
+        """These slots with `of_documents` and `start_documents` computed; waits for the device once."""
         index_of_rows, is_used_of_rows = torch.stack([self.index_BG, self.is_used_BG.to(torch.int64)]).tolist()
         used_of_rows = [
             [(position, slot) for slot, position in enumerate(index) if is_used[slot]]
@@ -153,11 +156,11 @@ class GlobalSlots(NamedTuple):
         return self._replace(of_documents=tuple(of_documents), start_documents=start_documents)
 
     def mask(self, n_tokens: int) -> Tensor:
-        """The set as a bool mask [B, T]: the inverse of `find`."""
+        """The global tokens as a bool mask [B, T]: the inverse of `find`."""
         return self.count_at(n_tokens) > 0
 
     def count_at(self, n_tokens: int) -> Tensor:
-        """How many slots hold each position, int32 [B, T]: 1 at most, unless somebody made them by hand."""
+        """The number of slots at each position, int32 [B, T]: at most 1, except in slots made by hand."""
         shape = (self.index_BG.shape[0], n_tokens)
         count_BT = torch.zeros(shape, dtype=torch.int32, device=self.index_BG.device)
         return count_BT.scatter_add(1, self.index_BG, self.is_used_BG.to(torch.int32))
@@ -165,28 +168,28 @@ class GlobalSlots(NamedTuple):
 
 @torch.compiler.disable(reason="the number of global tokens depends on the data")
 def _find_apart(is_global_BT: Tensor, is_token_BT: Tensor | None) -> GlobalSlots | None:
-    """Between two graphs, in one piece: a break in the midst of `find` would be one in each of its callers too."""
+    """`find` as one piece outside the compiled graph; a break inside `find` would break each of its callers too."""
     return GlobalSlots._find(is_global_BT, is_token_BT)
 
 
 def zero_at_padding(x: Tensor, is_token_BT: Tensor) -> Tensor:
-    """`x` [B, T, C] or [B, H, T, D] with zeros at padding, so that NaN there is nobody's: 0 x NaN would be NaN."""
+    """`x` [B, T, C] or [B, H, T, D] with zeros at padding, where NaN would survive a product with 0."""
     is_padding = ~is_token_BT[:, :, None]
     return x.masked_fill(is_padding if x.dim() == 3 else is_padding[:, None], 0)
 
 
-def rows_at(x_BTC: Tensor, index_BG: Tensor) -> Tensor:
-    """The vectors at some positions of each row, [B, G, C]."""
-    # take_along_dim says the same, but a traced graph with it holds for one shape only.
+def gather_rows(x_BTC: Tensor, index_BG: Tensor) -> Tensor:
+    """The vectors at the positions `index_BG` of each row, [B, G, C]."""
+    # take_along_dim does the same, but fixes all sizes of a traced graph.
     return x_BTC.gather(1, index_BG[:, :, None].expand(-1, -1, x_BTC.shape[2]))
 
 
 class GlobalRows(NamedTuple):
-    """Global tokens with projections of their own, as in transformers' Longformer.
+    """Separate projections for the rows of global tokens, as in transformers' Longformer.
 
     Attributes:
-        slots: where the global tokens are.
-        q_BHGD: `query_global` at the slots (anything finite or not where a slot is unused).
+        slots: positions of the global tokens.
+        q_BHGD: `query_global` at the slots; values at unused slots are ignored, also NaN.
         k_BHTD: `key_global` of all tokens.
         v_BHTD: `value_global` of all tokens.
     """
@@ -197,11 +200,11 @@ class GlobalRows(NamedTuple):
     v_BHTD: Tensor
 
     def unfold(self) -> "GlobalRows":
-        """Itself: nothing is folded."""
+        """These rows themselves: their keys and values are projected already."""
         return self
 
-    def without_padding(self, is_token_BT: Tensor | None) -> "GlobalRows":
-        """The same, with zeros at padding."""
+    def zero_padding(self, is_token_BT: Tensor | None) -> "GlobalRows":
+        """These rows with zeros at padding."""
         if is_token_BT is None:
             return self
         k_BHTD, v_BHTD = (zero_at_padding(x, is_token_BT) for x in (self.k_BHTD, self.v_BHTD))
@@ -209,17 +212,17 @@ class GlobalRows(NamedTuple):
 
 
 class FoldedGlobalRows(NamedTuple):
-    """The same, without `key_global` and `value_global` of all tokens: for few global tokens, a fraction of the work.
+    """`GlobalRows` whose key and value projections are folded into the products: less work for few global tokens.
 
-    The score of a global row is q . (W_k h + b_k) for each token's vector h. It is computed as (q W_k) . h; q . b_k is
-    the same for every token, so that softmax does not see it. The row's values p_1 (W_v h_1 + b_v) + p_2 ... are
-    computed as W_v (p_1 h_1 + p_2 h_2 ...) + (p_1 + p_2 ...) b_v. Each way costs about 4 H G T C operations where the
-    projections of all tokens cost 4 T C E.
+    The score of a global row is q . (W_k h + b_k) for each token's vector h. It is computed as (q W_k) . h, because
+    q . b_k is the same for every token and cancels in the softmax. The output sum_t p_t (W_v h_t + b_v) is computed as
+    W_v (sum_t p_t h_t) + (sum_t p_t) b_v. Both together cost about 4 H G T C operations; projecting all tokens costs
+    4 T C E.
 
     Attributes:
-        slots: where the global tokens are.
-        q_BHGD: `query_global` at the slots (anything finite or not where a slot is unused).
-        hidden_BTC: what `key_global` and `value_global` would project, of q's dtype like all that follows.
+        slots: positions of the global tokens.
+        q_BHGD: `query_global` at the slots; values at unused slots are ignored, also NaN.
+        hidden_BTC: input of `key_global` and `value_global`; it and the weights have q's dtype.
         key_weight_EC: the weight of `key_global`.
         value_weight_EC: the weight of `value_global`.
         value_bias_E: the bias of `value_global`.
@@ -232,14 +235,14 @@ class FoldedGlobalRows(NamedTuple):
     value_weight_EC: Tensor
     value_bias_E: Tensor
 
-    def without_padding(self, is_token_BT: Tensor | None) -> "FoldedGlobalRows":
-        """The same, with zeros at padding."""
+    def zero_padding(self, is_token_BT: Tensor | None) -> "FoldedGlobalRows":
+        """These rows with zeros at padding."""
         if is_token_BT is None:
             return self
         return self._replace(hidden_BTC=zero_at_padding(self.hidden_BTC, is_token_BT))
 
     def unfold(self) -> GlobalRows:
-        """Keys and values of all tokens, projected after all."""
+        """The equal `GlobalRows`: keys and values of all tokens, projected."""
         heads = (self.q_BHGD.shape[1], self.q_BHGD.shape[3])
         k_BTE = F.linear(self.hidden_BTC, self.key_weight_EC)
         v_BTE = F.linear(self.hidden_BTC, self.value_weight_EC, self.value_bias_E)

@@ -13,7 +13,10 @@ would take too long is left out, with the reason.
 import argparse
 from typing import Any
 
+from longspan.cli.number_options import above, at_least, between
+
 HELP = "measure beside the peers, or explain the choice of an attention backend"
+ANY_PATH = ("output",)
 
 _WHATS = ("attention", "encoder", "training-step")
 _LENGTHS = {"attention": [512, 1024, 4096, 8192], "encoder": [512, 4096], "training-step": [2048]}
@@ -26,12 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--explain", action="store_true", help="print why each backend would be chosen or not, and stop"
     )
     shape = parser.add_argument_group("shape")
-    shape.add_argument("--lengths", type=int, nargs="+", help="tokens in a row (default: by what is measured)")
-    shape.add_argument("--batch", type=int, default=1, help="rows")
-    shape.add_argument("--window", type=int, default=512, help="attention window, both sides together")
-    shape.add_argument("--global_tokens", type=int, default=0, help="the first so many tokens are global")
-    shape.add_argument("--heads", type=int, default=12, help="attention heads (attention only)")
-    shape.add_argument("--width", type=int, default=64, help="width per head (attention only)")
+    shape.add_argument(
+        "--lengths", type=int, action=at_least(1), nargs="+", help="tokens in a row (default: by what is measured)"
+    )
+    shape.add_argument("--batch", type=int, action=at_least(1), default=1, help="rows")
+    shape.add_argument(
+        "--window", type=int, action=at_least(2), default=512, help="attention window, both sides together"
+    )
+    shape.add_argument(
+        "--global_tokens", type=int, action=at_least(0), default=0, help="the first so many tokens are global"
+    )
+    shape.add_argument("--heads", type=int, action=at_least(1), default=12, help="attention heads (attention only)")
+    shape.add_argument("--width", type=int, action=at_least(1), default=64, help="width per head (attention only)")
     shape.add_argument(
         "--dilation", nargs="+", default=["1"], metavar="D",
         help="positions per step of the window; 1,2,4 gives the heads these in turn; several are measured side by side"
@@ -44,13 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--dtype", nargs="+", default=["float32"], help="float32, bfloat16, float16: one or more")
     how.add_argument("--device", default="cpu", help="cpu or cuda")
-    how.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: as many as torch takes")
+    how.add_argument(
+        "--threads", type=int, action=at_least(0), default=0, help="threads of the CPU; 0: as many as torch takes"
+    )
     how.add_argument("--backend", default="auto", help="longspan's attention backend, or auto")
     how.add_argument(
         "--backward", action=argparse.BooleanOptionalAction,
         help="measure forward and backward together as well (default: for attention yes, for an encoder no)",
     )  # fmt: skip
-    how.add_argument("--dropout", type=float, default=0.1, help="of hidden states and attention (training-step only)")
+    how.add_argument(
+        "--dropout",
+        type=float,
+        action=between(0, 1),
+        default=0.1,
+        help="of hidden states and attention (training-step only)",
+    )
     how.add_argument(
         "--gradient_checkpointing", action="store_true", help="compute activations again in the backward (models only)"
     )
@@ -60,14 +77,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--systems", nargs="+", default=[], metavar="NAME",
         help="measure only systems whose names begin so; chosen: what longspan takes by itself",
     )  # fmt: skip
-    spent.add_argument("--repeats", type=int, default=5, help="measured calls of each system at each length, at most")
     spent.add_argument(
-        "--seconds", type=float, default=30.0, help="for each system at each length; what takes longer is left out"
+        "--repeats",
+        type=int,
+        action=at_least(1),
+        default=5,
+        help="measured calls of each system at each length, at most",
+    )
+    spent.add_argument(
+        "--seconds",
+        type=float,
+        action=above(0),
+        default=30.0,
+        help="for each system at each length; what takes longer is left out",
     )
     spent.add_argument(
         "--memory", action=argparse.BooleanOptionalAction, default=True, help="measure memory, in processes apart"
     )
-    spent.add_argument("--memory_gib", type=float, help="leave out what needs more (default: what is free)")
+    spent.add_argument(
+        "--memory_gib", type=float, action=above(0), help="leave out what needs more (default: what is free)"
+    )
     parser.add_argument("--output", help="record to write (default: runs/bench-WHAT.json)")
 
 
@@ -77,22 +106,22 @@ def run(arguments: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from longspan.attention import explain
-    from longspan.evaluation.benchmark.attention import benchmark_attention
-    from longspan.evaluation.benchmark.models import benchmark_models
-    from longspan.evaluation.benchmark.setting import AttentionSetting
-    from longspan.evaluation.benchmark.table import as_table
+    from longspan.benchmark.attention_benchmark import benchmark_attention
+    from longspan.benchmark.markdown_table import as_table
+    from longspan.benchmark.model_benchmark import benchmark_models
+    from longspan.benchmark.settings import AttentionSettings
     from longspan.files import require_writable_file
     from longspan.progress import progress_bar
     from longspan.records import write_record
 
-    setting = _setting(arguments)
-    setting.check()
+    settings = _settings(arguments)
+    settings.check()
     if arguments.explain:
-        for words, request in setting.requests():
+        for words, request in settings.requests():
             print(f"{words}:")
-            print(explain(request, setting.backend))
+            print(explain(request, settings.backend))
         return 0
-    setting.check_device()
+    settings.check_device()
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
     output = arguments.output or f"runs/bench-{arguments.what}.json"
@@ -104,19 +133,19 @@ def run(arguments: argparse.Namespace) -> int:
             bar.set_postfix_str(step)
             bar.update()
 
-        if isinstance(setting, AttentionSetting):
-            record = benchmark_attention(setting, show)
+        if isinstance(settings, AttentionSettings):
+            record = benchmark_attention(settings, show)
         else:
-            record = benchmark_models(setting, show)
+            record = benchmark_models(settings, show)
     path = write_record(record, output)
     print(as_table(record))
     print(f"\nrecord: {path}")
     return 0
 
 
-def _setting(arguments: argparse.Namespace) -> Any:
-    """The benchmark's setting from the command line."""
-    from longspan.evaluation.benchmark.setting import AttentionSetting, ModelSetting, parse_padded
+def _settings(arguments: argparse.Namespace) -> Any:
+    """The benchmark's settings from the command line."""
+    from longspan.benchmark.settings import AttentionSettings, ModelSettings, parse_padded
 
     common = {
         "lengths": tuple(arguments.lengths or _LENGTHS[arguments.what]),
@@ -133,14 +162,14 @@ def _setting(arguments: argparse.Namespace) -> Any:
         "memory_gib": arguments.memory_gib,
     }
     if arguments.what == "attention":
-        return AttentionSetting(
+        return AttentionSettings(
             **common,
             heads=arguments.heads,
             width=arguments.width,
             dilations=tuple(_dilation(text, arguments.heads) for text in arguments.dilation),
             backward=arguments.backward is not False,
         )
-    return ModelSetting(
+    return ModelSettings(
         **common,
         task=arguments.what,
         size=arguments.size,

@@ -16,6 +16,7 @@ from longspan.errors import InputError
 
 HELP = "check a recipe, a data file or a model folder"
 TAKES_FIELDS = True
+ANY_PATH = ("target",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find out which of the three it is, and check it."""
-    from longspan.training.recipe_files import shipped_recipes
+    from longspan.training.recipe.files import shipped_recipes
 
     target = Path(arguments.target)
     if target.suffix in (".yaml", ".yml") or arguments.target in shipped_recipes():
@@ -38,15 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_recipe(path: str, fields: list[str]) -> int:
-    from longspan.training.recipe_files import load_recipe, verb_of
+    from longspan.training.recipe.files import load_recipe, verb_of
 
     if verb_of(path) == "pretrain":
-        from longspan.training.pretrain_preparation import plan_pretraining
-        from longspan.training.pretrain_recipe import PretrainRecipe
+        from longspan.training.pretrain.preparation import plan_pretraining
+        from longspan.training.pretrain.recipe import PretrainRecipe
 
         lines = plan_pretraining(load_recipe(path, fields, kind=PretrainRecipe))
     else:
-        from longspan.training.preparation import plan
+        from longspan.training.finetune.preparation import plan
 
         lines = plan(load_recipe(path, fields))
     for name, value in lines.items():
@@ -55,27 +56,33 @@ def _check_recipe(path: str, fields: list[str]) -> int:
 
 
 def _check_model(folder: Path) -> int:
-    from longspan.tasks.loading import load_qa_model
-    from longspan.tasks.question_answering import max_tokens_of
+    from longspan.models.agreement import max_tokens_of
+    from longspan.tasks.open_model import load_qa_model
 
-    model, tokenizer = load_qa_model(folder, needs_head=False)
+    notes: list[str] = []
+    model, tokenizer = load_qa_model(folder, needs_head=False, notes=notes)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     limit = max_tokens_of(model)
     architectures = getattr(model.config, "architectures", None) or ["no class named"]
     print(f"{'model':12} {', '.join(architectures)}, {n_parameters / 1e6:.1f} million parameters, {model.dtype}")
     print(f"{'takes':12} {'any length' if limit is None else f'{limit:,} tokens'}")
     if model.config.model_type == "longformer":
+        from longspan.models import LongformerConfig
         from longspan.models.config import stock_differences
 
         print(f"{'window':12} {model.config.attention_window}")
-        for difference in stock_differences(model.config):  # pyright: ignore[reportArgumentType]
+        is_whole = (folder / "config.json").is_file()  # an adapter has none; a model's own head counts here
+        config = LongformerConfig.from_pretrained(folder) if is_whole else model.config
+        for difference in stock_differences(config):  # pyright: ignore[reportArgumentType]
             print(f"{'note':12} {difference}")
+    for note in notes:
+        print(f"{'note':12} {note}")
     print(f"{'tokenizer':12} {type(tokenizer).__name__}, {len(tokenizer):,} pieces")
     return 0
 
 
 def _check_data(name: str) -> int:
-    from longspan.data import load_qa_dataset
+    from longspan.data.qa import load_qa_dataset
 
     dataset = load_qa_dataset(name)
     lengths = sorted(len(example.context) for example in dataset.examples)

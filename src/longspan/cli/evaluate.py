@@ -15,7 +15,10 @@ A run that was stopped goes on where it was when it is started again with the sa
 import argparse
 from pathlib import Path
 
-from longspan.cli.evaluate_questions import (
+from longspan.cli.evaluate_table import evaluation_table
+from longspan.cli.number_options import at_least, between
+from longspan.errors import InputError
+from longspan.tasks.question_answering.evaluation_data import (
     DISTRACTORS,
     QUESTION_OPTIONS,
     check_questions,
@@ -26,8 +29,6 @@ from longspan.cli.evaluate_questions import (
     read_datasets,
     read_needle_texts,
 )
-from longspan.cli.evaluate_table import evaluation_table
-from longspan.errors import InputError
 
 HELP = "compare a model with its baselines, every question counted"
 
@@ -40,7 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="all that the model has where not given")
     parser.add_argument("--compare", metavar="SYSTEM", help="tested against the others; the last where not given")
     parser.add_argument("--short_model", help="reads the short systems' 512 tokens; the model itself where not given")
-    parser.add_argument("--n_concat", type=int, nargs="+", metavar="N", help="join so many paragraphs; several: each")
+    parser.add_argument(
+        "--n_concat",
+        type=int,
+        action=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="join so many paragraphs; several: each",
+    )
     parser.add_argument("--separator", default="", help="between joined paragraphs")
     parser.add_argument("--all_questions", action="store_true", help="of joined paragraphs, not only each one's first")
     parser.add_argument(
@@ -59,22 +67,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--texts", type=Path, nargs="+", metavar="FILE", help="to put needles in; packaged ones if none"
     )
     parser.add_argument("--repeat_texts", action="store_true", help="until they are as long as needles are wanted")
-    parser.add_argument("--needle_tokens", type=int, nargs="+", metavar="N", help="lengths; 1024 2048 4096 8192 16384")
-    parser.add_argument("--needle_depths", type=float, nargs="+", metavar="DEPTH", help="0 to 1; 0 0.1 0.2 ... 1")
-    parser.add_argument("--needles", type=int, metavar="N", help="at each depth; 5")
+    parser.add_argument(
+        "--needle_tokens",
+        type=int,
+        action=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="lengths; 1024 2048 4096 8192 16384",
+    )
+    parser.add_argument(
+        "--needle_depths", type=float, action=between(0, 1), nargs="+", metavar="DEPTH", help="0 to 1; 0 0.1 0.2 ... 1"
+    )
+    parser.add_argument("--needles", type=int, action=at_least(1), metavar="N", help="at each depth; 5")
     parser.add_argument("--needle_seed", type=int, help="of their names, numbers and places; 0")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each data set")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N of each data set, drawn, always the same ones")
-    parser.add_argument("--max_length", type=int, help="longest window of the long systems; all the model takes")
-    parser.add_argument("--overlap", type=int, help="tokens that windows share; 128 or a quarter of a shorter window")
-    parser.add_argument("--max_answer_tokens", type=int, default=30, help="longest answer")
-    parser.add_argument("--batch_size", type=int, default=4, help="windows at a time")
+    parser.add_argument(
+        "--limit", type=int, action=at_least(1), metavar="N", help="only the first N questions of each data set"
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        action=at_least(1),
+        metavar="N",
+        help="only N of each data set, drawn, always the same ones",
+    )
+    parser.add_argument(
+        "--max_length", type=int, action=at_least(1), help="longest window of the long systems; all the model takes"
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        action=at_least(0),
+        help="tokens that windows share; 128 or a quarter of a shorter window",
+    )
+    parser.add_argument("--max_answer_tokens", type=int, action=at_least(1), default=30, help="longest answer")
+    parser.add_argument("--batch_size", type=int, action=at_least(1), default=4, help="windows at a time")
     parser.add_argument("--name", help="of the evaluation, in tables; the data where not given")
     parser.add_argument("--run", help="what was trained, its seed left out: runs of one name are seeds of one another")
     parser.add_argument("--training_seed", type=int, help="of the model; `longspan run` says both")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder for evaluation.json")
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation.json that is there")
-    parser.add_argument("--scores_only", action="store_true", help="leave the single answers out of evaluation.json")
+    parser.add_argument("--scores_only", action="store_true", help="leave the single items out of evaluation.json")
     parser.add_argument("--device", help="cpu, cuda, ...; cuda where there is one")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")
@@ -82,9 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, ask, write, print."""
-    for name in ("limit", "sample"):
-        if (n := getattr(arguments, name)) is not None and n < 1:
-            raise InputError(f"--{name} is {n}; it must be at least 1")
     if arguments.limit is not None and arguments.sample is not None:
         raise InputError("--limit and --sample both say which questions are asked; leave one out")
     check_questions(arguments)
@@ -102,7 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.evaluation import evaluate_question_answering, systems_for
     from longspan.evaluation.cells import Cells
     from longspan.records import write_record
-    from longspan.tasks.loading import load_qa_model
+    from longspan.tasks.open_model import load_qa_model
+    from longspan.tasks.question_answering.thesis import thesis_lines
 
     model, tokenizer = load_qa_model(arguments.model, allow_pickle=arguments.allow_pickle)
     short_model = short_tokenizer = None
@@ -137,10 +167,10 @@ def run(arguments: argparse.Namespace) -> int:
         training_seed=arguments.training_seed,
     )
     if arguments.scores_only:
-        record = record.model_copy(update={"answers": []})
+        record = record.model_copy(update={"items": []})
     write_record(record, destination)
     Cells(partial).remove()
-    print("\n".join(evaluation_table(record)))
+    print("\n".join([*evaluation_table(record), *thesis_lines(record)]))
     print(f"\n{destination}")
     return 0
 
@@ -167,7 +197,7 @@ def weight_hashes(arguments: argparse.Namespace) -> dict[str, str]:
 
     hashes = {}
     for name in filter(None, (arguments.model, arguments.short_model)):
-        folder = find_adapter(name) if name == PACKAGED else Path(name)
+        folder = find_adapter(name) if name == PACKAGED else Path(name).expanduser()
         if folder.is_dir():
             for path in sorted(folder.glob("*.safetensors")):
                 hashes[f"{name}/{path.name}"] = hash_file(path)

@@ -9,16 +9,20 @@ The graph takes any batch and any length up to its bound. It is tried against th
 
 import argparse
 
+from longspan.cli.number_options import at_least
+
 HELP = "write a model as ONNX or as torch's exported program"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments, named like those of `longspan.models.export.export_model`."""
-    parser.add_argument("model", help="a folder with a Longformer checkpoint, or a name on the hub")
+    parser.add_argument("model", help="a folder with a Longformer checkpoint or an adapter, or a name on the hub")
     parser.add_argument("destination", help="the folder to write")
     parser.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="what to write")
-    parser.add_argument("--max_tokens", type=int, help="longest input of the graph (the model's own by default)")
-    parser.add_argument("--opset", type=int, default=20, help="of ONNX")
+    parser.add_argument(
+        "--max_tokens", type=int, action=at_least(1), help="longest input of the graph (the model's own by default)"
+    )
+    parser.add_argument("--opset", type=int, action=at_least(1), help="of ONNX; 20 where not given")
     parser.add_argument(
         "--with_global_mask",
         action="store_true",
@@ -30,12 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, trace, compare, save."""
     from longspan.files import require_writable_directory
+    from longspan.models.agreement import settle
     from longspan.models.export import export_model, load_model
+    from longspan.tasks.open_model import is_adapter, load_qa_model
 
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
-    model, tokenizer = load_model(arguments.model)
+    load = load_qa_model if is_adapter(arguments.model) else load_model
+    model, tokenizer = load(arguments.model)
+    if tokenizer is not None:
+        settle(arguments.model, model, tokenizer)
     exported = export_model(
-        model,
+        model,  # pyright: ignore[reportArgumentType] - an adapter's base may be of any family, which it refuses
         arguments.destination,
         format=arguments.format,
         tokenizer=tokenizer,

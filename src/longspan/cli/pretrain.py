@@ -25,11 +25,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, then say what changed and where everything is."""
     import os
 
-    from longspan.training.pretrain_recipe import PretrainRecipe
-    from longspan.training.recipe_files import load_recipe
+    from longspan.training.pretrain.recipe import PretrainRecipe
+    from longspan.training.recipe.files import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.fields, kind=PretrainRecipe)
-    from longspan.training.pretrain import pretrain
+    from longspan.training.pretrain.pretrain import pretrain
 
     record = pretrain(recipe)
     if int(os.environ.get("RANK", "0")) == 0:

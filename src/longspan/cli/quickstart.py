@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from longspan.cli.number_options import above, at_least
 from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
 
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder for models, records, report")
     parser.add_argument("--overwrite", action="store_true", help="write over what an earlier run left in that folder")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training, all runs together")
-    parser.add_argument("--questions", type=int, default=10, help="evaluated in each language")
+    parser.add_argument("--minutes", type=float, action=above(0), default=5.0, help="of training, all runs together")
+    parser.add_argument("--questions", type=int, action=at_least(1), default=10, help="evaluated in each language")
     parser.add_argument(
         "--languages", nargs="+", default=_LANGUAGES, metavar="CODE", help="evaluated, of XQuAD's twelve"
     )
@@ -53,13 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the steps in order; the first that fails ends the run with its exit code."""
     from longspan.cli.main import main
 
-    if arguments.minutes <= 0 or arguments.questions < 1:
-        raise InputError("--minutes and --questions must be above 0")
     _require_languages(arguments.languages)
     require_writable_directory(arguments.output, overwrite=arguments.overwrite)
     began = time.perf_counter()
     documents = _long_documents()
-    (arguments.output / "documents").mkdir(parents=True, exist_ok=True)
     for language, document in documents.items():
         with replace_file(_document_path(arguments.output, language)) as temporary:
             temporary.write_text(document.text, encoding="utf-8")
@@ -87,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_languages(languages: Sequence[str]) -> None:
-    from longspan.data import CATALOGUE
+    from longspan.data.qa import CATALOGUE
 
     known = CATALOGUE["packaged/xquad"].choices
     if unknown := [code for code in languages if code not in known]:
@@ -161,7 +159,7 @@ def _document_path(root: Path, language: str) -> Path:
 
 def _long_documents() -> dict[str, _LongDocument]:
     """For each language a document of twenty paragraphs, a question about one in its middle, and the answer."""
-    from longspan.data import CATALOGUE, concatenate, load_qa_dataset
+    from longspan.data.qa import CATALOGUE, concatenate, load_qa_dataset
 
     documents = {}
     for language in CATALOGUE["packaged/xquad"].choices:

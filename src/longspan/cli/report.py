@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from longspan.report.find import Found
 
 HELP = "tables, plots and one HTML page from the records of runs"
+ANY_PATH = ("runs", "compare", "output")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longspan.errors import InputError
+from longspan.text_table import aligned
 
 if TYPE_CHECKING:
-    from longspan.cli.grid.line import Line
-    from longspan.cli.grid.reading import Grid
-    from longspan.cli.grid.running import State
+    from longspan.grid.job import Line
+    from longspan.grid.read import Grid
+    from longspan.grid.run import State
 
 HELP = "carry out a grid of runs, what is done already left out"
 
@@ -39,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read and check all, do what is not done, print the failures and the table."""
-    from longspan.cli.grid.reading import read_grid
-    from longspan.cli.grid.running import look, run_lines
-    from longspan.training.lock import locked
+    from longspan.grid.read import read_grid
+    from longspan.grid.run import look, run_lines
+    from longspan.training.run.lock import locked
 
     grid = read_grid(arguments.grid)
     chosen = _choose(grid, arguments.only)
@@ -78,11 +79,10 @@ def _fits(key: str, pattern: str) -> bool:
 def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> None:
     """Refuse lines that cannot be done: something is not there, or a line they need is neither done nor chosen."""
     keys = {line.key for line in chosen}
-    problems: dict[str, None] = {}
+    problems = _missing(chosen, states)
     for line in chosen:
         if states[line.key].word == "done":
             continue
-        problems |= dict.fromkeys(f"{line.run}: {text}" for text in line.missing)
         for need in line.needs:
             if need.key not in keys and states[need.key].word != "done":
                 problems[f"{line.key} needs {need.key}, which is not done; choose it too, with --only {need.key}"] = (
@@ -92,11 +92,23 @@ def _require_ready(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "St
         raise InputError(f"{grid.asked}: " + "; ".join(problems))
 
 
+def _missing(chosen: Sequence["Line"], states: dict[str, "State"]) -> dict[str, None]:
+    """What the lines that are not done name and is not there, and what this machine cannot train, a sentence each."""
+    from longspan.grid.training_check import find_refusals
+
+    waiting = [line for line in chosen if states[line.key].word != "done"]
+    found = dict.fromkeys(f"{line.run}: {text}" for line in waiting for text in line.missing)
+    # Seeds of a run differ in nothing that can be refused.
+    trainings = {(line.run, line.verb): line.recipe for line in waiting if line.recipe is not None}
+    refusals = zip(trainings, find_refusals(list(trainings.values())), strict=True)
+    return found | dict.fromkeys(f"{run}: {verb}: {text}" for (run, verb), text in refusals if text is not None)
+
+
 def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:
     """Print runs downwards, seeds across, with their states; the commands too where there are few.
 
     Raises:
-        InputError: files, folders or data sets are not there yet.
+        InputError: files, folders or data sets are not there yet, or this machine cannot train what a line says.
     """
     seeds = sorted({line.seed for line in chosen}, key=[line.seed for line in grid.lines].index)
     rows: dict[tuple[str, str], dict[int, str]] = {}
@@ -105,9 +117,7 @@ def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) ->
         rows.setdefault((line.run, line.verb), {})[line.seed] = _WORDS.get(word, word)
     table = [["run", "verb", *(f"seed {seed}" for seed in seeds)]]
     table += [[run, verb, *(row.get(seed, "-") for seed in seeds)] for (run, verb), row in rows.items()]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(aligned(table, n_text=len(table[0]))))
     for line in chosen:
         if len(chosen) <= _FEW:
             print(f"\n{line.key}: {line.command}" + _fields(line))
@@ -115,8 +125,8 @@ def _plan(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) ->
             print(f"\n{line.key}: {error}")
     not_done = [line for line in chosen if states[line.key].word != "done"]
     print(f"\n{grid.name}: {len(not_done)} of {len(chosen)} lines to do; everything is written to {grid.output_dir}")
-    if missing := dict.fromkeys(f"{line.run}: {text}" for line in not_done for text in line.missing):
-        raise InputError("not there yet: " + "; ".join(missing))
+    if missing := _missing(chosen, states):
+        raise InputError("not ready yet: " + "; ".join(missing))
     return 0
 
 
@@ -129,7 +139,7 @@ def _fields(line: "Line") -> str:
 
 def _tell_end(grid: "Grid", chosen: Sequence["Line"], states: dict[str, "State"]) -> int:
     """Print the table, then what is not done; returns the exit code."""
-    from longspan.cli.grid.table import score_table
+    from longspan.grid.table import score_table
     from longspan.records import EvaluationRecord
 
     records = [line.read() for line in grid.lines if states[line.key].word == "done"]

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from longspan.data.examples import QaDataset
-from longspan.data.squad import dataset_from_rows
+from longspan.data.decoding import decoded_rows
+from longspan.data.qa.examples import QaDataset
+from longspan.data.qa.squad import dataset_from_rows
 from longspan.errors import InputError
 
 
@@ -42,7 +43,9 @@ def dataset_from_hub_rows(
     """
     require_columns(rows, ("id", "question", "context", "answers"), source)
     fingerprint = {source: fingerprint_of(rows)}
-    return dataset_from_rows(rows, source=source, name=name, language=language, sha256=fingerprint, keep=keep)
+    return dataset_from_rows(
+        decoded_rows(rows, source), source=source, name=name, language=language, sha256=fingerprint, keep=keep
+    )
 
 
 def require_columns(rows: Any, columns: tuple[str, ...], source: str) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from longspan.data.pieces import special_pieces, word_starts
+from longspan.data.vocabulary import special_pieces, word_starts
 from longspan.errors import InputError
 
 IGNORED = -100
@@ -108,11 +108,21 @@ class MaskedLmCollator:
     `block_ids` [B], where the rows have a `block_id`, which names the row in error messages. All int64.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, padding_position: int | None = None) -> None:
+        """Take what padding needs.
+
+        Args:
+            tokenizer: gives the padding token.
+            padding_position: padding's row of the position table; that of the padding token's id where None.
+
+        Raises:
+            InputError: the tokenizer has no padding token.
+        """
         if tokenizer.pad_token_id is None:
             raise InputError("the tokenizer has no padding token; set one: tokenizer.pad_token = tokenizer.eos_token")
         pad_id = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType] - never a list here
-        self._filler = {"input_ids": pad_id, "labels": IGNORED, "document_ids": -1, "position_ids": pad_id}
+        position = pad_id if padding_position is None else padding_position
+        self._filler = {"input_ids": pad_id, "labels": IGNORED, "document_ids": -1, "position_ids": position}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """One batch; see the class."""

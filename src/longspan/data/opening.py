@@ -1,44 +1,27 @@
 """Reading whole files, compressed or not, with errors that name the file and the byte."""
 
-import bz2
-import gzip
 import json
-import lzma
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
+from longspan.data.decoding import decode
+from longspan.data.unpacking import CHUNK, Meter, open_stream
 from longspan.errors import InputError
+from longspan.limits import DATA_BYTES
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zip", ".zst")
-# How files begin that people take for documents.
-_NOT_TEXT = {
-    b"%PDF": "a PDF",
-    b"PK\x03\x04": "an archive (as .docx, .odt and .epub files are)",
-    b"\xd0\xcf\x11\xe0": "an old Office file",
-}
 
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file, decompressed where its name ends in .gz, .xz, .bz2, .zip (of one file) or .zst.
 
     Raises:
-        InputError: there is no such file, it is a folder or not readable, or its compressed data is broken or cut.
+        InputError: there is no such file, it is a folder or not readable, its compressed data is broken or cut, or it
+            holds more than the bound (`longspan.limits`).
     """
-    path = Path(path)
-    try:
-        return _READERS.get(path.suffix.lower(), Path.read_bytes)(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; pass a file") from None
-    except PermissionError:
-        raise InputError(f"{path} is not readable; change its permissions") from None
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zlib.error, OSError) as error:
-        # OSError last: bz2 says "Invalid data stream" with it.
-        raise InputError(f"{path}: its {path.suffix} data is broken or cut ({error}); fetch the file again") from error
+    with open_stream(Path(path), Meter(), most_bytes=DATA_BYTES) as stream:
+        return b"".join(iter(lambda: stream.read(CHUNK), b""))
 
 
 def read_text(path: str | Path) -> str:
@@ -47,19 +30,32 @@ def read_text(path: str | Path) -> str:
     Raises:
         InputError: as `read_bytes`; or the bytes are not UTF-8 (the message says at which byte).
     """
-    return _decode(path, read_bytes(path))
+    return decode(path, read_bytes(path))
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. `str.splitlines` ends lines at U+2028, U+0085 and other characters of a text, too."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file, decompressed as by `read_bytes`.
 
     Raises:
-        InputError: as `read_text`; or the text is not JSON. A file that was cut says after which byte it ends, other
+        InputError: as `read_bytes` and `parse_json`.
+    """
+    return parse_json(path, read_bytes(path))
+
+
+def parse_json(path: str | Path, data: bytes) -> Any:
+    """The value in the bytes of a JSON file; `path` is for errors.
+
+    Raises:
+        InputError: the bytes are not UTF-8 or not JSON. A file that was cut says after which byte it ends, other
             mistakes at which byte they stand (both counted in the decompressed file).
     """
-    data = read_bytes(path)
     try:
-        text = _decode(path, data)
+        text = decode(path, data)
     except InputError:
         if _ends_inside_a_character(data):
             raise _cut(path, len(data)) from None
@@ -79,25 +75,6 @@ def read_json(path: str | Path) -> Any:
 
 def _cut(path: str | Path, n_bytes: int) -> InputError:
     return InputError(f"{path} is cut: it ends after byte {n_bytes:,} in the middle of its JSON; fetch the file again")
-
-
-def _decode(path: str | Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, 0, error) from error
-
-
-def not_utf8(path: str | Path, offset: int, error: UnicodeDecodeError) -> InputError:
-    """What to say of bytes, starting at `offset` in the file, that did not decode."""
-    data = error.object
-    for signature, kind in _NOT_TEXT.items():
-        if offset == 0 and data.startswith(signature):
-            return InputError(f"{path} is {kind}, not text; convert it to a text file first")
-    return InputError(
-        f"{path} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason}); "
-        "save the file as UTF-8"
-    )
 
 
 def _ends_inside_a_character(data: bytes) -> bool:
@@ -123,55 +100,3 @@ def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
         return len(rest) < len("\\u00e4") and '"' not in rest
     is_unfinished = any(word.startswith(rest) for word in _WORDS) or _NUMBER_TAIL.fullmatch(rest) is not None
     return is_unfinished and error.msg.startswith("Expecting")
-
-
-def _read_zip(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        members = [
-            member
-            for member in archive.infolist()
-            if not member.is_dir() and not member.filename.startswith("__MACOSX")
-        ]
-        if len(members) != 1:
-            names = ", ".join(member.filename for member in members[:5]) or "none"
-            raise InputError(f"{path} holds {len(members)} files ({names}); unpack it and pass one of them")
-        if members[0].flag_bits & 1:
-            raise InputError(f"{path} is encrypted; unpack it and pass the file")
-        return archive.read(members[0])
-
-
-def _read_zst(path: Path) -> bytes:
-    try:
-        import zstandard  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError:
-        raise InputError(f"reading {path} needs the package zstandard: pip install 'longspan[zstd]'") from None
-    data, parts = path.read_bytes(), []
-    try:
-        # Frame by frame: zstandard's own reader takes a cut file for a short one.
-        while data or not parts:
-            frame = zstandard.ZstdDecompressor().decompressobj()
-            parts.append(frame.decompress(data))
-            if not frame.eof:
-                raise EOFError("its last frame is not complete")
-            data = frame.unused_data
-    except zstandard.ZstdError as error:
-        raise EOFError(str(error)) from error
-    return b"".join(parts)
-
-
-def _read_gz(path: Path) -> bytes:
-    with gzip.open(path) as file:
-        return file.read()
-
-
-def _read_xz(path: Path) -> bytes:
-    with lzma.open(path) as file:
-        return file.read()
-
-
-def _read_bz2(path: Path) -> bytes:
-    with bz2.open(path) as file:
-        return file.read()
-
-
-_READERS = {".gz": _read_gz, ".xz": _read_xz, ".bz2": _read_bz2, ".zip": _read_zip, ".zst": _read_zst}

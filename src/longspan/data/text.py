@@ -1,30 +1,141 @@
-"""A document as a user has it: one text file."""
+"""A document as a user has it: one text file, or standard input."""
 
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
-from longspan.data.corpora.fragments import Reading
-from longspan.data.corpora.readers.tei import read_tei
+from longspan.data.corpora.readers.tei import begins_as_tei, tei_fragments
 from longspan.data.corpora.sources import format_of
-from longspan.data.corpora.streams import Meter
-from longspan.data.opening import read_text
+from longspan.data.decoding import BYTE_ORDER_MARK, decode_chunks
+from longspan.data.stored import StoredText, store_text
+from longspan.data.unpacking import CHUNK, STANDARD_INPUT, Meter, open_standard_input, open_stream
 from longspan.errors import InputError
+from longspan.graphemes import Text
+from longspan.limits import DATA_BYTES
 
 
 def load_text(path: str | Path) -> str:
     """The text of a UTF-8 file (.txt; also .gz, .xz, .bz2, .zip, .zst), as it stands, line ends as newlines.
 
-    Of a TEI file (.xml, .tei; as novels are kept in libraries) it is the text without the markup.
+    Of a TEI file (as novels are kept in libraries) it is the text without the markup.
 
     Raises:
-        InputError: there is no such file, it is not UTF-8 (the message says at which byte), it is XML but not TEI,
-            or it holds no text.
+        InputError: as `read_document`.
     """
-    text = _text_of_tei(Path(path)) if format_of(Path(path)) == "tei" else read_text(path)
+    return read_document(Path(path))[0]
+
+
+def read_document(source: str | Path) -> tuple[str, "Places"]:
+    """The text of a document, and the places of its characters; as `document_chunks` gives them.
+
+    Raises:
+        InputError: as `document_chunks`, or it holds no text.
+    """
+    places = Places()
+    text = "".join(document_chunks(source, places, most_bytes=DATA_BYTES))
     if not text.strip():
-        raise InputError(f"{path} is empty; pass a document with text in it")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        raise _empty(source)
+    return text, places
 
 
-def _text_of_tei(path: Path) -> str:
-    reading = Reading(documents="file", text_field="")  # nothing that TEI needs to be told
-    return "".join(fragment.text + "\n\n" * fragment.ends_document for fragment in read_tei(path, reading, Meter()))
+def store_document(source: str | Path) -> tuple[StoredText, "Places"]:
+    """`read_document` for documents of any length: the text lies in a temporary file. Close it to remove the file.
+
+    Raises:
+        InputError: as `read_document`, or there is no room for the temporary file.
+    """
+    places = Places()
+    text = store_text(document_chunks(source, places))
+    if text.is_blank:
+        text.close()
+        raise _empty(source)
+    return text, places
+
+
+def _empty(source: str | Path) -> InputError:
+    return InputError(f"{STANDARD_INPUT if source == '-' else source} is empty; pass a document with text in it")
+
+
+def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | None = None) -> Iterator[str]:
+    """The text of a document in chunks: line ends as newlines, no byte order mark; of TEI without the markup.
+
+    A file and standard input with the same bytes give the same text. What is compressed is known by the file's name
+    or its first bytes, TEI by the file's name (.xml, .tei) or its first element.
+
+    Args:
+        source: a file, or "-" for standard input (a `Path` is always a file).
+        places: told where the characters stand.
+        most_bytes: as `open_stream` has it.
+
+    Raises:
+        InputError: there is no such file, it is not UTF-8 (the message says at which byte), or it is an XML file that
+            is not TEI.
+    """
+    meter = Meter()
+    is_file = source != "-"
+    name = str(source) if is_file else STANDARD_INPUT
+    stream = (
+        open_stream(Path(source), meter, most_bytes=most_bytes)
+        if is_file
+        else open_standard_input(meter, most_bytes=most_bytes)
+    )
+    with stream:
+        chunks = iter(lambda: stream.read(CHUNK), b"")
+        head = next(chunks, b"")
+        chunks = chain([head], chunks)
+        if (is_file and format_of(Path(source)) == "tei") or begins_as_tei(head):
+            for fragment in tei_fragments(name, chunks):
+                yield fragment.text + "\n\n" * fragment.ends_document
+        else:
+            yield from places.follow(decode_chunks(name, chunks, keep_mark=True))
+
+
+class Places:
+    """How a document was written before its line ends became newlines and its byte order mark was left out."""
+
+    def __init__(self) -> None:
+        self._n_before = 0
+        # The newlines of the text that were \r\n, and those that were \r.
+        self._pairs = array("q")
+        self._returns = array("q")
+
+    def follow(self, chunks: Iterable[str]) -> Iterator[str]:
+        """The text of `chunks` with line ends as newlines, without a byte order mark."""
+        n_given, held = 0, ""
+        for chunk in chunks:
+            text = held + chunk
+            if not n_given and not self._n_before and text.startswith(BYTE_ORDER_MARK):
+                self._n_before, text = 1, text[1:]
+            held = "\r" if text.endswith("\r") else ""  # the first half of a line end, maybe
+            text = text.removesuffix("\r")
+            if "\r" in text:
+                self._note_line_ends(text, n_given)
+                text = text.replace("\r\n", "\n").replace("\r", "\n")
+            n_given += len(text)
+            yield text
+        if held:
+            self._returns.append(n_given)
+            yield "\n"
+
+    def before(self, place: int) -> int:
+        """The place in the document as it was written of the character at `place` in the text."""
+        return place + self._n_before + bisect_left(self._pairs, place)
+
+    def written(self, text: Text, start: int, end: int) -> str:
+        """`text[start:end]` as it was written."""
+        characters = list(text[start:end])
+        for places, line_end in ((self._pairs, "\r\n"), (self._returns, "\r")):
+            for place in places[bisect_left(places, start) : bisect_left(places, end)]:
+                characters[place - start] = line_end
+        return "".join(characters)
+
+    def _note_line_ends(self, text: str, n_given: int) -> None:
+        n_pairs = 0
+        at = text.find("\r")
+        while at >= 0:
+            is_pair = text.startswith("\n", at + 1)
+            (self._pairs if is_pair else self._returns).append(n_given + at - n_pairs)
+            n_pairs += is_pair
+            at = text.find("\r", at + 1)

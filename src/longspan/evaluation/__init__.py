@@ -4,14 +4,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longspan.evaluation.question_answering import evaluate_question_answering
+    from longspan.evaluation.evaluate import evaluate_question_answering
     from longspan.evaluation.systems import SYSTEM_NAMES, systems_for
 
 __all__ = ["SYSTEM_NAMES", "evaluate_question_answering", "systems_for"]
 
 _FILE_OF_NAME = {
     "SYSTEM_NAMES": "systems",
-    "evaluate_question_answering": "question_answering",
+    "evaluate_question_answering": "evaluate",
     "systems_for": "systems",
 }
 

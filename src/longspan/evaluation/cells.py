@@ -13,20 +13,21 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import longspan
-from longspan.data import QaDataset
+from longspan.data.qa import QaDataset
 from longspan.evaluation.lots import Lots
 from longspan.files import replace_file
-from longspan.records import Answer, Score
-from longspan.tasks.question_answering import QaPredictor
+from longspan.limits import read_description
+from longspan.records import Item, Score
+from longspan.tasks.question_answering.predictor import QaPredictor
 
 
 class Cell(BaseModel):
-    """The finished score and answers of one system on one data set."""
+    """The finished score and items of one system on one data set."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     score: Score
-    answers: list[Answer]
+    items: list[Item]
 
 
 class KeptCell:
@@ -44,7 +45,7 @@ class KeptCell:
     def find(self) -> Cell | None:
         """The cell an earlier start finished, None where there is none or its file is damaged."""
         try:
-            return None if self._path is None else Cell.model_validate_json(self._path.read_bytes())
+            return None if self._path is None else Cell.model_validate_json(read_description(self._path))
         except (FileNotFoundError, ValidationError):
             return None
 

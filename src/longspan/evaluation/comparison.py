@@ -1,26 +1,24 @@
-"""Trained models against each other on the same questions."""
+"""Trained models against each other on the same items."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
 from longspan.errors import InputError
-from longspan.evaluation.differences import Question, by_question, compare_scores, f1_of_questions
-from longspan.metrics.seeds import run_of, seed_of
-from longspan.records import Answer, ComparisonRecord, EvaluationRecord, made_now
+from longspan.evaluation.differences import ItemKey, by_key, compare_scores, scores_of
+from longspan.records import ComparisonRecord, EvaluationRecord, Item, made_now
 
 
 def compare_records(
     records: Sequence[EvaluationRecord], *, system: str | None = None, name: str, command: str | None = None
 ) -> ComparisonRecord:
-    """Paired bootstrap of F1 between runs, two at a time: pooled over all questions, and on each data set.
+    """Return the paired bootstrap of the primary metric between runs, two at a time.
 
-    Records of one run (`EvaluationRecord.run`; the model where it names none) with several seeds are one side: each
-    question's F1 is then the mean over seeds. The bootstrap draws questions; the spread over seeds is not in its
-    interval (`longspan.metrics.seeds.over_seeds` tells it).
+    Records of one run (`EvaluationRecord.run_name`) with several seeds are one side: the score of an item is its mean
+    over seeds. The bootstrap draws units of items; the spread over seeds is not in its interval.
 
     Args:
-        records: of at least two runs, with their answers.
+        records: of at least two runs of one task, with their items.
         system: which system of the records; None: each that all of them have.
         name: of the comparison, for tables.
         command: what to type to do this again; the process's own command line where None.
@@ -30,46 +28,60 @@ def compare_records(
         difference are 'run: system'.
 
     Raises:
-        InputError: fewer than two runs, a run's data set twice with one seed, records without answers, no common
-            system, or different questions (the message says how many differ).
+        InputError: fewer than two runs, several tasks, a run's data set twice with one seed, records without items, no
+            common system, or different items (the message says how many differ).
     """
     runs = _by_run(records)
+    first = records[0]
+    if tasks := sorted({record.task for record in records} - {first.task}):
+        raise InputError(f"records of two tasks cannot be compared: {first.task} and {tasks[0]}; leave one out")
+    if not first.metrics:
+        raise InputError(f"the record {first.name!r} names no metric; evaluate again")
+    metric = first.metrics[0]
     systems = _common_systems(records, system)
-    scores: dict[tuple[str, str], Mapping[Question, float]] = {}
-    reference: dict[Question, Answer] = {}
+    scores: dict[tuple[str, str], Mapping[ItemKey, float]] = {}
+    reference: dict[ItemKey, Item] = {}
     for run, seeds in runs.items():
         for common in systems:
             of_seeds = []
             for members in seeds.values():
-                answers = [answer for record in members for answer in record.answers if answer.system == common]
-                asked = by_question(answers)
+                items = [item for record in members for item in record.items if item.system == common]
+                asked = by_key(items)
                 reference = reference or asked
-                _require_same_questions(reference, asked, next(iter(runs)), f"{run}: {common}")
-                of_seeds.append(f1_of_questions(answers))
-            scores[run, common] = {question: fmean(own[question] for own in of_seeds) for question in reference}
+                _require_same_items(reference, asked, next(iter(runs)), f"{run}: {common}")
+                of_seeds.append(scores_of(items, metric.name))
+            scores[run, common] = {key: fmean(own[key] for own in of_seeds) for key in reference}
     differences = []
     for earlier, later in combinations(runs, 2):
         for common in systems:
             differences += compare_scores(
                 scores[later, common],
                 scores[earlier, common],
+                metric=metric.name,
                 system=f"{later}: {common}",
                 baseline=f"{earlier}: {common}",
             )
     hashes = {key: value for record in records for key, value in record.made.data.items()}
-    return ComparisonRecord(made=made_now(data=hashes, command=command), name=name, differences=differences)
+    return ComparisonRecord(
+        made=made_now(data=hashes, command=command),
+        name=name,
+        task=first.task,
+        item_noun=first.item_noun,
+        metrics=[metric],
+        differences=differences,
+    )
 
 
 def _by_run(records: Sequence[EvaluationRecord]) -> dict[str, dict[int | None, list[EvaluationRecord]]]:
     """Run -> seed -> its records: one, or several on different data sets."""
     runs: dict[str, dict[int | None, list[EvaluationRecord]]] = {}
     for record in records:
-        members = runs.setdefault(run_of(record), {}).setdefault(seed_of(record), [])
+        members = runs.setdefault(record.run_name, {}).setdefault(record.seed, [])
         own = {(score.system, score.dataset) for score in record.scores}
         for member in members:
             if twice := own & {(score.system, score.dataset) for score in member.scores}:
                 raise InputError(
-                    f"two records of run {run_of(record)} with seed {seed_of(record)} hold {min(twice)[1]}; leave one "
+                    f"two records of run {record.run_name} with seed {record.seed} hold {min(twice)[1]}; leave one "
                     "out, or tell them apart (`longspan evaluate --run NAME --training_seed N`)"
                 )
         members.append(record)
@@ -81,11 +93,11 @@ def _by_run(records: Sequence[EvaluationRecord]) -> dict[str, dict[int | None, l
 def _common_systems(records: Sequence[EvaluationRecord], system: str | None) -> list[str]:
     systems_of = []
     for record in records:
-        answered = list(dict.fromkeys(answer.system for answer in record.answers))
+        answered = list(dict.fromkeys(item.system for item in record.items))
         if not answered:
             raise InputError(
-                f"the record {record.name!r} of {run_of(record)} has no answers, so that its questions cannot be "
-                "paired; evaluate again without --scores_only"
+                f"the record {record.name!r} of {record.run_name} has no {record.item_noun}s that could be paired; "
+                "evaluate again without --scores_only"
             )
         systems_of.append(answered)
     common = [name for name in systems_of[0] if all(name in others for others in systems_of)]
@@ -93,26 +105,26 @@ def _common_systems(records: Sequence[EvaluationRecord], system: str | None) -> 
         raise InputError(f"no system is in all of the records; the first has {', '.join(systems_of[0])}")
     if system is not None and system not in common:
         lacking = next(record for record, own in zip(records, systems_of, strict=True) if system not in own)
-        raise InputError(f"there is no system {system!r} in the record of {run_of(lacking)}; common are {common}")
+        raise InputError(f"there is no system {system!r} in the record of {lacking.run_name}; common are {common}")
     return common if system is None else [system]
 
 
-def _require_same_questions(
-    reference: Mapping[Question, Answer], asked: Mapping[Question, Answer], first: str, second: str
+def _require_same_items(
+    reference: Mapping[ItemKey, Item], asked: Mapping[ItemKey, Item], first: str, second: str
 ) -> None:
     differing = [
-        question
-        for question in {**reference, **asked}
-        if question not in reference or question not in asked or _words(reference[question]) != _words(asked[question])
+        key
+        for key in {**reference, **asked}
+        if key not in reference or key not in asked or _content(reference[key]) != _content(asked[key])
     ]
     if differing:
-        dataset, _, identifier, slot, _ = differing[0]
-        place = "" if slot is None else f" with its paragraph at slot {slot}"
+        key = differing[0]
+        place = "" if key.variant is None else f" with its paragraph at slot {key.variant}"
         raise InputError(
-            f"{first} and {second} were asked different questions: {len(differing)} differ, of {len(reference)} and "
-            f"{len(asked)}; the first is {identifier!r} of {dataset}{place}. Evaluate both on the same data"
+            f"{first} and {second} were evaluated on different items: {len(differing)} differ, of {len(reference)} and "
+            f"{len(asked)}; the first is {key.id!r} of {key.dataset}{place}. Evaluate both on the same data"
         )
 
 
-def _words(answer: Answer) -> tuple[str, list[str]]:
-    return answer.question, answer.gold
+def _content(item: Item) -> tuple[str, list[str]]:
+    return item.input, item.gold

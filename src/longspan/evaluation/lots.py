@@ -6,7 +6,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longspan.files import replace_file
-from longspan.tasks.question_answering import QaPrediction
+from longspan.limits import read_description
+from longspan.tasks.question_answering.predictor import QaPrediction
 
 
 class _Lot(BaseModel):
@@ -35,7 +36,7 @@ class Lots:
         peaks: list[float] = []
         while self._stem is not None and len(predictions) < n_questions:
             try:
-                lot = _Lot.model_validate_json(self._path(len(predictions)).read_bytes())
+                lot = _Lot.model_validate_json(read_description(self._path(len(predictions))))
             except (FileNotFoundError, ValidationError):
                 break
             if not lot.predictions:

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.models import LongformerModel
-from longspan.tasks.question_answering import QaPredictor, check_max_length, max_tokens_of
+from longspan.models.agreement import max_tokens_of
+from longspan.tasks.question_answering.predictor import QaPredictor, check_max_length
 
 SYSTEM_NAMES = ("truncate 512", "windows of 512", "full attention", "window only", "window + global question")
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.extend.families import Family, Kind, refuse
 from longspan.models import LongformerConfig
+from longspan.models.agreement import choose_padding_id, padding_notes, special_ids
 from longspan.models.config import attention_windows
 
 # Configuration keys that mean the same in every family and in the Longformer.
@@ -24,7 +25,6 @@ _CARRIED_KEYS = (
     "type_vocab_size",
     "initializer_range",
     "layer_norm_eps",
-    "pad_token_id",
     "bos_token_id",
     "eos_token_id",
     "tie_word_embeddings",
@@ -60,8 +60,12 @@ def make_config(
 ) -> LongformerConfig:
     """The configuration of the Longformer that `old` becomes; `notes` gets what it cannot say.
 
+    Ids of special tokens are the tokenizer's. Where the family counts positions by the padding id, as a Longformer
+    does, its rows were trained that way, and the id stays.
+
     Raises:
-        InputError: the head cannot be carried, or a window is odd, not above 0, or not one a layer.
+        InputError: the head cannot be carried, a window is odd, not above 0, or not one a layer, or no id can be the
+            padding's.
     """
     head = family.require_head(kind)
     values: dict[str, Any] = {}
@@ -80,7 +84,17 @@ def make_config(
         )
     if head.activation != "tanh":
         values["classifier_activation"] = head.activation
-    sep: Any = tokenizer.sep_token_id if tokenizer is not None else getattr(old, "sep_token_id", None)
+    if family.reserves_rows:
+        values["pad_token_id"] = old.pad_token_id
+        notes += padding_notes(old.pad_token_id, tokenizer) if tokenizer is not None else []
+    else:
+        values["pad_token_id"] = choose_padding_id(old, tokenizer, notes)
+    sep: Any = None
+    if tokenizer is not None:
+        values |= special_ids(old, tokenizer, notes, ("bos_token_id", "eos_token_id"))
+        sep = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
+    if sep is None:
+        sep = getattr(old, "sep_token_id", None)
     if sep is None and family.reserves_rows:
         sep = old.eos_token_id
     if sep is None:
@@ -92,7 +106,7 @@ def make_config(
         **values,
         sep_token_id=sep,
         attention_window=list(attention_windows(attention_window, values["num_hidden_layers"])),
-        max_position_embeddings=max_tokens + old.pad_token_id + 1,
+        max_position_embeddings=max_tokens + values["pad_token_id"] + 1,
         id2label=copy.copy(old.id2label),
         label2id=copy.copy(old.label2id),
     )

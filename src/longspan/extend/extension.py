@@ -16,6 +16,8 @@ from longspan.extend.positions import Positions, require_positions
 from longspan.extend.sources import load_source
 from longspan.extend.verify import Effort, prove, require_effort
 from longspan.extend.weights import LEFT_BEHIND, make_longformer
+from longspan.models.agreement import fit_token_types, require_agreement, set_max_length
+from longspan.models.heads import HEADS
 from longspan.records import ProofRecord
 
 logger = logging.getLogger(__name__)
@@ -69,8 +71,8 @@ def extend(
 
     Raises:
         InputError: the model's family or head cannot be extended, its checkpoint is incomplete, an argument is
-            out of its range, or the extended model is not equal to the original where it must be (the message
-            holds the numbers).
+            out of its range, the tokenizer and the model do not belong together, or the extended model is not equal
+            to the original where it must be (the message holds the numbers).
     """
     require_positions(positions)
     require_effort(proof)
@@ -87,9 +89,11 @@ def extend(
             f"extend takes a transformers model or the name of one, not {type(model_or_name).__name__}; "
             "a model wrapped by another library has to be unwrapped first"
         )
-    family = find_family(source.config)
+    family = find_family(source.config, needs_padding=tokenizer is None)
     kind = _find_kind(source, family)
     old_max_tokens = count_positions(source.config, family)
+    if tokenizer is not None:
+        require_agreement(source_name, source, tokenizer)
     require_max_tokens(max_tokens, old_max_tokens)
     notes: list[str] = []
     config = make_config(source.config, family, kind, tokenizer, max_tokens, attention_window, notes)
@@ -106,6 +110,10 @@ def extend(
         notes=notes,
     )
     model.name_or_path = source.name_or_path
+    if tokenizer is not None:
+        # The caller's stays as it is. Copying a large vocabulary is slow: our own is not copied.
+        tokenizer = copy.deepcopy(tokenizer) if is_callers else tokenizer
+        fit_token_types(tokenizer, config.type_vocab_size, notes)
     for note in notes:
         # Weights that got lost are worth a warning; the rest is in the proof and the model card.
         logger.log(logging.WARNING if note.startswith(LEFT_BEHIND) else logging.INFO, "%s: %s", source_name, note)
@@ -124,8 +132,6 @@ def extend(
         notes=notes,
     )
     if tokenizer is not None:
-        # The caller's stays as it is. Copying a large vocabulary is slow: our own is not copied.
-        tokenizer = copy.deepcopy(tokenizer) if is_callers else tokenizer
         _lengthen_tokenizer(tokenizer, max_tokens)
     return Extended(model, tokenizer, record)
 
@@ -161,15 +167,14 @@ def _find_kind(model: PreTrainedModel, family: Family) -> Kind:
             return kind
     raise InputError(
         f"{type(model).__name__} is not a model that longspan knows how to extend; extend its encoder "
-        f"(`longspan.extend(model.{family.base})`), or one of the classes {family.class_prefix}Model, "
-        f"...ForMaskedLM, ...ForQuestionAnswering, ...ForSequenceClassification, ...ForTokenClassification"
+        f"(`longspan.extend(model.{family.base})`), or one of the classes {family.class_prefix}"
+        f"{', ...'.join(HEADS[kind].class_ending for kind in family.heads)}"
     )
 
 
 def _lengthen_tokenizer(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
     """Make it one for inputs of `max_tokens`."""
-    tokenizer.model_max_length = max_tokens
-    tokenizer.init_kwargs["model_max_length"] = max_tokens
+    set_max_length(tokenizer, max_tokens)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         # Some tokenizer.json files cut at the old maximum by themselves.

@@ -6,23 +6,12 @@ An entry is a table and nothing else: `docs/how-to-add-a-family.md` adds one in 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from longspan.errors import InputError
+from longspan.models.heads import HEADS
 
-Kind = Literal[
-    "base", "masked_lm", "question_answering", "sequence_classification", "token_classification", "multiple_choice"
-]
-
-# How transformers ends the name of a class of each kind, in every family.
-CLASS_ENDINGS: dict[Kind, str] = {
-    "base": "Model",
-    "masked_lm": "ForMaskedLM",
-    "question_answering": "ForQuestionAnswering",
-    "sequence_classification": "ForSequenceClassification",
-    "token_classification": "ForTokenClassification",
-    "multiple_choice": "ForMultipleChoice",
-}
+Kind = str  # a key of HEADS
 
 
 class NameMap:
@@ -116,8 +105,8 @@ class Family:
         """What a class of this family is for; None where the name is not one that longspan knows."""
         if self.pre_training and class_name == f"{self.class_prefix}ForPreTraining":
             return self.pre_training
-        for kind, ending in CLASS_ENDINGS.items():
-            if class_name == self.class_prefix + ending:
+        for kind, head in HEADS.items():
+            if class_name == self.class_prefix + head.class_ending:
                 return kind
         return None
 
@@ -131,7 +120,7 @@ class Family:
             return self.heads[kind]
         reason = self.refused_heads.get(kind, "longspan has no map for it")
         raise InputError(
-            f"{self.class_prefix}{CLASS_ENDINGS[kind]} cannot be extended with its head: {reason}. "
+            f"{self.class_prefix}{HEADS[kind].class_ending} cannot be extended with its head: {reason}. "
             f"Extend its encoder (`longspan.extend(model.{self.base})`) and train a new head"
         )
 
@@ -293,8 +282,12 @@ REFUSED_TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-def find_family(config: Any) -> Family:
+def find_family(config: Any, *, needs_padding: bool = True) -> Family:
     """The family that a model with this configuration belongs to.
+
+    Args:
+        config: of the model.
+        needs_padding: refuse a configuration without padding id also where a tokenizer could give it.
 
     Raises:
         InputError: the family, or this member of it, cannot be extended; the message says which and why.
@@ -325,7 +318,7 @@ def find_family(config: Any) -> Family:
     act = getattr(config, family.renamed.get("hidden_act", "hidden_act"))
     if not isinstance(act, str):
         raise refuse(family.name, "its activation is a function without a name, which no configuration can save")
-    if not isinstance(getattr(config, "pad_token_id", None), int):
+    if (needs_padding or family.reserves_rows) and not isinstance(getattr(config, "pad_token_id", None), int):
         raise InputError(
             f"the {family.name} model's configuration has no pad_token_id, which says where positions start; "
             "set config.pad_token_id"

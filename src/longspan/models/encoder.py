@@ -10,17 +10,17 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutput
 from transformers.pytorch_utils import apply_chunking_to_forward
 
-from longspan.attention.slots import rows_at
+from longspan.attention.slots import gather_rows
 from longspan.models.config import LongformerConfig
 from longspan.models.plan import AttentionPlan
 from longspan.models.self_attention import LongformerSelfAttention, is_hooked
 
-# Tokens that go through the feed-forward together where it goes in pieces (docs/experiments.md).
-_PIECE = 1024
+# Tokens per chunk of the feed-forward on a CPU without gradients (docs/experiments.md).
+_CHUNK = 1024
 
 
 class LongformerResidual(nn.Module):
-    """A projection, then residual and norm: the end of both halves of a layer."""
+    """A projection, then residual and norm: the end of the attention and of the feed-forward."""
 
     def __init__(self, n_in: int, config: LongformerConfig) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class LongformerResidual(nn.Module):
 
 
 class LongformerAttention(nn.Module):
-    """The attention half of a layer."""
+    """The attention of a layer, with residual and norm."""
 
     def __init__(self, config: LongformerConfig, layer_id: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class LongformerAttention(nn.Module):
 
 
 class LongformerIntermediate(nn.Module):
-    """The wide middle of the feed-forward half."""
+    """The first, wide projection of the feed-forward."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__()
@@ -77,21 +77,21 @@ class LongformerLayer(GradientCheckpointingLayer):
     ) -> tuple[Tensor, ...]:
         """As `LongformerSelfAttention.forward`."""
         attended_BTC, *weights = self.attention(hidden_states, attention_mask, output_attentions)
-        if self._goes_in_pieces(attended_BTC):
-            pieces = attended_BTC.view(1, -1, attended_BTC.shape[-1]).split(_PIECE, dim=1)
-            hidden_BTC = torch.cat([self._feed_forward(piece) for piece in pieces], dim=1).view_as(attended_BTC)
+        if self._uses_chunks(attended_BTC):
+            chunks = attended_BTC.view(1, -1, attended_BTC.shape[-1]).split(_CHUNK, dim=1)
+            hidden_BTC = torch.cat([self._feed_forward(chunk) for chunk in chunks], dim=1).view_as(attended_BTC)
         else:
             hidden_BTC = apply_chunking_to_forward(self._feed_forward, self.chunk_size_feed_forward, 1, attended_BTC)
         return hidden_BTC, *weights
 
-    def _goes_in_pieces(self, attended_BTC: Tensor) -> bool:
-        """Whether to keep the wide middle in the cache: on a CPU, without gradients, where nobody looks at it."""
+    def _uses_chunks(self, attended_BTC: Tensor) -> bool:
+        """Whether to compute the feed-forward in chunks that fit the cache: on a CPU, without gradients and hooks."""
         B, T, _ = attended_BTC.shape
-        # Training without gradients is a checkpointed pass: its dropout is drawn again when it is computed again.
+        # Training without gradients is a checkpointed forward, whose dropout must repeat when it is recomputed.
         if self.chunk_size_feed_forward or torch.compiler.is_compiling() or torch.is_grad_enabled() or self.training:
             return False
         modules = (self.intermediate, self.intermediate.dense, self.output, self.output.dense)
-        return attended_BTC.device.type == "cpu" and B * T > _PIECE and not any(map(is_hooked, modules))
+        return attended_BTC.device.type == "cpu" and B * T > _CHUNK and not any(map(is_hooked, modules))
 
     def _feed_forward(self, attended_BTC: Tensor) -> Tensor:
         return self.output(self.intermediate(attended_BTC), attended_BTC)
@@ -113,14 +113,14 @@ class LongformerEncoder(nn.Module):
         output_attentions: bool | None = False,
         output_hidden_states: bool | None = False,
     ) -> LongformerBaseModelOutput:
-        """Run all layers on `hidden_states` [B, T, C].
+        """The output of all layers for `hidden_states` [B, T, C].
 
         Returns:
             transformers' output: `last_hidden_state`; with `output_hidden_states` the embeddings and each layer's
             output, all [B, T, C]; with `output_attentions` `attentions` [B, H, T, G + window + 1] and, where there are
             global tokens, `global_attentions` [B, H, T, G] of each layer.
         """
-        # Runs on transformers' encoder as well (`use_fast_attention`), whose layers take the plan by this name.
+        # This also runs on transformers' encoder (`use_fast_attention`), whose layers take the plan by this name.
         all_hidden = [hidden_states]
         local_weights, global_weights = [], []
         for layer in self.layer:
@@ -142,7 +142,7 @@ class LongformerEncoder(nn.Module):
 
 
 class LongformerPooler(nn.Module):
-    """A projection of the first token, for what was pretrained on it."""
+    """A projection of the first token."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__()
@@ -155,8 +155,8 @@ class LongformerPooler(nn.Module):
 
 
 def first_tokens(hidden_BTC: Tensor, is_token_BT: Tensor | None) -> Tensor:
-    """The vector of each row's first real token, [B, 1, C]: column 0, or later where padding stands on the left."""
+    """The vector of each row's first token that is not padding, [B, 1, C]."""
     if is_token_BT is None:
         return hidden_BTC[:, :1]
     first_B = is_token_BT.to(torch.uint8).argmax(dim=1)
-    return rows_at(hidden_BTC, first_B[:, None])
+    return gather_rows(hidden_BTC, first_B[:, None])

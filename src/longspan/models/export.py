@@ -1,7 +1,7 @@
-"""A trained model as one file that runs without longspan: ONNX, or torch's own exported program.
+"""Export of a trained model as one file that runs without longspan: ONNX, or torch's exported program.
 
-The graph holds for every batch and every length within its bounds. Attention in it is `chunked`; how many tokens are
-global is found when it runs, so that a question of any length is as global as in the model it came from.
+The graph holds for every batch and every length within its bounds. Its attention is `chunked`. The number of global
+tokens is computed when the graph runs, so that a question of any length is global, as in the model.
 
 B batch rows  T tokens
 """
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import torch
 import transformers
@@ -21,6 +21,8 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, require_writable_directory
+from longspan.full_disk import PatientFile
+from longspan.models.agreement import require_agreement
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
@@ -29,28 +31,29 @@ from longspan.models.checkpoints import (
     require_tokenizer,
 )
 from longspan.models.config import LongformerConfig
+from longspan.models.heads import HEADS, head_of, head_of_class
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
-from longspan.models.tracing import OUTPUTS, Outputs, Traced, trace_model
+from longspan.models.tracing import Outputs, Traced, trace_model
 
 FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
 OPSET = 20
-# The largest difference from the model, relative where a value is above 1, that a graph may show in float32.
+# The largest allowed difference between graph and model in float32, relative for values above 1.
 TOLERANCE = 1e-3
 _BATCHES, _LENGTHS = (1, 3), (17, 512, 1000)
 
 
 class Exported(NamedTuple):
-    """What `export_model` made.
+    """The result of `export_model`.
 
     Attributes:
-        folder: that holds the file, config.json, export.json and the tokenizer.
-        file: the graph's file in it.
-        inputs: names of the graph's inputs, each int64 [batch, tokens] (multiple choice: [batch, choices, tokens]).
-        outputs: names of its outputs.
-        min_tokens: the shortest input that it takes.
-        max_tokens: the longest.
-        largest_difference: from the model's outputs over the batches it was tried with; None where it was not tried,
-            because onnxruntime is not installed.
+        folder: folder with the graph, config.json, export.json and the tokenizer.
+        file: name of the graph's file.
+        inputs: names of the inputs, each int64 [batch, tokens] (multiple choice: [batch, choices, tokens]).
+        outputs: names of the outputs.
+        min_tokens: length of the shortest input.
+        max_tokens: length of the longest input.
+        largest_difference: largest difference from the model's outputs on several batches; None if the graph was not
+            run, because onnxruntime is not installed.
     """
 
     folder: Path
@@ -69,31 +72,37 @@ def export_model(
     format: str = "onnx",
     tokenizer: PreTrainedTokenizerBase | None = None,
     max_tokens: int | None = None,
-    opset: int = OPSET,
+    opset: int | None = None,
     with_global_mask: bool = False,
     overwrite: bool = False,
 ) -> Exported:
-    """Trace a model of longspan, compare the graph with it, and save it in a folder: all or nothing.
+    """Export a model of longspan to a folder, after a comparison of the graph with the model.
+
+    The folder is written completely or not at all.
 
     Args:
-        model: in float32; it comes back as it was.
+        model: a model in float32; it is not changed.
         destination: the folder to make.
         format: "onnx" (`model.onnx`, needs the extra `longspan[onnx]`) or "torch" (`model.pt2`, for
             `torch.export.load`).
-        tokenizer: saved beside it.
-        max_tokens: longest input of the graph; the model's own where None.
-        opset: of ONNX.
-        with_global_mask: the graph also takes `global_attention_mask`, which then says which tokens are global in the
-            place of what a task head would choose.
-        overwrite: allow the folder to hold files; they are gone afterwards.
+        tokenizer: tokenizer to save in the folder.
+        max_tokens: longest input of the graph; None for the longest of the model.
+        opset: ONNX opset; None for 20.
+        with_global_mask: whether the graph takes `global_attention_mask`, which then replaces the choice of the task
+            head.
+        overwrite: whether the folder may hold files, which are deleted.
+
+    Returns:
+        Where the graph is, its inputs, outputs and bounds, and its difference from the model.
 
     Raises:
-        InputError: not such a model, not in float32, an unknown format, a `max_tokens` beyond the model, a library that
-            is not installed, a graph that computes something else than the model, or a folder that cannot be written.
+        InputError: the model is not one of longspan or not in float32, the tokenizer is of another model, the format is
+            unknown, `max_tokens` is more than the model takes, a library is not installed, the opset cannot be written
+            or is given for torch's format, the graph differs from the model, or the folder cannot be written.
     """
-    if type(model) not in OUTPUTS:
+    if head_of(model) is None:
         raise InputError(
-            f"export takes one of {', '.join(kind.__name__ for kind in OUTPUTS)}, not {type(model).__name__}"
+            f"export takes one of {', '.join(head.class_name for head in HEADS.values())}, not {type(model).__name__}"
         )
     if format not in FORMATS:
         raise InputError(f"the format is one of {', '.join(FORMATS)}, not {format!r}")
@@ -101,15 +110,23 @@ def export_model(
         raise InputError(f"export takes a model in float32, not {model.dtype}; load it with dtype=torch.float32")
     if format == "onnx":
         _require_installed("onnxscript")
+        opset = OPSET if opset is None else opset
+        _require_opset(opset)
+    elif opset is not None:
+        raise InputError(f"opset {opset} is of no effect with the format {format}; leave it out, or choose onnx")
+    if tokenizer is not None:
+        require_agreement(model.name_or_path or type(model).__name__, model, tokenizer)
     require_writable_directory(destination, overwrite=overwrite)
     with _ready(model):
         traced = trace_model(model, max_tokens=max_tokens, with_global_mask=with_global_mask)
         with replace_directory(destination, overwrite=overwrite) as folder:
             path = folder / FORMATS[format]
-            if format == "onnx":
+            if opset is not None:
                 _save_onnx(traced, path, opset)
+                _require_written(path, opset)
             else:
-                torch.export.save(traced.program, path)
+                with PatientFile(path) as file:
+                    torch.export.save(traced.program, cast(IO[bytes], file))
             difference = _largest_difference(model, traced, path)
             if difference is not None and not difference <= TOLERANCE:
                 raise InputError(
@@ -129,7 +146,7 @@ def export_model(
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
             about = exported._asdict() | {"model": type(model).__name__, "torch": torch.__version__}
-            if format == "onnx":
+            if opset is not None:
                 about["opset"] = opset
             del about["folder"]
             (folder / "export.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -137,13 +154,13 @@ def export_model(
 
 
 def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, PreTrainedTokenizerBase | None]:
-    """Load a Longformer checkpoint, whoever saved it, with the head that its configuration names, in float32.
+    """Load a Longformer checkpoint of longspan or transformers in float32, with the head that its configuration names.
 
     Returns:
-        The model in eval mode, and the tokenizer, or None where the folder has none.
+        The model in evaluation mode, and its tokenizer, or None if the folder has none.
 
     Raises:
-        InputError: no such folder or name, a damaged one, another family, or a head that longspan does not know.
+        InputError: there is no such folder or name, it is damaged, or its family or head is unknown.
     """
     name = str(name_or_path)
     folder = Path(name).expanduser()
@@ -157,12 +174,11 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
     if config.model_type != "longformer":
         raise InputError(f"{name} is of the family {config.model_type}; make it a Longformer with `longspan extend`")
     named = next(iter(config.architectures or []), "LongformerModel")
-    kinds = {kind.__name__: kind for kind in OUTPUTS}
-    if named not in kinds:
-        raise InputError(f"{name} is a {named}; export knows {', '.join(kinds)}")
+    head = head_of_class(named)
+    if head is None:
+        raise InputError(f"{name} is a {named}; export knows {', '.join(head.class_name for head in HEADS.values())}")
     with explain_loading(name), quiet_loading():
-        kind: Any = kinds[named]
-        model, info = kind.from_pretrained(
+        model, info = head.load().from_pretrained(
             name,
             dtype=torch.float32,
             use_safetensors=True,
@@ -182,7 +198,7 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
 
 @contextmanager
 def _ready(model: LongformerPreTrainedModel) -> Iterator[None]:
-    """The model in evaluation mode, without gradients, free in its choice of a backend; put back afterwards."""
+    """A context with the model in evaluation mode, without gradients, and with backend "auto"; restored afterwards."""
     config: LongformerConfig = model.config
     was_training, backend = model.training, config.attention_backend
     model.eval()
@@ -200,9 +216,38 @@ def _require_installed(name: str) -> None:
         raise InputError(f"ONNX needs {name}; install it with: pip install 'longspan[onnx]'")
 
 
+def supported_opsets() -> range:
+    """The opsets that the installed exporter writes: torch's operators are of the lowest, onnxscript converts them."""
+    import onnx
+    from onnxscript.version_converter import _version_converter as converter
+
+    newest = getattr(converter, "SUPPORTED_MAX_ONNX_OPSET", onnx.defs.onnx_opset_version())
+    return range(getattr(converter, "SUPPORTED_MIN_ONNX_OPSET", 18), newest + 1)
+
+
+def _require_opset(opset: int) -> None:
+    known = supported_opsets()
+    if opset not in known:
+        raise InputError(
+            f"opset is {opset}; the installed onnxscript writes {known[0]} to {known[-1]}: choose one of these"
+        )
+
+
+def _require_written(path: Path, opset: int) -> None:
+    """Refuse a graph of another opset than was asked for: where the exporter cannot convert one, it only warns."""
+    import onnx
+
+    written = [entry.version for entry in onnx.load(path, load_external_data=False).opset_import if not entry.domain]
+    if written != [opset]:
+        raise InputError(
+            f"opset is {opset}, but the exporter can write this model as {', '.join(map(str, written))} only: ask for "
+            "that one; nothing was saved"
+        )
+
+
 def _save_onnx(traced: Traced, path: Path, opset: int) -> None:
     with warnings.catch_warnings():
-        # That several inputs share an axis is meant; and of torch's exporter's own deprecated calls.
+        # Inputs share axes on purpose, and torch's exporter calls deprecated functions.
         warnings.filterwarnings("ignore", message=r".*The axis name", category=UserWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
@@ -220,13 +265,19 @@ def _save_onnx(traced: Traced, path: Path, opset: int) -> None:
 
 
 def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: Path) -> float | None:
-    """How far the saved graph is from the model, at its worst, over several lengths and batches with padding."""
+    """The largest difference between the saved graph and the model over several lengths and padded batches."""
     if path.suffix == ".onnx":
         if importlib.util.find_spec("onnxruntime") is None:
             return None
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no class in common
+            raise InputError(
+                f"onnxruntime {onnxruntime.__version__} cannot open the graph ({error}): nothing was saved; try "
+                "another opset or a newer onnxruntime"
+            ) from error
 
         def run(inputs: dict[str, Tensor]) -> list[Tensor]:
             found = session.run(list(traced.outputs), {name: x.numpy() for name, x in inputs.items()})
@@ -251,7 +302,7 @@ def _largest_difference(model: LongformerPreTrainedModel, traced: Traced, path: 
 def _random_inputs(
     config: transformers.LongformerConfig, traced: Traced, n_rows: int, n_tokens: int, seed: int
 ) -> dict[str, Tensor]:
-    """Rows of random pieces, each with separators at another place, padded on the right by other lengths."""
+    """Random rows with separators at different places and different padding on the right."""
     draw = torch.Generator().manual_seed(seed)
     has_choices = len(traced.axes["input_ids"]) == 3
     n_texts = n_rows * 2 if has_choices else n_rows

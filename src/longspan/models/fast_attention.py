@@ -1,14 +1,14 @@
-"""Give a model that transformers built longspan's attention, in place, and take it back.
+"""longspan's attention inside a model of transformers, in place and reversible.
 
-The modules and their weights stay where they are; what changes is the class of three kinds of module, to a subclass
-that runs this package's forward on the same parts:
+Modules and weights stay as they are. The class of three kinds of modules changes to a subclass with a forward of this
+package:
 
 - the model: no padding to the window, no mask over pairs of tokens, both masks as booleans;
-- its encoder: hands one `AttentionPlan` to the layers, which are transformers' own and pass it on (of LED's model the
-  encoder alone, which does both; its decoder is left alone);
-- each layer's self-attention: `attend`.
+- its encoder: gives one `AttentionPlan` to transformers' layers, which pass it on (LED's encoder does the work of both;
+  LED's decoder is not changed);
+- the self-attention of each layer: `attend`.
 
-To serve another architecture, add its classes and their forwards to `_FAST_FORWARDS`.
+To support another architecture, add its classes and their forwards to `_FAST_FORWARDS`.
 """
 
 from functools import cache
@@ -28,7 +28,7 @@ from longspan.models.self_attention import LongformerSelfAttention
 
 Model = TypeVar("Model", bound=nn.Module)
 
-# transformers' class -> the forward that takes the place of its own.
+# transformers' class -> the forward that replaces its own.
 _FAST_FORWARDS: dict[type[nn.Module], Any] = {
     stock.LongformerModel: LongformerModel.forward,
     stock.LongformerEncoder: LongformerEncoder.forward,
@@ -39,21 +39,21 @@ _FAST_FORWARDS: dict[type[nn.Module], Any] = {
 
 
 def use_fast_attention(model: Model) -> Model:
-    """Give a transformers Longformer, or LED's encoder, in place, longspan's attention; returns the same model.
+    """Use longspan's attention in transformers' Longformer, or in LED's encoder, in place; returns the same model.
 
-    Parameters, buffers, names, hooks and the task head stay as they are, so that training goes on, checkpoints are the
-    same, and `stop_fast_attention` undoes it. A `with` statement undoes it at its end::
+    Parameters, buffers, names, hooks and the task head stay as they are: training can continue, and checkpoints do not
+    change. `stop_fast_attention` undoes it, and so does the end of a `with` statement::
 
         with longspan.use_fast_attention(model):
             ...
 
     Args:
         model: transformers' `LongformerModel`, a model with one of its heads, an LED model (`LEDModel`,
-            `LEDForConditionalGeneration`, ...), or any module that holds one (PEFT's, for example). Models of longspan
-            have it already and come back as they are.
+            `LEDForConditionalGeneration`, ...), or any module that contains one (such as PEFT's). Models of longspan
+            are returned unchanged.
 
     Raises:
-        InputError: there is no Longformer and no LED of transformers inside, or its forward is not transformers' own.
+        InputError: there is no Longformer or LED of transformers inside, or its forward is not transformers' own.
     """
     if isinstance(model, LongformerPreTrainedModel):
         return model
@@ -97,7 +97,7 @@ def _change_class(module: nn.Module, forward: Any) -> None:
 
 @cache
 def _fast_class(stock_class: type[nn.Module], forward: Any) -> Any:
-    """A subclass of the same name, with another forward where one is given."""
+    """A subclass of the same name, with another forward if one is given."""
     body = {
         "__doc__": stock_class.__doc__,
         "__module__": stock_class.__module__,
@@ -113,7 +113,7 @@ def _fast_class(stock_class: type[nn.Module], forward: Any) -> Any:
 
 
 def _reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
-    """Copy and pickle as the stock class, changed again on arrival."""
+    """Copy and pickle as the stock class; `_rebuild` changes the class again."""
     fast = type(self)
     return _rebuild, (vars(fast)["_stock_class"], vars(fast).get("forward")), self.__dict__
 
@@ -124,6 +124,6 @@ def _rebuild(stock_class: type[nn.Module], forward: Any) -> nn.Module:
 
 
 def _rebind_hooked_forward(module: nn.Module) -> None:
-    """Hooks of accelerate keep the forward they wrap on the module itself: give them the class's present one."""
+    """Update the forward that hooks of accelerate store on the module to that of its present class."""
     if "_old_forward" in module.__dict__:
         module.__dict__["_old_forward"] = MethodType(type(module).forward, module)

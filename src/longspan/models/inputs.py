@@ -1,4 +1,4 @@
-"""What a forward is given, checked before anything is computed.
+"""Checks of the inputs of a forward.
 
 B batch rows  T tokens  C model width
 """
@@ -10,10 +10,10 @@ from longspan.errors import InputError
 
 
 def check_input(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
-    """The one of `input_ids` [B, T] and `inputs_embeds` [B, T, C] that was given, with B and T.
+    """Which of `input_ids` [B, T] and `inputs_embeds` [B, T, C] was given, with B and T.
 
     Raises:
-        InputError: both were given, or none, or one of another shape.
+        InputError: both or none were given, or the shape is wrong.
     """
     inputs = input_ids if input_ids is not None else inputs_embeds
     if inputs is None or (input_ids is not None and inputs_embeds is not None):
@@ -27,10 +27,10 @@ def check_input(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> tuple
 
 
 def as_bool(name: str, mask_BT: Tensor | None, shape: tuple[int, int]) -> Tensor | None:
-    """A mask as bool, True where it is above 0; `shape` is B and T.
+    """A mask as bool, True above 0; `shape` is B and T.
 
     Raises:
-        InputError: it has another shape.
+        InputError: the mask has another shape.
     """
     check_shape(name, mask_BT, shape)
     return None if mask_BT is None else mask_BT > 0
@@ -44,12 +44,12 @@ def check_shape(name: str, x_BT: Tensor | None, shape: tuple[int, int], *, or_on
 
 
 def none_if_all(is_token_BT: Tensor | None) -> Tensor | None:
-    """None in place of a mask that hides nothing, where looking costs nothing."""
+    """Replace an all-True mask by None, on the CPU only, where reading it is cheap."""
     if is_token_BT is None or is_token_BT.device.type != "cpu" or torch.compiler.is_compiling():
         return is_token_BT
     return None if bool(is_token_BT.all()) else is_token_BT
 
 
-def default(value: bool | None, otherwise: bool | None) -> bool:
-    """`value`, or where it is None what the configuration says."""
-    return bool(otherwise if value is None else value)
+def value_or_config(value: bool | None, of_config: bool | None) -> bool:
+    """`value`, or the value of the configuration if it is None."""
+    return bool(of_config if value is None else value)

@@ -1,58 +1,72 @@
-"""The Longformer without a task head, and what all models of this room share.
+"""The Longformer without a task head, and the base class of all models of this room.
 
 B batch rows  T tokens  C model width
 """
 
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.longformer.modeling_longformer import LongformerBaseModelOutputWithPooling
 
+from longspan.full_disk import no_room_behind
 from longspan.models.config import LongformerConfig
 from longspan.models.embeddings import LongformerEmbeddings, check_positions, position_ids_of
 from longspan.models.encoder import LongformerEncoder, LongformerPooler, first_tokens
-from longspan.models.inputs import as_bool, check_input, check_shape, default, none_if_all
+from longspan.models.inputs import as_bool, check_input, check_shape, none_if_all, value_or_config
 from longspan.models.model_card import note_stock_differences
 from longspan.models.plan import plan_attention
 from longspan.models.unpadding import unpad
 
 
 class LongformerPreTrainedModel(PreTrainedModel):
-    """Loading, saving and initial weights; a checkpoint is one of transformers' Longformer, and the other way round."""
+    """The base class: loading, saving and initial weights; checkpoints are those of transformers' Longformer."""
 
     config: LongformerConfig
     base_model_prefix = "longformer"
     supports_gradient_checkpointing = True
     _no_split_modules = ["LongformerEmbeddings", "LongformerLayer"]  # noqa: RUF012 -- PreTrainedModel declares it
-    # `attn_implementation` "eager" and "sdpa" are taken and change nothing: `config.attention_backend` chooses. Others
-    # are refused by transformers, rather than promised.
+    # `attn_implementation` "eager" and "sdpa" are accepted without effect: `config.attention_backend` chooses.
+    # transformers refuses others.
     _supports_sdpa = True
-    # A buffer that checkpoints of old transformers hold.
+    # A buffer in checkpoints of old versions of transformers.
     _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids$"]  # noqa: RUF012
 
     def save_pretrained(
         self, save_directory: str | os.PathLike, is_main_process: bool = True, *args: Any, **kwargs: Any
     ) -> Any:
-        """As in transformers; where stock transformers would compute something else, the model card says so."""
-        saved = super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        """As in transformers; if stock transformers would compute something else, the model card says so.
+
+        Raises:
+            OSError: also for a disk without room, which safetensors reports without the system's number.
+        """
+        try:
+            saved = super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        except SafetensorError as error:
+            n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in self.state_dict().values())
+            refusal = no_room_behind(error, Path(save_directory), n_bytes)
+            if refusal is None:
+                raise
+            raise refusal from error
         if is_main_process and os.path.isdir(save_directory):
             note_stock_differences(save_directory, self.config)
         return saved
 
     def _upload_modified_files(self, working_dir: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-        # push_to_hub puts its own model card in place after saving.
+        # push_to_hub replaces the model card after saving.
         note_stock_differences(working_dir, self.config)
         return super()._upload_modified_files(working_dir, *args, **kwargs)
 
 
 class LongformerModel(LongformerPreTrainedModel):
-    """Token ids to hidden states; parameters, signature and outputs are those of transformers' `LongformerModel`.
+    """Token ids to hidden states; parameters, signature and outputs as in transformers' `LongformerModel`.
 
-    Unlike there, inputs are never padded to the window, no mask over pairs of tokens is made, a row's result does not
-    depend on the other rows, and padding may stand on either side.
+    Unlike there, inputs are not padded to the window, no mask over pairs of tokens is made, the result of a row does
+    not depend on other rows, and padding may be on either side.
     """
 
     def __init__(self, config: LongformerConfig, add_pooling_layer: bool = True) -> None:
@@ -67,7 +81,7 @@ class LongformerModel(LongformerPreTrainedModel):
         return self.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: torch.nn.Module) -> None:
-        """Put other word embeddings in place."""
+        """Replace the word embeddings."""
         self.embeddings.word_embeddings = cast(torch.nn.Embedding, value)
 
     def forward(
@@ -83,36 +97,36 @@ class LongformerModel(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerBaseModelOutputWithPooling:
-        """Encode `input_ids` [B, T].
+        """The encoding of `input_ids` [B, T].
 
         Args:
             input_ids: int64 [B, T].
-            attention_mask: [B, T], above 0 for real tokens; all are real where None.
+            attention_mask: [B, T], 0 at padding; None if there is no padding.
             global_attention_mask: [B, T], above 0 for tokens that see, and are seen by, all tokens of their row. The
-                first `config.global_attention_size` positions are global besides.
-            token_type_ids: int64 [B, T], zeros where None.
-            position_ids: int64 [B, T] or [1, T], rows of the position table; counted from the first token of the row,
-                or of each document, where None.
+                first `config.global_attention_size` positions are global too.
+            token_type_ids: int64 [B, T]; None for zeros.
+            position_ids: int64 [B, T] or [1, T], rows of the position table; None to count from the first token of each
+                row or document.
             inputs_embeds: [B, T, C] in place of `input_ids`.
-            output_attentions: also return attention probabilities, without dropout; `LongformerEncoder.forward` says
-                in which layout.
-            output_hidden_states: also return the embeddings and each layer's output.
+            output_attentions: whether to return attention probabilities, without dropout, in the layout of
+                `LongformerEncoder.forward`.
+            output_hidden_states: whether to return the embeddings and the output of each layer.
             return_dict: False for a tuple.
-            kwargs: `document_ids`, int64 [B, T], for rows that hold several documents one after another: which one each
-                token belongs to, numbers that do not decrease along a row. No document sees another, and the first
+            kwargs: `document_ids`, int64 [B, T], for rows with several consecutive documents: the document of each
+                token, numbers that do not decrease along a row. Documents do not see each other, and the first
                 `config.global_attention_size` positions of each are global. `global_slots`, the global tokens of a task
-                head whose number is known beforehand. What else is here is left alone, as in transformers.
+                head. Other arguments are ignored, as in transformers.
 
         Returns:
             `last_hidden_state` [B, T, C], `pooler_output` [B, C] of the first token (None without pooler),
             `hidden_states`, `attentions` and `global_attentions`.
 
         Raises:
-            InputError: not one of `input_ids` and `inputs_embeds`, a mask of another shape, document ids that go
-                backwards, or an input longer than the position table.
+            InputError: not exactly one of `input_ids` and `inputs_embeds` was given, a mask has another shape, the
+                document ids decrease, or the input is longer than the position table.
         """
-        # Runs on transformers' model as well (`use_fast_attention`): nothing but its modules and its configuration is
-        # used, and functions of this package.
+        # This also runs on transformers' model (`use_fast_attention`): it uses only the model's modules and
+        # configuration, and functions of this package.
         inputs, shape = check_input(input_ids, inputs_embeds)
         if input_ids is not None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
@@ -134,29 +148,29 @@ class LongformerModel(LongformerPreTrainedModel):
             "position_ids": position_ids,
             "inputs_embeds": inputs_embeds,
         }
-        output_attentions = default(output_attentions, self.config.output_attentions)
-        packing = None
+        output_attentions = value_or_config(output_attentions, self.config.output_attentions)
+        packed_row = None
         if not output_attentions:
-            plan, packing = unpad(plan, shape, self.config)
-        if packing is not None:
+            plan, packed_row = unpad(plan, shape, self.config)
+        if packed_row is not None:
             for name in ("token_type_ids", "position_ids"):
                 check_shape(name, parts[name], shape, or_one_row=True)
-            parts = {name: None if part is None else packing.take(part) for name, part in parts.items()}
+            parts = {name: None if part is None else packed_row.pack(part) for name, part in parts.items()}
         encoded = self.encoder(
             self.embeddings(**parts),
             attention_mask=plan,
             output_attentions=output_attentions,
-            output_hidden_states=default(output_hidden_states, self.config.output_hidden_states),
+            output_hidden_states=value_or_config(output_hidden_states, self.config.output_hidden_states),
         )
         hidden_BTC, all_hidden = encoded.last_hidden_state, encoded.hidden_states
-        if packing is not None:
-            hidden_BTC = packing.put_back(hidden_BTC)
+        if packed_row is not None:
+            hidden_BTC = packed_row.unpack(hidden_BTC)
             if all_hidden is not None:
-                all_hidden = (*map(packing.put_back, all_hidden[:-1]), hidden_BTC)
+                all_hidden = (*map(packed_row.unpack, all_hidden[:-1]), hidden_BTC)
         pooled_BC = None
         if self.pooler is not None:
             pooled_BC = self.pooler(first_tokens(hidden_BTC, is_token_BT))
-        if not default(return_dict, self.config.return_dict):
+        if not value_or_config(return_dict, self.config.return_dict):
             rest = (all_hidden, encoded.attentions, encoded.global_attentions)
             return hidden_BTC, pooled_BC, *(output for output in rest if output is not None)
         return LongformerBaseModelOutputWithPooling(

@@ -1,4 +1,4 @@
-"""The paragraph of a model card that says where stock transformers would compute something else."""
+"""The warning of a model card about differences from stock transformers."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 import transformers
 
 from longspan.files import replace_file
+from longspan.limits import read_description
 from longspan.models.config import stock_differences
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ _FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---[ \t]*\r?\n", re.DOTALL)
 
 
 def stock_warning(config: transformers.LongformerConfig) -> str:
-    """Markdown that says what stock transformers would do otherwise with this configuration; empty where nothing."""
+    """The differences of stock transformers with this configuration as Markdown; empty if there are none."""
     differences = stock_differences(config)
     if not differences:
         return ""
@@ -47,13 +48,13 @@ def separator_warning(class_name: str, tokenizer: transformers.PreTrainedTokeniz
 
 
 def note_stock_differences(folder: str | os.PathLike, config: transformers.LongformerConfig) -> None:
-    """Bring the warning of the model card (`README.md` in `folder`) up to date, and log it.
+    """Update the warning in the model card (`README.md` in `folder`), and log it.
 
-    A card that is there keeps everything else; without one, a card is made only where there is something to warn of.
+    The rest of an existing card is kept. Without a card, one is made only if there is a warning.
     """
     card = Path(folder) / "README.md"
     warning = stock_warning(config)
-    old = card.read_text(encoding="utf-8") if card.exists() else ""
+    old = read_description(card).decode("utf-8") if card.exists() else ""
     if warning:
         for line in stock_differences(config):
             logger.warning("%s: %s", folder, line)

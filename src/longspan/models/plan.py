@@ -1,4 +1,4 @@
-"""What all layers of one forward share, worked out once: who sees whom, where the global tokens and documents are.
+"""The attention plan: patterns, global tokens and documents, computed once for all layers of a forward.
 
 B batch rows  T tokens  G global slots
 """
@@ -14,16 +14,16 @@ from longspan.models.config import attention_backend, attention_patterns
 
 
 class AttentionPlan(NamedTuple):
-    """What all layers of one forward share; made once per forward.
+    """What all layers of one forward share.
 
     Attributes:
-        patterns: who sees whom, one for each layer.
+        patterns: attention pattern of each layer.
         backend: name of the attention backend, or "auto".
-        is_token_BT: bool, True for real tokens; None where there is no padding.
-        slots: where the global tokens are; None where there are none.
-        documents: the documents of each row, found once; None where each row is one, or while a compiler traces.
-        document_BT: int64, their ids, for a compiler to trace.
-        is_blank_BT1: bool, True for tokens whose attention is put to zero afterwards (`unpadding`); None for none.
+        is_token_BT: bool, False at padding; None if there is no padding.
+        slots: positions of the global tokens; None if there are none.
+        documents: the documents of the rows; None if each row is one document, or while a compiler traces.
+        document_BT: int64, ids of the documents, for a compiler to trace.
+        is_blank_BT1: bool, True for tokens whose attention output is set to zero (`unpadding`); None for none.
     """
 
     patterns: tuple[AttentionPattern, ...]
@@ -35,7 +35,7 @@ class AttentionPlan(NamedTuple):
     is_blank_BT1: Tensor | None = None
 
     def n_pairs(self, shape: tuple[int, int]) -> int:
-        """How many pairs of a global slot and a token it sees there are in a batch of `shape`, B and T."""
+        """The number of pairs of a global slot and a token that it sees, in a batch of `shape` B, T."""
         if self.slots is None:
             return 0
         if self.documents is None or self.slots.of_documents is None:
@@ -53,20 +53,20 @@ def plan_attention(
     slots: GlobalSlots | None = None,
     document_BT: Tensor | None = None,
 ) -> AttentionPlan:
-    """Find the global slots and the documents once, for all layers.
+    """The plan of one forward.
 
     Args:
-        config: windows, dilations, static global tokens, backend.
+        config: configuration with windows, dilations, static global tokens and backend.
         shape: B and T.
-        device: where the slots are to be.
-        is_token_BT: bool, True for real tokens; None for all.
-        is_global_BT: bool, True for global tokens of a dynamic set; what is padding does not count.
-        slots: global tokens whose number is known, in place of `is_global_BT`.
+        device: device of the slots.
+        is_token_BT: bool, False at padding; None if there is no padding.
+        is_global_BT: bool, the dynamic set of global tokens; padding is ignored.
+        slots: slots of a task head's global tokens, in place of `is_global_BT`.
         document_BT: whole numbers that do not decrease along a row; the static global tokens are then the first ones
             of each document.
 
     Raises:
-        InputError: document ids go backwards.
+        InputError: the document ids decrease along a row.
     """
     patterns, backend = attention_patterns(config), attention_backend(config)
     n_global = patterns[0].n_global if patterns else 0
@@ -85,7 +85,7 @@ def plan_attention(
     elif n_global and documents is not None:
         slots = GlobalSlots.first_of_documents(n_global, documents)
         if slots is not None and is_token_BT is not None:
-            slots = slots.without_padding(is_token_BT)
+            slots = slots.mark_padding_unused(is_token_BT)
     elif n_global and is_token_BT is not None:
         slots = GlobalSlots.first_tokens(n_global, is_token_BT)
     elif n_global:
@@ -99,7 +99,7 @@ def plan_attention(
 
 
 def _are_first(n_global: int, shape: tuple[int, int], device: torch.device, is_token_BT: Tensor | None) -> Tensor:
-    """The first `n_global` positions of each row from its first token on, bool [B, T] or [T]."""
+    """Whether each position is among the first `n_global` ones from its row's first token on, bool [B, T] or [T]."""
     position_T = torch.arange(shape[1], device=device)
     if is_token_BT is None:
         return position_T < n_global
@@ -108,16 +108,16 @@ def _are_first(n_global: int, shape: tuple[int, int], device: torch.device, is_t
 
 
 def ids_of_tokens(document_BT: Tensor, is_token_BT: Tensor) -> Tensor:
-    """`document_BT`, and at padding the document before it, whatever stands there; before all of them, one's own."""
+    """`document_BT` with ids at padding replaced by the id before it, or by the smallest number at the start."""
     return document_BT.masked_fill(~is_token_BT, torch.iinfo(document_BT.dtype).min).cummax(dim=1).values
 
 
 def positions_in_documents(document_BT: Tensor, is_counted_BT: Tensor | None = None) -> Tensor:
-    """How many tokens of its document come before each token, int64 [B, T]; only those of `is_counted_BT` count."""
+    """The number of earlier tokens of the same document for each token, int64 [B, T], counting `is_counted_BT` only."""
     if is_counted_BT is None:
         is_counted_BT = torch.ones_like(document_BT, dtype=torch.bool)
     before_BT = is_counted_BT.cumsum(dim=1) - is_counted_BT.long()
     is_new_BT = torch.ones_like(is_counted_BT)
     is_new_BT[:, 1:] = document_BT[:, 1:] != document_BT[:, :-1]
-    # Counts only grow, so that the largest one at a beginning so far is the one at the last beginning.
+    # Counts never decrease, so that the maximum over earlier document starts is that of the last start.
     return before_BT - (before_BT * is_new_BT).cummax(dim=1).values

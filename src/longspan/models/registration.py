@@ -7,59 +7,44 @@ import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.masked_lm import LongformerForMaskedLM
-from longspan.models.heads.multiple_choice import LongformerForMultipleChoice
-from longspan.models.heads.question_answering import LongformerForQuestionAnswering
-from longspan.models.heads.sequence_classification import LongformerForSequenceClassification
-from longspan.models.heads.token_classification import LongformerForTokenClassification
-from longspan.models.model import LongformerModel
+from longspan.models.heads import HEADS
 
-_MODEL_OF_AUTO_CLASS = {
-    transformers.AutoModel: LongformerModel,
-    transformers.AutoModelForPreTraining: LongformerForMaskedLM,
-    transformers.AutoModelForMaskedLM: LongformerForMaskedLM,
-    transformers.AutoModelForMultipleChoice: LongformerForMultipleChoice,
-    transformers.AutoModelForQuestionAnswering: LongformerForQuestionAnswering,
-    transformers.AutoModelForSequenceClassification: LongformerForSequenceClassification,
-    transformers.AutoModelForTokenClassification: LongformerForTokenClassification,
-}
-
-# What stood in transformers' tables before `register`: one entry for each line written, None while not registered.
-_before: list[Any] | None = None
+# What `register` replaced: transformers' table, key, and the value before; None if not registered.
+_replaced: list[tuple[Any, Any, Any]] | None = None
 _NOTHING = object()
 
 
 def register() -> None:
     """Make `transformers.AutoConfig` and the `AutoModel*` classes build longspan's Longformer in this process.
 
-    It takes effect for every checkpoint of `model_type` "longformer", and for configurations of transformers' own
-    class; calling it again changes nothing. `unregister` undoes it.
+    It affects every checkpoint of `model_type` "longformer", and configurations of transformers' own class. Calling it
+    again changes nothing. `unregister` undoes it.
     """
-    global _before  # noqa: PLW0603 -- transformers' tables are as global
-    if _before is not None:
+    global _replaced  # noqa: PLW0603 -- transformers' tables are global too
+    if _replaced is not None:
         return
-    _before = [table._extra_content.get(key, _NOTHING) for table, key, _ in _lines()]
-    for table, key, value in _lines():
-        # What the Auto classes' own `register` does, which in some versions passes over transformers' configurations.
+    _replaced = []
+    for table, key, value in _entries():
+        # As the `register` of the Auto classes, which in some versions ignores transformers' own configurations.
+        _replaced.append((table, key, table._extra_content.get(key, _NOTHING)))
         table._extra_content[key] = value
 
 
 def unregister() -> None:
     """Undo `register`: the Auto classes build what they built before."""
-    global _before  # noqa: PLW0603
-    if _before is None:
-        return
-    for (table, key, _), old in zip(_lines(), _before, strict=True):
+    global _replaced  # noqa: PLW0603
+    for table, key, old in _replaced or ():
         if old is _NOTHING:
             table._extra_content.pop(key, None)
         else:
             table._extra_content[key] = old
-    _before = None
+    _replaced = None
 
 
-def _lines() -> Iterator[tuple[Any, Any, Any]]:
-    """Every line that `register` writes: transformers' table, key, value."""
+def _entries() -> Iterator[tuple[Any, Any, Any]]:
+    """Every entry that `register` writes: transformers' table, key, value."""
     yield CONFIG_MAPPING, "longformer", LongformerConfig
-    for auto_class, model_class in _MODEL_OF_AUTO_CLASS.items():
-        for config_class in (LongformerConfig, transformers.LongformerConfig):
-            yield auto_class._model_mapping, config_class, model_class
+    for head in HEADS.values():
+        for auto_class in head.auto_classes:
+            for config_class in (LongformerConfig, transformers.LongformerConfig):
+                yield getattr(transformers, auto_class)._model_mapping, config_class, head.load()

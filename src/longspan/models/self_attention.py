@@ -1,4 +1,4 @@
-"""One layer's attention: projections, global rows, `attend`.
+"""The self-attention of a layer: projections, global rows, `attend`.
 
 B batch rows  T tokens  H attention heads  D width per head  C model width = H*D  G global slots  S score columns
 """
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import guard_or_true
 
 from longspan.attention import FoldedGlobalRows, GlobalRows, attend, attention_weights
-from longspan.attention.slots import rows_at
+from longspan.attention.slots import gather_rows
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
 from longspan.models.plan import AttentionPlan
 
 
 class LongformerSelfAttention(nn.Module):
-    """Projections of all tokens, and other ones of the global tokens; modules named as in transformers."""
+    """Self-attention with separate projections for global tokens; modules are named as in transformers."""
 
     def __init__(self, config: LongformerConfig, layer_id: int) -> None:
         super().__init__()
@@ -38,17 +38,17 @@ class LongformerSelfAttention(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: AttentionPlan, output_attentions: bool = False, **_: object
     ) -> tuple[Tensor, ...]:
-        """Attend over `hidden_states` [B, T, C].
+        """The attention over `hidden_states` [B, T, C].
 
-        The plan comes under the name `attention_mask`, and other arguments are taken and left, because the layers of
-        transformers' own Longformer hand them on by these names (`use_fast_attention`).
+        The argument `attention_mask` is the plan, and other arguments are ignored, because the layers of transformers'
+        Longformer pass them by these names (`use_fast_attention`).
 
         Returns:
-            The output [B, T, C]; with `output_attentions` also `attention_weights`' local probabilities [B, H, T, S]
-            and, where there are global tokens, those of their rows [B, H, G, T].
+            The output [B, T, C]; with `output_attentions` also the local probabilities of `attention_weights`
+            [B, H, T, S] and, if there are global tokens, those of the global rows [B, H, G, T].
         """
-        # Nothing but these attributes is used, so that this runs on transformers' module as well:
-        # num_heads, head_dim, dropout, layer_id and the six projections.
+        # Only num_heads, head_dim, dropout, layer_id and the six projections are used, so that this also runs on
+        # transformers' module.
         plan = attention_mask
         B, T, C = hidden_states.shape
         heads = (self.num_heads, self.head_dim)
@@ -82,19 +82,19 @@ class LongformerSelfAttention(nn.Module):
 def _project_global(
     attention: LongformerSelfAttention, hidden_BTC: Tensor, dtype: torch.dtype, plan: AttentionPlan
 ) -> GlobalRows | FoldedGlobalRows | None:
-    """The global tokens' own projections, of `attention`'s modules or, where that is less work, folded."""
+    """The separate projections of the global tokens, folded if that is less work; None without global tokens."""
     if plan.slots is None:
         return None
     heads = (attention.num_heads, attention.head_dim)
     if plan.slots.are_first:
         at_slots_BGC = hidden_BTC[:, : plan.slots.index_BG.shape[1]]
     else:
-        at_slots_BGC = rows_at(hidden_BTC, plan.slots.index_BG)
+        at_slots_BGC = gather_rows(hidden_BTC, plan.slots.index_BG)
     q_BHGD = attention.query_global(at_slots_BGC).unflatten(-1, heads).transpose(1, 2)
     key, value = attention.key_global, attention.value_global
     can_fold = all(is_plain_linear(module) and module.bias is not None for module in (key, value))
     if can_fold and _folding_is_less_work(hidden_BTC.shape, heads, plan):
-        # The bias of `key_global` adds the same to every score of a row. Its gradient is zero, not missing.
+        # The bias of `key_global` cancels in the softmax; the product with 0 gives it a gradient of zero.
         value_bias_E = value.bias + 0 * key.bias
         vectors = (hidden_BTC, key.weight, value.weight, value_bias_E)
         return FoldedGlobalRows(plan.slots, q_BHGD, *(x.to(dtype) for x in vectors))
@@ -103,27 +103,27 @@ def _project_global(
 
 
 def is_plain_linear(module: nn.Module) -> bool:
-    """Whether calling the module is no more than a product with its weight: no adapter, quantisation or hook."""
+    """Whether the module is a plain linear layer, without adapter, quantisation or hook."""
     if type(module) is not nn.Linear or is_hooked(module):
         return False
     return type(module.weight) in (Tensor, nn.Parameter) and module.weight.is_floating_point()
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether somebody looks at what the module is given or gives, or has put another forward in its place."""
+    """Whether the module has a hook, or another forward than its class."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return any(hooks) or "forward" in vars(module)
 
 
 def _folding_is_less_work(shape: torch.Size, heads: tuple[int, int], plan: AttentionPlan) -> bool:
-    """By multiply-adds: projecting all tokens, then their products; or what `FoldedGlobalRows` says."""
+    """Whether folded projections (`FoldedGlobalRows`) take fewer multiply-adds than projecting all tokens."""
     assert plan.slots is not None
     B, T, C = shape
     H, E = heads[0], heads[0] * heads[1]
     G = plan.slots.index_BG.shape[1]
     if torch.compiler.is_compiling():
-        # For all lengths alike: the number of tokens may be a symbol, which a comparison would pin down.
-        # How many slots there are may be known only when the graph runs: then few, as in a question.
+        # Without the number of tokens: it may be a symbol, which a comparison would fix. The number of slots may be a
+        # symbol too; it is then assumed to be small, as in a question.
         return guard_or_true(H * G * C < (C + G) * E)
     n_pairs = plan.n_pairs((B, T))
     return B * G * C * E + n_pairs * H * C < B * T * C * E + n_pairs * E

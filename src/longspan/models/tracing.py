@@ -1,4 +1,4 @@
-"""One graph of a model for every batch and all lengths: `torch.export`, and what goes in and comes out."""
+"""`torch.export` of a model as one graph for every batch and all lengths, with the names of inputs and outputs."""
 
 from typing import NamedTuple
 
@@ -7,25 +7,21 @@ from torch import Tensor, nn
 
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, attention_patterns
-from longspan.models.heads.masked_lm import LongformerForMaskedLM
-from longspan.models.heads.multiple_choice import LongformerForMultipleChoice
-from longspan.models.heads.question_answering import LongformerForQuestionAnswering
-from longspan.models.heads.sequence_classification import LongformerForSequenceClassification
-from longspan.models.heads.token_classification import LongformerForTokenClassification
+from longspan.models.heads import head_of
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
-
-OUTPUTS: dict[type[LongformerPreTrainedModel], tuple[str, ...]] = {
-    LongformerModel: ("last_hidden_state", "pooler_output"),
-    LongformerForMaskedLM: ("logits",),
-    LongformerForMultipleChoice: ("logits",),
-    LongformerForQuestionAnswering: ("start_logits", "end_logits"),
-    LongformerForSequenceClassification: ("logits",),
-    LongformerForTokenClassification: ("logits",),
-}
 
 
 class Traced(NamedTuple):
-    """A model's graph, what goes in and comes out, and its bounds on the length."""
+    """The graph of a model.
+
+    Attributes:
+        program: the exported program.
+        inputs: names of the inputs.
+        outputs: names of the outputs.
+        axes: names of the axes of each input, by their number.
+        min_tokens: shortest input.
+        max_tokens: longest input.
+    """
 
     program: torch.export.ExportedProgram
     inputs: tuple[str, ...]
@@ -38,11 +34,18 @@ class Traced(NamedTuple):
 def trace_model(
     model: LongformerPreTrainedModel, *, max_tokens: int | None = None, with_global_mask: bool = False
 ) -> Traced:
-    """`torch.export` of a model in evaluation mode, for every batch and all lengths from `min_tokens` to `max_tokens`.
+    """The graph of a model in evaluation mode, for every batch and all lengths up to `max_tokens`.
+
+    Args:
+        model: a model of the table of heads.
+        max_tokens: longest input; None for the longest that the model takes.
+        with_global_mask: whether `global_attention_mask` is an input.
 
     Raises:
         InputError: `max_tokens` is more than the model takes, or too few.
     """
+    head = head_of(model)
+    assert head is not None, "export_model checks it"
     config: LongformerConfig = model.config
     longest = config.max_position_embeddings - (config.pad_token_id or 0) - 1
     max_tokens = longest if max_tokens is None else max_tokens
@@ -55,18 +58,17 @@ def trace_model(
         names.append("token_type_ids")
     if with_global_mask:
         names.append("global_attention_mask")
-    is_choice = isinstance(model, LongformerForMultipleChoice)
-    axis_names: tuple[str, ...] = ("batch", "choices", "tokens") if is_choice else ("batch", "tokens")
+    axis_names = head.axes
     dims = {
         "batch": torch.export.Dim("batch"),
         "choices": torch.export.Dim("choices"),
         "tokens": torch.export.Dim("tokens", min=min_tokens, max=max_tokens),
     }
-    # Sizes unlike each other, so that tracing takes none for another.
+    # Different sizes, so that tracing does not treat two axes as equal.
     example = {"batch": 2, "choices": 5, "tokens": min(max_tokens, 307)}
     shape = tuple(example[axis] for axis in axis_names)
     ones = torch.ones(shape, dtype=torch.int64)
-    outputs = OUTPUTS[type(model)]
+    outputs = head.outputs
     if isinstance(model, LongformerModel) and model.pooler is None:
         outputs = outputs[:1]
     program = torch.export.export(
@@ -81,7 +83,7 @@ def trace_model(
 
 
 class Outputs(nn.Module):
-    """A model that gives a plain tuple, and takes its inputs by name."""
+    """A model that takes its inputs by name and returns a tuple of the named outputs."""
 
     def __init__(self, model: LongformerPreTrainedModel, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -95,7 +97,7 @@ class Outputs(nn.Module):
         token_type_ids: Tensor | None = None,
         global_attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """The outputs of these names."""
+        """The named outputs."""
         found = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -1,10 +1,10 @@
-"""Padding taken out once where a batch enters, and put back once where it leaves: rows cost their own tokens.
+"""Unpadding: padding is removed before the first layer and restored after the last one.
 
-The tokens of all rows lie one after another in one packed row, each row a document of its own, or several
-(`Documents`), so that embeddings, projections, attention and feed-forward run over tokens alone. One padding token
-rides along at the end: all padding of a batch comes out of a layer alike, since nothing attends to it or from it, and
-its output is put back wherever padding was. Logits there, and losses that count them, stay what they are without
-unpadding.
+The tokens of all rows are concatenated into one packed row, in which each row is one or several documents
+(`Documents`), so that embeddings, projections, attention and feed-forward compute tokens only. One padding token is
+kept at the end. All padding of a batch has equal outputs, since it attends to nothing and nothing attends to it, and
+the output of the kept token is written wherever padding was. Logits at padding, and losses that count them, do not
+change.
 
 B batch rows  T tokens of the longest row  C model width  N packed tokens, the padding token included  G global slots
 """
@@ -19,49 +19,49 @@ from longspan.attention import Documents, GlobalSlots
 from longspan.models.config import attention_backend, attention_patterns, unpad_inputs
 from longspan.models.plan import AttentionPlan
 
-# The share of padding from which taking it out pays (docs/experiments.md).
+# The share of padding from which removing it is faster (docs/experiments.md).
 WORTHWHILE = 0.05
 
 
-class Packing(NamedTuple):
-    """Where the tokens of a padded batch lie in the packed row.
+class PackedRow(NamedTuple):
+    """The packed row of a padded batch.
 
     Attributes:
         shape: B and T of the padded batch.
-        place_N: int64, the place of each packed token among the B*T of the padded batch; the last one is padding.
+        place_N: int64, index of each packed token among the B*T tokens of the batch; the last one is padding.
     """
 
     shape: tuple[int, int]
     place_N: Tensor
 
-    def take(self, x_BT: Tensor) -> Tensor:
-        """[B, T, ...] as [1, N, ...]; [1, T, ...] stands for all rows alike."""
+    def pack(self, x_BT: Tensor) -> Tensor:
+        """[B, T, ...] as [1, N, ...]; [1, T, ...] is repeated for all rows."""
         if x_BT.shape[0] != self.shape[0]:
             x_BT = x_BT.expand(self.shape[0], *x_BT.shape[1:])
         return x_BT.flatten(0, 1).index_select(0, self.place_N)[None]
 
-    def put_back(self, x_1NC: Tensor) -> Tensor:
-        """[1, N, C] as [B, T, C], with what the padding token holds wherever padding is."""
+    def unpack(self, x_1NC: Tensor) -> Tensor:
+        """[1, N, C] as [B, T, C]; padding gets the values of the padding token."""
         B, T = self.shape
         tokens_NC, padding_1C = x_1NC[0].split([x_1NC.shape[1] - 1, 1])
-        # Backwards a copy by index is a selection of rows; a selection would be a sum by index.
+        # The gradient of a copy by index is a selection of rows; that of a selection would be a sum by index.
         return padding_1C.expand(B * T, -1).index_copy(0, self.place_N[:-1], tokens_NC).unflatten(0, (B, T))
 
 
 def unpad(
     plan: AttentionPlan, shape: tuple[int, int], config: transformers.PreTrainedConfig
-) -> tuple[AttentionPlan, Packing | None]:
-    """The plan of the packed row and where things lie in it; the plan as given, and None, where nothing is taken out.
+) -> tuple[AttentionPlan, PackedRow | None]:
+    """The plan of the packed row and the packed row; the given plan and None if padding is not removed.
 
-    That is where `config.unpad_inputs` says so, while a compiler traces, where tokens follow padding in the midst of a
-    row (distances would change), where the feed-forward is cut into chunks that the packed row may not divide into;
-    and, unless told to, where little is padding or the backend named is the reference. Waits for the device once, for
-    all layers: what they ask of documents and slots is known on the host afterwards.
+    Padding is not removed in these cases: `config.unpad_inputs` is false; a compiler traces; padding lies between
+    tokens of a row (distances would change); the feed-forward is cut into chunks, which may not divide the packed row;
+    and, unless `unpad_inputs` is true, there is little padding or the named backend is the reference. It waits for the
+    device once; afterwards the host knows all documents and slots.
 
     Args:
-        plan: of the padded batch.
+        plan: the plan of the padded batch.
         shape: B and T.
-        config: with `unpad_inputs`, or without.
+        config: configuration of the model, with or without `unpad_inputs`.
     """
     is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if plan.is_token_BT is None or is_traced or plan.is_token_BT.is_meta or not may_unpad(config):
@@ -80,12 +80,12 @@ def unpad(
     place_N = torch.cat(
         [is_token_BT.flatten().nonzero()[:, 0], (~is_token_BT).flatten().to(torch.uint8).argmax()[None]]
     )
-    # The inverse; at padding anything, where slots are unused.
+    # The inverse of place_N; values at padding are not used.
     packed_of_place = torch.zeros(B * T, dtype=torch.int64)
     packed_of_place[place_N] = torch.arange(n_tokens + 1)
     documents = Documents.of_lengths([*(stop - start for _, start, stop in padded.bounds), 1], device)
     packed_plan = plan._replace(
-        # The first positions are those of each row, not of the packed one: slots say which they are.
+        # "First" means first in each row, not in the packed one; the slots hold these positions.
         patterns=attention_patterns(config, n_global=0),
         is_token_BT=None,
         slots=None if slots is None else _packed_slots(slots, padded, packed_of_place, T, device),
@@ -93,34 +93,34 @@ def unpad(
         document_BT=documents.id_BT,
         is_blank_BT1=(documents.id_BT == len(padded.bounds))[..., None],
     )
-    return packed_plan, Packing(shape, place_N.to(device))
+    return packed_plan, PackedRow(shape, place_N.to(device))
 
 
 def may_unpad(config: transformers.PreTrainedConfig) -> bool:
-    """Whether batches of a model are unpadded where padding is enough of them; not while a compiler traces."""
+    """Whether a model removes enough padding from batches, outside of a compiler."""
     wanted = unpad_inputs(config)
     if wanted is False or getattr(config, "chunk_size_feed_forward", 0):
         return False
-    # The reference computes all pairs of tokens: those of one long row are more than those of several short ones.
+    # The reference computes all pairs of tokens, which are more in one long row than in several short ones.
     return wanted is True or attention_backend(config) != "reference"
 
 
 def _on_host(is_token_BT: Tensor, slots: GlobalSlots | None) -> tuple[Tensor, GlobalSlots | None]:
-    """Copies on the host, fetched in one piece: whatever is to be known of them is found there, and no layer waits."""
+    """Copies of the mask and the slots on the host, fetched at once, so that no layer waits."""
     if slots is None:
         return is_token_BT.cpu(), None
     given = (is_token_BT, slots.index_BG, slots.is_used_BG)
     numbers = torch.cat([x.to(torch.int64).flatten() for x in given]).cpu()
-    found = [x.view(its.shape) for x, its in zip(numbers.split([x.numel() for x in given]), given, strict=True)]
+    found = [x.view(like.shape) for x, like in zip(numbers.split([x.numel() for x in given]), given, strict=True)]
     return found[0].bool(), slots._replace(index_BG=found[1], is_used_BG=found[2].bool())
 
 
 def _packed_slots(
     slots: GlobalSlots, padded: Documents, packed_of_place: Tensor, n_tokens: int, device: torch.device
 ) -> GlobalSlots:
-    """Slots of the padded batch, on the host, as slots of the packed row, [1, B*G], on the device.
+    """The slots of the padded batch (on the host) as slots of the packed row, [1, B*G], on the device.
 
-    Which are whose, and whether each document begins with its own, is known on the host as before.
+    `of_documents` and `start_documents` are kept.
     """
     if slots.of_documents is None:
         slots = slots.by_document(padded)
@@ -135,6 +135,6 @@ def _packed_slots(
     return GlobalSlots(
         index_BG.reshape(1, -1).to(device, non_blocking=True),
         slots.is_used_BG.reshape(1, -1).to(device, non_blocking=True),
-        of_documents=(*of_packed, (0, 0)),  # the padding token's document has none
+        of_documents=(*of_packed, (0, 0)),  # the document of the padding token has no slot
         start_documents=slots.start_documents,
     )

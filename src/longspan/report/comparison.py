@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean, stdev
+from statistics import fmean
 
-from longspan.records import Answer, EvaluationRecord, Score
-from longspan.report.blocks import Cell, number
+from longspan.records import EvaluationRecord, Item, Metric, Score
+from longspan.report.blocks import Cell
+from longspan.report.metric_display import best_of, mean_cell
 from longspan.report.names import family_name, without_length
 
 _LONG_NAME = 48
@@ -28,22 +29,22 @@ class Entry:
         return [score for score in self.record.scores if score.system == self.system]
 
     @cached_property
-    def answers(self) -> list[Answer]:
-        """The system's answers, where the record kept them."""
-        return [answer for answer in self.record.answers if answer.system == self.system]
+    def items(self) -> list[Item]:
+        """The system's items; none if the record did not keep them."""
+        return [item for item in self.record.items if item.system == self.system]
 
     @cached_property
-    def answers_of(self) -> dict[tuple[str, str], list[Answer]]:
-        """The system's answers by data set and language."""
-        found: dict[tuple[str, str], list[Answer]] = defaultdict(list)
-        for answer in self.answers:
-            found[answer.dataset, answer.language].append(answer)
+    def items_of(self) -> dict[tuple[str, str], list[Item]]:
+        """The system's items by data set and language."""
+        found: dict[tuple[str, str], list[Item]] = defaultdict(list)
+        for item in self.items:
+            found[item.dataset, item.language].append(item)
         return dict(found)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Systems, of one run or several, that were asked the same questions.
+    """Systems, of one run or several, that were evaluated on the same items.
 
     Attributes:
         lines: name of a line of the tables -> its entries, one for each seed. A line is a system, with its run before
@@ -94,10 +95,40 @@ class Comparison:
         return list(dict.fromkeys(family(score) for score in self.scores))
 
     @property
-    def metrics(self) -> list[str]:
-        """The one or two metrics that the overview shows; the first decides which system is called best."""
-        names = list(dict.fromkeys(name for score in self.scores for name in score.metrics))
-        return [name for name in ("f1", "em") if name in names] or names[:2]
+    def task(self) -> str:
+        """Name of the task that all records are of."""
+        return self.records[0].task
+
+    @property
+    def noun(self) -> str:
+        """What one item is called, in the singular."""
+        return self.records[0].item_noun
+
+    @property
+    def heading(self) -> str:
+        """Heading of a column that counts items."""
+        return f"{self.noun.capitalize()}s"
+
+    @cached_property
+    def all_metrics(self) -> list[Metric]:
+        """Every metric that a score has, in the order of the records."""
+        known = {name for score in self.scores for name in score.metrics}
+        told = {metric.name: metric for record in self.records for metric in record.metrics if metric.name in known}
+        return list(told.values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The one or two metrics that the overview shows; the first decides which system is best."""
+        return self.all_metrics[:2]
+
+    def metric(self, name: str) -> Metric | None:
+        """The metric of that name; None if no score has it."""
+        return next((metric for metric in self.all_metrics if metric.name == name), None)
+
+    @cached_property
+    def count_labels(self) -> dict[str, str]:
+        """Headings of what the scores count."""
+        return {name: label for record in self.records for name, label in record.count_labels.items()}
 
     def languages(self, in_family: str) -> list[str]:
         """Languages of one family of data sets, in the order of the record."""
@@ -110,10 +141,10 @@ class Comparison:
             for entry in self.lines[system]
         ]
 
-    def values(self, metric: str, system: str, in_family: str, language: str | None = None) -> list[float]:
+    def values(self, metric: Metric, system: str, in_family: str, language: str | None = None) -> list[float]:
         """One value for each seed: the mean over the family's languages, or one language's own."""
         found = [
-            [score.metrics[metric] for score in cells if metric in score.metrics]
+            [score.metrics[metric.name] for score in cells if metric.name in score.metrics]
             for cells in self.cells(system, in_family, language)
         ]
         return [fmean(values) for values in found if values]
@@ -122,92 +153,92 @@ class Comparison:
         """Records that stand behind a line."""
         return len(self.lines[system])
 
-    def n_questions(self, system: str | None = None, in_family: str | None = None) -> int:
-        """Questions that a line's system was asked once (of the line with most)."""
+    def n_items(self, system: str | None = None, in_family: str | None = None) -> int:
+        """Items of a line's system in one evaluation; without a system, of the line with most."""
         names = self.systems if system is None else [system]
         return max(
-            (
-                sum(s.n_questions for s in self.lines[name][0].scores if in_family in {None, family(s)})
-                for name in names
-            ),
+            (sum(s.n_items for s in self.lines[name][0].scores if in_family in {None, family(s)}) for name in names),
             default=0,
         )
 
-    def mean(self, metric: str, system: str) -> float | None:
+    def mean(self, metric: Metric, system: str) -> float | None:
         """Mean over families, languages and seeds."""
         values = self.seed_means(metric, system)
         return fmean(values) if values else None
 
-    def seed_means(self, metric: str, system: str) -> list[float]:
+    def seed_means(self, metric: Metric, system: str) -> list[float]:
         """For each seed, the mean over families and languages."""
         means = []
         for entry in self.lines[system]:
             of_family: dict[str, list[float]] = defaultdict(list)
             for score in entry.scores:
-                if metric in score.metrics:
-                    of_family[family(score)].append(score.metrics[metric])
+                if metric.name in score.metrics:
+                    of_family[family(score)].append(score.metrics[metric.name])
             if of_family:
                 means.append(fmean(fmean(values) for values in of_family.values()))
         return means
 
     def seconds(self, system: str) -> float | None:
-        """Seconds a question, mean over all questions and seeds; None where no time was taken."""
+        """Mean seconds per item over all items and seeds; None if not measured."""
         return mean_seconds(score for entry in self.lines[system] for score in entry.scores)
 
     def best_system(self) -> str | None:
-        """The line with the highest mean of the first metric."""
-        if not self.metrics:
-            return None
-        means = {system: self.mean(self.metrics[0], system) for system in self.systems}
+        """The line with the best mean of the first metric; None if none has one."""
+        ranked = self.ranked(self.metrics[0]) if self.metrics else []
+        return ranked[0] if ranked else None
+
+    def ranked(self, metric: Metric) -> list[str]:
+        """The lines that have the metric, from the best mean to the worst."""
+        means = {system: self.mean(metric, system) for system in self.systems}
         known = {system: value for system, value in means.items() if value is not None}
-        return max(known, key=known.__getitem__) if known else None
+        return sorted(known, key=lambda system: metric.rank(known[system]))
 
-    def margin(self, metric: str, system: str) -> float | None:
-        """Half the 95 % interval of a line's mean of its first seed, over questions; None without all answers.
+    def margin(self, metric: Metric, system: str) -> float | None:
+        """Half the 95 % interval of the mean of a line's first seed, over units; None if items are missing.
 
-        The mean's variance is the sum of squared deviations, each weighted as in the mean. What the same question gives
-        in several languages is one deviation: a question that is hard in one is hard in the others.
+        The mean's variance is the sum of the units' squared deviations, weighted as in the mean. The translations of a
+        question are one unit: what is hard in one language is hard in the others.
         """
         entry = self.lines[system][0]
-        cells = [score for score in entry.scores if metric in score.metrics]
+        cells = [score for score in entry.scores if metric.name in score.metrics]
         in_family = defaultdict(int)
         for score in cells:
             in_family[family(score)] += 1
         deviations: dict[str, float] = defaultdict(float)
         for score in cells:
-            answers = [a for a in entry.answers_of.get((score.dataset, score.language), []) if metric in a.metrics]
-            if len(answers) != score.n_questions:
+            items = [i for i in entry.items_of.get((score.dataset, score.language), []) if metric.name in i.metrics]
+            if len(items) != score.n_items:
                 return None
-            weight = 1 / (len(in_family) * in_family[family(score)] * len(answers))
-            mean = fmean(answer.metrics[metric] for answer in answers)
-            for answer in answers:
-                deviations[answer.id] += weight * (answer.metrics[metric] - mean)
+            weight = 1 / (len(in_family) * in_family[family(score)] * len(items))
+            mean = fmean(item.metrics[metric.name] for item in items)
+            for item in items:
+                deviations[item.unit] += weight * (item.metrics[metric.name] - mean)
         if len(deviations) < 2:
             return None
         return 1.96 * sum(deviation**2 for deviation in deviations.values()) ** 0.5
 
-    def answers(self) -> Iterator[tuple[str, Answer]]:
-        """Every answer of every seed, with the name of its line."""
+    def items(self) -> Iterator[tuple[str, Item]]:
+        """Every item of every seed, with the name of its line."""
         for name, entries in self.lines.items():
             for entry in entries:
-                for answer in entry.answers:
-                    yield name, answer
+                for item in entry.items:
+                    yield name, item
 
 
 def mean_seconds(scores: Iterable[Score]) -> float | None:
-    """Seconds a question, mean over the questions of all cells; None where no time was taken."""
-    timed = [(s.seconds_per_question, s.n_questions) for s in scores if s.seconds_per_question is not None]
-    n_questions = sum(n for _, n in timed)
-    return sum(seconds * n for seconds, n in timed) / n_questions if n_questions else None
+    """Return the mean seconds per item over the items of all cells; None if not measured."""
+    timed = [(s.seconds_per_item, s.n_items) for s in scores if s.seconds_per_item is not None]
+    n_items = sum(n for _, n in timed)
+    return sum(seconds * n for seconds, n in timed) / n_items if n_items else None
 
 
-def family(of: Score | Answer) -> str:
+def family(of: Score | Item) -> str:
     """The data set's name without its language."""
     return family_name(of.dataset, of.language)
 
 
 def comparisons(records: Sequence[EvaluationRecord]) -> list[Comparison]:
-    """Group records: seeds of the same evaluation together, and runs that were asked the same questions beside them.
+    """Group records: seeds of the same evaluation together, and runs that were evaluated on the same items beside them.
 
     A record that names no run stands with those of other seeds that have its name, protocol and cells, else alone. The
     same run with the same seed twice is counted once: the newest record.
@@ -216,13 +247,13 @@ def comparisons(records: Sequence[EvaluationRecord]) -> list[Comparison]:
     notes: dict[object, list[str]] = defaultdict(list)
     for index, record in enumerate(records):
         if record.run is not None:
-            asked = frozenset((score.dataset, score.language, score.n_questions) for score in record.scores)
-            groups["run", record.protocol, asked].append(record)
+            asked = frozenset((score.dataset, score.language, score.n_items) for score in record.scores)
+            groups["run", record.task, record.protocol, asked].append(record)
             continue
-        cells = frozenset((score.system, score.dataset, score.language, score.n_questions) for score in record.scores)
-        key: object = (record.name, record.protocol, cells)
-        seed = seed_of(record)
-        if groups[key] and (seed is None or seed in {seed_of(other) for other in groups[key]}):
+        cells = frozenset((score.system, score.dataset, score.language, score.n_items) for score in record.scores)
+        key: object = (record.task, record.name, record.protocol, cells)
+        seed = record.seed
+        if groups[key] and (seed is None or seed in {other.seed for other in groups[key]}):
             told = "without a seed" if seed is None else f"with seed {seed}"
             key = index
             notes[key].append(
@@ -244,18 +275,13 @@ def names_apart(found: Sequence[Comparison]) -> list[str]:
     return apart
 
 
-def seed_of(record: EvaluationRecord) -> int | None:
-    """Of the training, where that is known."""
-    return record.made.seed if record.training_seed is None else record.training_seed
-
-
 def _compare(group: Sequence[EvaluationRecord], notes: Sequence[str]) -> Comparison:
     runs = list(dict.fromkeys(record.run for record in group if record.run is not None))
     kept: dict[tuple[str | None, str], dict[int | None, EvaluationRecord]] = defaultdict(dict)
     notes = list(notes)
     for record in sorted(group, key=lambda record: runs.index(record.run) if record.run is not None else 0):
         for system in dict.fromkeys(score.system for score in record.scores):
-            seed = seed_of(record)
+            seed = record.seed
             other = kept[record.run, system].get(seed)
             if other is None:
                 kept[record.run, system][seed] = record
@@ -277,21 +303,15 @@ def _compare(group: Sequence[EvaluationRecord], notes: Sequence[str]) -> Compari
     return Comparison(lines, notes)
 
 
-def mean_and_deviation(values: Sequence[float], digits: int = 1) -> str:
-    """`61.2`, or `61.2 ± 0.8` with the sample standard deviation of several."""
-    return f"{fmean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
-
-
-def mean_cell(values: Sequence[float], *, is_best: bool = False, shade: float | None = None) -> Cell:
-    """A cell with the mean over seeds; a dash where there is no value."""
-    return Cell(mean_and_deviation(values), is_best, shade, is_number=True) if values else number(None)
-
-
-def column(values: Mapping[str, list[float]]) -> dict[str, Cell]:
-    """A metric's column: mean (and deviation over seeds), the best in bold."""
+def column(metric: Metric, values: Mapping[str, list[float]]) -> dict[str, Cell]:
+    """Return a metric's column: name -> mean (and deviation over seeds), the best in bold."""
     means = {name: fmean(found) for name, found in values.items() if found}
-    best = max(means.values(), default=0.0)
+    best = best_of(metric, means.values())
     return {
-        name: mean_cell(found, is_best=len(means) > 1 and bool(found) and math.isclose(fmean(found), best))
+        name: mean_cell(
+            metric,
+            found,
+            is_best=best is not None and len(means) > 1 and bool(found) and math.isclose(fmean(found), best),
+        )
         for name, found in values.items()
     }

@@ -1,13 +1,14 @@
-"""Paired differences on the same questions, with their intervals: of one record's systems, and between runs."""
+"""Paired differences on the same items, with their intervals: of one record's systems, and between runs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-from longspan.records import ComparisonRecord, Difference
+from longspan.records import ComparisonRecord, Difference, Metric
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, signed
-from longspan.report.comparison import Comparison, seed_of
-from longspan.report.names import language_name, metric_name
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count
+from longspan.report.comparison import Comparison
+from longspan.report.metric_display import axis_label, metric_of, signed_text
+from longspan.report.names import language_name
 
 # Rows of one plot that can still be read.
 _MOST_ROWS = 16
@@ -27,10 +28,11 @@ def differences_section(comparison: Comparison) -> Section | None:
     # Over all questions first; data set by data set on demand, where there are several.
     whole = [(origin, difference) for origin, difference in found if difference.dataset == "all"]
     main, rest = (whole, [row for row in found if row[1].dataset != "all"]) if whole else (found, [])
-    blocks: list[Block] = [Text(_told([difference for _, difference in main]))]
-    blocks += _figures(main)
-    blocks.append(_table(main))
-    details = [("Data set by data set", [_table(rest)])] if rest else []
+    metrics = comparison.all_metrics
+    blocks: list[Block] = [Text(_told([difference for _, difference in main], comparison.noun))]
+    blocks += _figures(main, metrics)
+    blocks.append(_table(main, metrics, comparison.noun))
+    details = [("Data set by data set", [_table(rest, metrics, comparison.noun)])] if rest else []
     return Section("differences", "Are the differences real?", blocks, details)
 
 
@@ -46,12 +48,14 @@ def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
         for difference in record.differences:
             pairs[difference.system, difference.baseline, difference.metric].append(difference)
         pooled = [row for own in pairs.values() for row in own if (row.dataset, row.language) == ("all", "all")]
-        blocks.append(Text(f"{record.name}. {_told(pooled or record.differences)}"))
-        blocks += _figures([("", row) for row in pooled]) if len(pooled) > 1 else []
+        metrics, noun = record.metrics, record.item_noun
+        blocks.append(Text(f"{record.name}. {_told(pooled or record.differences, noun)}"))
+        blocks += _figures([("", row) for row in pooled], metrics) if len(pooled) > 1 else []
         if pooled and len(pairs) > 1:
-            blocks.append(_table([("", row) for row in pooled]))
-        for (system, baseline, metric), own in pairs.items():
-            title = f"{system} less {baseline}, {metric_name(metric)}"
+            blocks.append(_table([("", row) for row in pooled], metrics, noun))
+        for (system, baseline, _), own in pairs.items():
+            metric = metric_of(own[0], metrics)
+            title = f"{system} less {baseline}, {metric.label}"
             in_languages = [row for row in own if row.language != "all"]
             shown: list[Block] = []
             if len(in_languages) > 1 and len({row.language for row in in_languages}) == len(in_languages):
@@ -62,10 +66,10 @@ def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
                     )
                     for row in rows
                 ]
-                drawing = plots.intervals(named, x_label=f"difference in {metric_name(metric)}")
+                drawing = plots.intervals(named, x_label=_difference_label(metric))
                 shown.append(Figures([Plot(drawing, f"{title}, with its 95 % interval, language by language", title)]))
             if len(pairs) == 1 or len(own) > len([row for row in own if row in pooled]):
-                shown.append(_table([("", row) for row in own]))
+                shown.append(_table([("", row) for row in own], metrics, noun))
             # One pair is what the reader came for; of many, each on demand.
             if shown and len(pairs) == 1:
                 blocks += shown
@@ -79,43 +83,47 @@ def _origin(comparison: Comparison, record: object) -> str:
     if len(comparison.records) == 1:
         return ""
     found = next(own for own in comparison.records if own is record)
-    seed = seed_of(found)
+    seed = found.seed
     parts = [found.run if len(comparison.runs) > 1 else None, None if seed is None else f"seed {seed}"]
     return ", ".join(part for part in parts if part)
 
 
-def _told(differences: Sequence[Difference]) -> str:
+def _told(differences: Sequence[Difference], noun: str) -> str:
     resamples = sorted({difference.n_resamples for difference in differences})
-    text = f"Paired bootstrap over the same questions, {' to '.join(f'{n:,}' for n in resamples)} resamples."
+    text = f"Paired bootstrap over the same {noun}s, {' to '.join(f'{n:,}' for n in resamples)} resamples."
     n_unsure = sum(difference.low <= 0 <= difference.high for difference in differences)
     if n_unsure:
-        text += (
-            f" In {n_unsure} of {len(differences)} rows the interval holds zero: these questions do not tell the two "
-        )
+        text += f" In {n_unsure} of {len(differences)} rows the interval holds zero: these {noun}s do not tell the two "
         text += "apart."
     return text
 
 
-def _figures(rows: Sequence[tuple[str, Difference]]) -> list[Block]:
-    """One plot for each metric; none where its rows would be too many to read."""
-    of_metric: dict[str, list[plots.Interval]] = defaultdict(list)
+def _figures(rows: Sequence[tuple[str, Difference]], metrics: Sequence[Metric]) -> list[Block]:
+    """Return one plot for each metric; none if its rows would be too many to read."""
+    of_metric: dict[Metric, list[plots.Interval]] = defaultdict(list)
     pairs = {(row.system, row.baseline) for _, row in rows}
     is_one = len(pairs) == 1 and all(origin for origin, _ in rows)
     for origin, row in rows:
         on = "" if row.dataset == "all" else f", {row.dataset}"
         name = f"{row.system} less {row.baseline}{on}" + (f" ({origin})" if origin else "")
         name = origin + on if is_one else name
-        of_metric[row.metric].append(plots.Interval(name, row.mean, row.low, row.high))
+        of_metric[metric_of(row, metrics)].append(plots.Interval(name, row.mean, row.low, row.high))
     drawn = []
     for metric, found in of_metric.items():
         if 1 < len(found) <= _MOST_ROWS:
-            drawing = plots.intervals(found, x_label=f"difference in {metric_name(metric)}")
-            words = f"Differences in {metric_name(metric)} with their 95 % intervals; hollow where zero is inside"
+            drawing = plots.intervals(found, x_label=_difference_label(metric))
+            words = f"Differences in {metric.label} with their 95 % intervals; hollow where zero is inside"
             drawn.append(Plot(drawing, words, " less ".join(next(iter(pairs))) if is_one else ""))
     return [Figures(drawn)] if drawn else []
 
 
-def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
+def _difference_label(metric: Metric) -> str:
+    """Return the label of an axis of differences; it says if a negative one is the better one."""
+    label = f"difference in {metric.label if metric.is_per_cent else axis_label(metric)}"
+    return label if metric.higher_is_better else f"{label} (lower is better)"
+
+
+def _table(rows: Sequence[tuple[str, Difference]], metrics: Sequence[Metric], noun: str) -> Table:
     has_origin = any(origin for origin, _ in rows)
     pairs = {(row.system, row.baseline) for _, row in rows}
     is_one = len(pairs) == 1 and len(rows) > 1 and not has_origin
@@ -124,7 +132,8 @@ def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
         n_resamples = max(found.n_resamples, 1)
         # A share of resamples: none at all says only that it is below one of them.
         p_value = f"< {2 / n_resamples:g}" if found.p_value == 0 else f"{found.p_value:.3f}"
-        on = "all questions" if found.dataset == "all" else found.dataset
+        metric = metric_of(found, metrics)
+        on = f"all {noun}s" if found.dataset == "all" else found.dataset
         if found.dataset == "all" and found.language != "all":
             on = language_name(found.language)
         cells.append(
@@ -132,14 +141,15 @@ def _table(rows: Sequence[tuple[str, Difference]]) -> Table:
                 *([] if is_one else [Cell(f"{found.system} less {found.baseline}")]),
                 *([Cell(origin)] if has_origin else []),
                 Cell(on),
-                Cell(metric_name(found.metric)),
-                Cell(signed(found.mean), is_number=True),
-                Cell(f"{signed(found.low)} to {signed(found.high)}", is_number=True),
+                Cell(metric.label),
+                Cell(signed_text(metric, found.mean), is_number=True),
+                Cell(f"{signed_text(metric, found.low)} to {signed_text(metric, found.high)}", is_number=True),
                 Cell(p_value, is_number=True),
-                count(found.n_questions),
+                count(found.n_units),
             ]
         )
-    columns = ["Difference", *(["Of"] if has_origin else []), "On", "Metric", "Mean", "95 % interval", "p", "Questions"]
+    of = ["Of"] if has_origin else []
+    columns = ["Difference", *of, "On", "Metric", "Mean", "95 % interval", "p", f"{noun.capitalize()}s"]
     if is_one:
         return Table(columns[1:], cells, " less ".join(next(iter(pairs))) + ".")
     return Table(columns, cells)

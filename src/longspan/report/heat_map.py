@@ -13,13 +13,13 @@ _LEAST_WIDTH_WITH_NUMBER = 22
 
 
 class Field(NamedTuple):
-    """One field: its ends from 0 to 1, its value, what to say of it, and whether its number stands in brackets."""
+    """One field of a row: its ends from 0 to 1, its place on the scale from 0, dark, to 1, its number and a tooltip."""
 
     left: float
     right: float
-    value: float
+    share: float
+    number: str
     words: str
-    in_brackets: bool = False
 
 
 class Row(NamedTuple):
@@ -36,8 +36,8 @@ def edges(depths: Sequence[float]) -> list[tuple[float, float]]:
     return list(itertools.pairwise(bounds))
 
 
-def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> str:
-    """One row for each length, coloured from 0 to `top`; numbers where there is room for them."""
+def heat_map(rows: Sequence[Row], *, x_label: str, y_label: str) -> str:
+    """Return an SVG element with a row for each length; fields that are wide enough show their numbers."""
     height = _TOP + len(rows) * _ROW + _FOOT
     inner = _WIDTH - _LEFT - _RIGHT
     parts = [
@@ -49,7 +49,7 @@ def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> 
         parts.append(_text(_LEFT - 6, y + _ROW / 2 + 4, row.label, "end"))
         for field in row.fields:
             x, width = _LEFT + inner * field.left, inner * (field.right - field.left)
-            red, green, blue = shade(field.value / top if top > 0 else 0.0)
+            red, green, blue = shade(field.share)
             parts.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{max(width - _GAP, 0.5):.1f}" height="{_ROW - _GAP}" '
                 f'fill="#{red:02x}{green:02x}{blue:02x}"><title>{escape(field.words)}</title></rect>'
@@ -57,8 +57,7 @@ def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> 
             if width >= _LEAST_WIDTH_WITH_NUMBER:
                 middle = x + (width - _GAP) / 2
                 ink = _ink_on(red, green, blue)
-                value = f"({field.value:.0f})" if field.in_brackets else f"{field.value:.0f}"
-                parts.append(_text(middle, y + _ROW / 2 + 4, value, "middle", fill=ink))
+                parts.append(_text(middle, y + _ROW / 2 + 4, field.number, "middle", fill=ink))
     y = _TOP + len(rows) * _ROW + 12
     for place, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         parts.append(_text(_LEFT + inner * place, y, f"{100 * place:.0f} %", anchor))
@@ -66,8 +65,8 @@ def heat_map(rows: Sequence[Row], *, top: float, x_label: str, y_label: str) -> 
     return "".join([*parts, "</svg>"])
 
 
-def scale(top: float, label: str) -> str:
-    """The colours from 0 to `top`, with what they stand for."""
+def scale(dark: str, bright: str, label: str) -> str:
+    """Return the scale of colours from `dark` to `bright` as an SVG element, with what they stand for."""
     n_steps, inner = 40, _WIDTH - _LEFT - _RIGHT
     parts = [f'<svg viewBox="0 0 {_WIDTH} 44" font-size="11" xmlns="http://www.w3.org/2000/svg">']
     parts.append(_text(_LEFT, 11, label, "start"))
@@ -77,8 +76,9 @@ def scale(top: float, label: str) -> str:
             f'<rect x="{_LEFT + inner * step / n_steps:.2f}" y="17" width="{inner / n_steps + 0.3:.2f}" height="10" '
             f'fill="#{red:02x}{green:02x}{blue:02x}"/>'
         )
-    for place, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
-        parts.append(_text(_LEFT + inner * place, 40, f"{top * place:g}", anchor))
+    middle = f"{(float(dark) + float(bright)) / 2:g}"
+    for place, text, anchor in ((0.0, dark, "start"), (0.5, middle, "middle"), (1.0, bright, "end")):
+        parts.append(_text(_LEFT + inner * place, 40, text, anchor))
     return "".join([*parts, "</svg>"])
 
 

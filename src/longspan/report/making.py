@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
-from longspan.records import EvaluationRecord, Made, ProofRecord, Record
+from longspan.records import EvaluationRecord, ProofRecord, Provenance, Record
 from longspan.report.blocks import Block, Cell, Facts, Section, Table, Text, count, number
 from longspan.report.names import some
 
@@ -85,7 +85,7 @@ def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Sect
     return Section("made", "How each figure was made", [], details)
 
 
-def _made_facts(made: Made) -> list[tuple[str, str]]:
+def _made_facts(made: Provenance) -> list[tuple[str, str]]:
     machine = made.machine
     facts = [("Command", made.command), ("Date", made.date)]
     if made.commit is not None:

@@ -1,30 +1,7 @@
-"""What metrics, languages, counts and data sets are called on the page."""
+"""Names of languages, counts and data sets on the page."""
 
 import re
 
-# How a metric is called on the page; others keep their own name.
-METRIC_NAMES = {
-    "f1": "F1",
-    "em": "EM",
-    "f1_squad": "F1, English rules",
-    "em_squad": "EM, English rules",
-    "f1_thesis": "F1 by the thesis",
-    "em_thesis": "EM by the thesis",
-    "HasAns_f1": "F1, answerable",
-    "HasAns_exact": "EM, answerable",
-    "NoAns_f1": "F1, unanswerable",
-    "NoAns_exact": "EM, unanswerable",
-    "best_f1": "F1 at best threshold",
-    "best_exact": "EM at best threshold",
-}
-_COUNT_NAMES = {
-    "gold_not_read": "Gold answer not read",
-    "gold_not_in_document": "Gold answer not in its document",
-    "no_prediction": "No prediction",
-    "empty_answers": "Empty answers",
-    "thesis_survivors": "Survivors of the thesis' filter",
-    "thesis_cut_away": "Dropped by the thesis: behind its first window",
-}
 LANGUAGE_NAMES = {
     "ar": "Arabic",
     "bn": "Bengali",
@@ -51,14 +28,9 @@ LANGUAGE_NAMES = {
 }
 
 
-def metric_name(metric: str) -> str:
-    """A metric as the page calls it."""
-    return METRIC_NAMES.get(metric, metric)
-
-
 def count_name(name: str) -> str:
-    """Something counted, as the page calls it."""
-    return _COUNT_NAMES.get(name, name.replace("_", " ").capitalize())
+    """Return the heading of something counted whose record gives none."""
+    return name.replace("_", " ").capitalize()
 
 
 def language_name(code: str) -> str:

@@ -1,6 +1,5 @@
 """records -> `report.html` (one page, nothing loaded from elsewhere) and `report.md` (the same tables)."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from importlib import resources
@@ -76,6 +75,10 @@ def page_of(destination: str | Path) -> Path:
         folder, page = destination.parent, destination
     else:
         folder, page = destination, destination / "report.html"
+    if folder.exists() and not folder.is_file() and not folder.is_dir():
+        raise InputError(
+            f"{folder} is a pipe or a device, and a report is several files; choose a folder, or a name in .html"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; a report is written into a folder, choose another name")
     if page.is_dir():
@@ -84,13 +87,14 @@ def page_of(destination: str | Path) -> Path:
 
 
 def _without_copies(records: Sequence[Record], links: Sequence[str | None]) -> tuple[list[int], list[str]]:
-    """Which records to keep, and a sentence for each that says the same as one before it."""
+    """Return the places of the records to keep, and a sentence for each that equals one before it."""
     kept: list[int] = []
     notes = []
-    first_of: dict[bytes, int] = {}
     for index, record in enumerate(records):
-        first = first_of.setdefault(hashlib.sha256(record.model_dump_json().encode()).digest(), index)
-        if first == index:
+        # Compared as JSON, in which NaN equals NaN; of few pairs, since provenance is compared first.
+        same_run = [i for i in kept if records[i].made == record.made]
+        first = next((i for i in same_run if records[i].model_dump_json() == record.model_dump_json()), None)
+        if first is None:
             kept.append(index)
             continue
         name = getattr(record, "name", None) or getattr(record, "source", "")

@@ -1,16 +1,16 @@
-"""By the place of the answer and the length of the document, from the answers themselves."""
+"""Scores by the place of the evidence and the length of the document, from the items of a record."""
 
 import math
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import fmean
 
-from longspan.records import Answer
+from longspan.records import Item
 from longspan.report import plots
-from longspan.report.blocks import Cell, Figures, Plot, Section, Table, Text, count, number
+from longspan.report.blocks import Cell, Figures, Plot, Section, Table, Text, count
 from longspan.report.canvas import parted
 from longspan.report.comparison import Comparison
-from longspan.report.names import metric_name
+from longspan.report.metric_display import axis_label, value_cell
 
 _N_DEPTHS = 10
 
@@ -19,20 +19,25 @@ def depth_section(comparison: Comparison) -> Section | None:
     """By slot of the paragraph that holds the answer, or by depth in the document where there are no slots."""
     if any(record.places for record in comparison.records):
         return None  # `where` shows these, length by length
-    slots = {answer.slot for _, answer in comparison.answers() if answer.slot is not None}
+    slots = {item.variant for _, item in comparison.items() if item.variant is not None}
     if len(slots) > 1:
         table, figures = _grouped(
-            comparison, lambda a: a.slot, lambda slot: str(slot + 1), "Paragraph", "paragraph that holds the answer"
+            comparison,
+            lambda item: item.variant,
+            lambda slot: str(slot + 1),
+            "Paragraph",
+            "paragraph that holds the answer",
         )
         intro = (
             "The documents are paragraphs joined. Which of them holds the answer decides how far a system has to see."
         )
         return Section("places", "By the place of the answer", [Text(intro), table, figures])
 
-    def bin_of(answer: Answer) -> int | None:
-        return None if answer.depth is None else min(int(answer.depth * _N_DEPTHS), _N_DEPTHS - 1)
+    def bin_of(item: Item) -> int | None:
+        depth = item.extra.get("depth")
+        return None if depth is None else min(int(depth * _N_DEPTHS), _N_DEPTHS - 1)
 
-    if len({bin_of(answer) for _, answer in comparison.answers()} - {None}) < 2:
+    if len({bin_of(item) for _, item in comparison.items()} - {None}) < 2:
         return None
     table, figures = _grouped(
         comparison,
@@ -46,37 +51,37 @@ def depth_section(comparison: Comparison) -> Section | None:
 
 
 def lengths_section(comparison: Comparison) -> Section | None:
-    """By the length of question and document together."""
+    """Return scores by the tokens of the whole input; None if the section about places shows them."""
     if any(place.unit == "tokens" for record in comparison.records for place in record.places):
         return None  # `where` shows it
 
-    def bin_of(answer: Answer) -> int | None:
+    def bin_of(item: Item) -> int | None:
         # Bins (2^(k-1), 2^k]; everything up to 128 tokens is one bin.
-        return None if answer.n_tokens is None else max(7, math.ceil(math.log2(max(answer.n_tokens, 1))))
+        return None if item.n_tokens is None else max(7, math.ceil(math.log2(max(item.n_tokens, 1))))
 
     def label(power: int) -> str:
         return "up to 128" if power == 7 else f"{2 ** (power - 1) + 1:,}–{2**power:,}"
 
-    if len({bin_of(answer) for _, answer in comparison.answers()} - {None}) < 2:
+    if len({bin_of(item) for _, item in comparison.items()} - {None}) < 2:
         return None
-    table, figures = _grouped(comparison, bin_of, label, "Tokens", "tokens, question and document")
+    table, figures = _grouped(comparison, bin_of, label, "Tokens", "tokens of the whole input")
     return Section("lengths", "By the length of the document", [table, figures])
 
 
 def _grouped(
     comparison: Comparison,
-    group_of: Callable[[Answer], int | None],
+    group_of: Callable[[Item], int | None],
     label: Callable[[int], str],
     column: str,
     x_label: str,
 ) -> tuple[Table, Figures]:
-    """Mean of the first metric over the answers of each group: a shaded table and a line for each system."""
+    """Return the mean of the first metric over the items of each group: a shaded table, and a line per system."""
     metric = comparison.metrics[0]
     values: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for system, answer in comparison.answers():
-        group = group_of(answer)
-        if group is not None and metric in answer.metrics:
-            values[system, group].append(answer.metrics[metric])
+    for system, item in comparison.items():
+        group = group_of(item)
+        if group is not None and metric.name in item.metrics:
+            values[system, group].append(item.metrics[metric.name])
     groups = sorted({group for _, group in values})
     systems = [system for system in comparison.systems if any((system, group) in values for group in groups)]
     means = {key: fmean(found) for key, found in values.items()}
@@ -84,11 +89,11 @@ def _grouped(
     rows = []
     for group in groups:
         cells = [means.get((system, group)) for system in systems]
-        n_answers = max(len(values.get((system, group), [])) // comparison.n_seeds(system) for system in systems)
-        shaded = [number(mean, shade=None if mean is None else mean / top) for mean in cells]
-        rows.append([Cell(label(group)), *shaded, count(n_answers)])
-    name = metric_name(metric)
-    table = Table([column, *systems, "Questions"], rows, f"{name}; the stronger the colour, the better.")
+        n_items = max(len(values.get((system, group), [])) // comparison.n_seeds(system) for system in systems)
+        shaded = [value_cell(metric, mean, top=top) for mean in cells]
+        rows.append([Cell(label(group)), *shaded, count(n_items)])
+    name = metric.label
+    table = Table([column, *systems, comparison.heading], rows, f"{name}; the stronger the colour, the better.")
     series = {
         system: [
             plots.Line([(groups.index(group), means[system, group]) for group in groups if (system, group) in means])
@@ -98,7 +103,7 @@ def _grouped(
     ticks = list(enumerate(map(label, groups)))
     drawn = [
         Plot(
-            plots.lines(part, x_label=x_label, y_label=f"{name}, per cent", x_ticks=ticks, y_range=(0, 1.05 * top)),
+            plots.lines(part, x_label=x_label, y_label=axis_label(metric), x_ticks=ticks, y_range=(0, 1.05 * top)),
             f"{name} by {x_label}, one line for each system: {', '.join(part)}",
         )
         for part in parted(series)

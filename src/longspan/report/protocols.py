@@ -7,7 +7,8 @@ from statistics import fmean
 from longspan.records import Score
 from longspan.report import plots
 from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, number, signed
-from longspan.report.comparison import Comparison, Entry, mean_cell
+from longspan.report.comparison import Comparison, Entry
+from longspan.report.metric_display import mean_cell, unnamed
 from longspan.report.names import language_name
 
 _THESIS = "f1_thesis"
@@ -21,7 +22,7 @@ _MOST_DRAWN = 2
 
 def protocols_section(comparison: Comparison) -> Section | None:
     """F1 of every question against F1 of those that the thesis kept; None where nothing was scored its way."""
-    if "f1" not in comparison.metrics or not any(_has_both(score) for score in comparison.scores):
+    if comparison.metric("f1") is None or not any(_has_both(score) for score in comparison.scores):
         return None
     text = (
         "Two ways to score the same models. Honest: every question counts, the best span of all that is read, each "
@@ -81,11 +82,11 @@ def _by_language(comparison: Comparison) -> Table:
 def _cells(comparison: Comparison, system: str, in_family: str, language: str | None) -> list[Cell]:
     """Honest, by the thesis, the difference, honest over survivors, survivors; nothing where only one was scored."""
     honest, thesis, differences, survivors = [], [], [], []
-    n_survivors = n_questions = 0
+    n_survivors = n_items = 0
     for entry, cells in zip(comparison.lines[system], comparison.cells(system, in_family, language), strict=True):
         both = [score for score in cells if _has_both(score)]
         n_survivors += sum(score.counts.get(_SURVIVORS, 0) for score in both)
-        n_questions += sum(score.n_questions for score in both)
+        n_items += sum(score.n_items for score in both)
         scored = [score for score in both if _THESIS in score.metrics and math.isfinite(score.metrics[_THESIS])]
         if not scored:
             continue
@@ -94,23 +95,25 @@ def _cells(comparison: Comparison, system: str, in_family: str, language: str | 
         differences.append(thesis[-1] - honest[-1])
         alone = _honest_of_survivors(entry, scored)
         survivors += [] if alone is None else [alone]
-    if not n_questions:
+    if not n_items:
         return []
     # Over several seeds the filter is the same: the tokenizer decides it, not the weights.
     n_seeds = comparison.n_seeds(system)
-    share = 100 * n_survivors / n_questions
-    told = f"{n_survivors // n_seeds:,} of {n_questions // n_seeds:,} ({share:.0f} %)"
+    share = 100 * n_survivors / n_items
+    told = f"{n_survivors // n_seeds:,} of {n_items // n_seeds:,} ({share:.0f} %)"
     difference = Cell(signed(fmean(differences)), is_number=True) if differences else number(None)
-    return [mean_cell(honest), mean_cell(thesis), difference, mean_cell(survivors), Cell(told, is_number=True)]
+    f1 = comparison.metric("f1") or unnamed("F1")
+    cells = (mean_cell(f1, honest), mean_cell(f1, thesis), difference, mean_cell(f1, survivors))
+    return [*cells, Cell(told, is_number=True)]
 
 
 def _honest_of_survivors(entry: Entry, scores: Sequence[Score]) -> float | None:
     """Mean over languages of the honest F1 of the questions that the thesis kept; None without all answers."""
     means = []
     for score in scores:
-        answers = entry.answers_of.get((score.dataset, score.language), [])
+        answers = entry.items_of.get((score.dataset, score.language), [])
         kept = [a.metrics["f1"] for a in answers if _THESIS in a.metrics and "f1" in a.metrics]
-        if len(answers) != score.n_questions or not kept:
+        if len(answers) != score.n_items or not kept:
             return None
         means.append(fmean(kept))
     return fmean(means)
@@ -128,7 +131,8 @@ def _bars(comparison: Comparison, system: str, in_family: str) -> Plot | None:
     if len(languages) < 2:
         return None
     series: dict[str, list[plots.Bar | None]] = {}
-    for title, metric in _WAYS.items():
+    for title, name in _WAYS.items():
+        metric = comparison.metric(name) or unnamed(name)
         values = [comparison.values(metric, system, in_family, language) for language in languages]
         series[title] = [plots.Bar(fmean(found)) if found else None for found in values]
     if not any(bar is not None for bar in list(series.values())[1]):

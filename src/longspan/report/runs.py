@@ -7,7 +7,7 @@ from typing import NamedTuple
 from longspan.report.blocks import Block, Cell, Section, Table, number
 from longspan.report.comparison import Comparison, column
 from longspan.report.groups import connected
-from longspan.report.names import metric_name, without_length
+from longspan.report.names import without_length
 
 
 class _Column(NamedTuple):
@@ -20,26 +20,27 @@ class _Column(NamedTuple):
 
 def results_section(found: Sequence[Comparison]) -> Section | None:
     """A table for runs that share data sets, of whatever length; None where records name no runs."""
-    metrics = dict.fromkeys(comparison.metrics[0] for comparison in found if comparison.metrics and comparison.runs)
+    kinds = dict.fromkeys((c.task, c.metrics[0]) for c in found if c.metrics and c.runs)
     blocks: list[Block] = []
-    for metric in metrics:
-        own = [c for c in found if c.runs and c.metrics and c.metrics[0] == metric]
+    for task, metric in kinds:
+        own = [c for c in found if c.runs and c.metrics and (c.task, c.metrics[0]) == (task, metric)]
         columns: list[_Column] = []
         n_seeds: set[int] = set()
         for comparison in own:
             for in_family in comparison.families:
                 values = {name: comparison.values(metric, name, in_family) for name in comparison.systems}
                 cells = {}
-                for name, cell in column(values).items():
+                for name, cell in column(metric, values).items():
                     entry = comparison.lines[name][0]
                     cells[entry.record.run or "", entry.system] = cell
                     n_seeds.add(len(values[name]))
-                name = f"{in_family} ({comparison.n_questions(None, in_family):,})"
+                name = f"{in_family} ({comparison.n_items(None, in_family):,})"
                 columns.append(_Column(name, without_length(in_family), cells))
         if len({line for own_column in columns for line in own_column.cells}) * len(columns) < 2:
             continue
         seeds = sorted(n_seeds - {0})
-        caption = f"{metric_name(metric)}, mean over languages; questions in brackets; the best of a column in bold."
+        noun = own[0].noun
+        caption = f"{metric.label}, mean over languages; {noun}s in brackets; the best of a column in bold."
         if seeds and seeds[-1] > 1:
             caption += f" ± standard deviation over {'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds."
         for bases in connected(_bases_of_each(columns)):

@@ -1,45 +1,46 @@
-"""The sections made from evaluation records: who answered how well, in which language, and what it cost."""
+"""The sections of evaluation records: how well each system did, in which language, and what it cost."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from longspan.records import Score
+from longspan.records import Metric
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, count, duration
 from longspan.report.canvas import parted
-from longspan.report.comparison import Comparison, Entry, column, family, mean_cell
+from longspan.report.comparison import Comparison, Entry, column, family
 from longspan.report.differences import differences_section
 from longspan.report.examples import examples_of
-from longspan.report.names import count_name, language_name, language_pair, metric_name, some, without_length
+from longspan.report.metric_display import axis_label, mean_cell
+from longspan.report.names import count_name, language_name, language_pair, some, without_length
 from longspan.report.places import depth_section, lengths_section
-from longspan.report.protocols import protocols_section
+from longspan.report.task_sections import SECTIONS
 from longspan.report.where import where_section
 
 # More families than this make a table of rows, not of columns.
 _MOST_COLUMNS = 2
 # Families whose languages are shown at once; the others on demand.
 _MOST_OPEN = 2
+# Metrics whose languages are shown; a task may have one for each of its classes.
+_MOST_METRICS = 4
 
 
 def score_sections(comparison: Comparison, prefix: str = "", group: str = "") -> list[Section]:
-    """Every section that this comparison has the figures for; `group` stands before their titles."""
+    """Return every section that this comparison has the figures for; `group` stands before their titles."""
     if not comparison.metrics:
         return []
     makers = (
         _overview,
-        protocols_section,
+        *SECTIONS.get(comparison.task, ()),
         _languages,
         where_section,
         depth_section,
         lengths_section,
         differences_section,
-        _squad_v2,
     )
     sections = [section for maker in makers if (section := maker(comparison)) is not None]
-    best = comparison.best_system()
-    answers = [(name, answer) for name, entries in comparison.lines.items() for answer in entries[0].answers]
-    sections += examples_of(answers, best, comparison.metrics[0])
+    items = [(name, item) for name, entries in comparison.lines.items() for item in entries[0].items]
+    sections += examples_of(items, comparison.best_system(), comparison.metrics[0])
     return [
         Section(
             prefix + section.anchor,
@@ -69,40 +70,38 @@ def _whole(comparison: Comparison) -> Table:
     cells: dict[str, list[Cell]] = {system: [Cell(system)] for system in systems}
     for in_family in comparison.families if n_families <= _MOST_COLUMNS else [None]:
         for metric in comparison.metrics:
-            columns.append(
-                f"{metric_name(metric)}, {in_family}" if n_families > 1 and in_family else metric_name(metric)
-            )
+            columns.append(f"{metric.label}, {in_family}" if n_families > 1 and in_family else metric.label)
             found = {
                 name: comparison.values(metric, name, in_family) if in_family else comparison.seed_means(metric, name)
                 for name in systems
             }
-            for name, cell in column(found).items():
+            for name, cell in column(metric, found).items():
                 cells[name].append(cell)
     _add_seeds(columns, cells, comparison)
     _add_costs(columns, cells, comparison)
-    _add_counts(columns, cells, {name: comparison.lines[name][0] for name in systems})
+    _add_counts(columns, cells, comparison)
     return Table(columns, list(cells.values()), _caption(comparison))
 
 
 def _each(comparison: Comparison) -> Table:
     """One row for each line and family."""
-    columns = ["System", "Data", *map(metric_name, comparison.metrics), "Questions"]
+    columns = ["System", "Data", *(metric.label for metric in comparison.metrics), comparison.heading]
     rows = []
     for in_family in comparison.families:
         found = {
-            metric: column({name: comparison.values(metric, name, in_family) for name in comparison.systems})
+            metric: column(metric, {name: comparison.values(metric, name, in_family) for name in comparison.systems})
             for metric in comparison.metrics
         }
         for name in comparison.systems:
-            if comparison.n_questions(name, in_family):
+            if comparison.n_items(name, in_family):
                 cells = [found[metric][name] for metric in comparison.metrics]
-                rows.append([Cell(name), Cell(in_family), *cells, count(comparison.n_questions(name, in_family))])
+                rows.append([Cell(name), Cell(in_family), *cells, count(comparison.n_items(name, in_family))])
     return Table(columns, rows, _caption(comparison))
 
 
 def _caption(comparison: Comparison) -> str:
     n_languages = len({score.language for score in comparison.records[0].scores})
-    caption = f"{some(comparison.n_questions(), 'question')}, every one counted"
+    caption = f"{some(comparison.n_items(), comparison.noun)}, every one counted"
     n_families = len(comparison.families)
     caption += f"; means over {n_families} data sets" if n_families > _MOST_COLUMNS else ""
     caption += (
@@ -125,7 +124,7 @@ def _add_seeds(columns: list[str], cells: Mapping[str, list[Cell]], comparison: 
 def _add_costs(columns: list[str], cells: Mapping[str, list[Cell]], comparison: Comparison) -> None:
     seconds = {name: comparison.seconds(name) for name in cells}
     if any(seconds.values()):
-        columns.append("Time a question")
+        columns.append(f"Time per {comparison.noun}")
         for name, row in cells.items():
             row.append(Cell(duration(taken) if (taken := seconds[name]) else "–", is_number=True))
     of_line = {name: [score for entry in comparison.lines[name] for score in entry.scores] for name in cells}
@@ -136,13 +135,14 @@ def _add_costs(columns: list[str], cells: Mapping[str, list[Cell]], comparison: 
             row.append(Cell(f"{max(peaks[name]):.2f} GiB" if peaks[name] else "–", is_number=True))
 
 
-def _add_counts(columns: list[str], cells: Mapping[str, list[Cell]], entries: Mapping[str, Entry]) -> None:
-    """One column for each thing that was counted, such as gold answers outside what was read."""
+def _add_counts(columns: list[str], cells: Mapping[str, list[Cell]], comparison: Comparison) -> None:
+    """Add a column for each thing that was counted, such as gold answers outside what was read."""
+    entries: dict[str, Entry] = {name: comparison.lines[name][0] for name in cells}
     names = dict.fromkeys(name for entry in entries.values() for score in entry.scores for name in score.counts)
     for name in names:
-        if name.startswith("thesis_"):  # these have a section of their own
+        if name.startswith("thesis_"):  # the section on the thesis' protocol shows these
             continue
-        columns.append(count_name(name))
+        columns.append(comparison.count_labels.get(name) or count_name(name))
         for system, row in cells.items():
             row.append(count(sum(score.counts.get(name, 0) for score in entries[system].scores)))
 
@@ -157,10 +157,12 @@ def _costs(comparison: Comparison) -> list[Plot]:
             points[name] = (seconds, mean)
     if len(points) < 2:
         return []
-    title = f"{metric_name(metric)} against seconds a question"
-    y_label = f"mean {metric_name(metric)}, per cent"
+    title = f"{metric.label} against seconds per {comparison.noun}"
+    y_label = f"mean {axis_label(metric)}"
     return [
-        Plot(plots.costs(part, x_label="seconds a question", y_label=y_label), f"{title}: {', '.join(part)}")
+        Plot(
+            plots.costs(part, x_label=f"seconds per {comparison.noun}", y_label=y_label), f"{title}: {', '.join(part)}"
+        )
         for part in parted(points)
     ]
 
@@ -181,22 +183,21 @@ def _languages(comparison: Comparison) -> Section | None:
     more: list[Block] = []
     for name in several[:_MOST_OPEN]:
         blocks += _language_blocks(comparison, metric, name)
-    known = {key for score in comparison.scores for key in score.metrics}
-    others = [key for key in ("em", "f1_squad", "em_squad") if key in known and key != metric]
+    others = comparison.all_metrics[1:_MOST_METRICS]
     for name in several[:_MOST_OPEN]:
-        more += [_language_table(comparison, key, name) for key in others]
+        more += [_language_table(comparison, other, name) for other in others]
     details: list[tuple[str, Sequence[Block]]] = []
     for name in several[_MOST_OPEN:]:
-        details.append((f"{metric_name(metric)} in each language, {name}", _language_blocks(comparison, metric, name)))
+        details.append((f"{metric.label} in each language, {name}", _language_blocks(comparison, metric, name)))
     pairs = _pairs(comparison, metric)
     if pairs:
         details.append(("Languages of text and question", pairs))
     if more:
         details.append(("Other metrics, language by language", more))
-    return Section("languages", f"{metric_name(metric)} in each language", blocks, details)
+    return Section("languages", f"{metric.label} in each language", blocks, details)
 
 
-def _language_blocks(comparison: Comparison, metric: str, in_family: str) -> list[Block]:
+def _language_blocks(comparison: Comparison, metric: Metric, in_family: str) -> list[Block]:
     """The table, and bars with their spread over seeds."""
     languages = comparison.languages(in_family)
     series: dict[str, list[plots.Bar | None]] = {}
@@ -205,8 +206,8 @@ def _language_blocks(comparison: Comparison, metric: str, in_family: str) -> lis
         series[system] = [
             plots.Bar(fmean(values), stdev(values) if len(values) > 1 else None) if values else None for values in found
         ]
-    y_label = f"{metric_name(metric)}, per cent"
-    title = f"{metric_name(metric)} of each system in each language, {in_family}"
+    y_label = axis_label(metric)
+    title = f"{metric.label} of each system in each language, {in_family}"
     has_spread = any(bar is not None and bar.deviation is not None for bars in series.values() for bar in bars)
     title += "; thin lines: standard deviation over seeds" if has_spread else ""
     drawn = [
@@ -217,18 +218,18 @@ def _language_blocks(comparison: Comparison, metric: str, in_family: str) -> lis
     return [_language_table(comparison, metric, in_family), Figures(drawn, is_wide=is_wide)]
 
 
-def _language_table(comparison: Comparison, metric: str, in_family: str) -> Table:
+def _language_table(comparison: Comparison, metric: Metric, in_family: str) -> Table:
     # Many lines are rows, and languages columns: whichever is fewer goes across.
     languages = comparison.languages(in_family)
     of_language: dict[str | None, dict[str, Cell]] = {}
     for language in [*languages, None]:
         values = {name: comparison.values(metric, name, in_family, language) for name in comparison.systems}
-        of_language[language] = column(values)
-    caption = f"{metric_name(metric)}, {in_family}; the best in bold."
+        of_language[language] = column(metric, values)
+    caption = f"{metric.label}, {in_family}; the best in bold."
     if len(comparison.systems) > len(languages):
         rows = [[Cell(name), *(cells[name] for cells in of_language.values())] for name in comparison.systems]
         return Table(["System", *languages, "mean"], rows, caption)
-    asked = {s.language: s.n_questions for s in reversed(comparison.scores) if family(s) == in_family}
+    asked = {s.language: s.n_items for s in reversed(comparison.scores) if family(s) == in_family}
     rows = [
         [
             Cell("mean" if language is None else language_name(language)),
@@ -237,17 +238,17 @@ def _language_table(comparison: Comparison, metric: str, in_family: str) -> Tabl
         ]
         for language, cells in of_language.items()
     ]
-    return Table(["Language", *comparison.systems, "Questions"], rows, caption)
+    return Table(["Language", *comparison.systems, comparison.heading], rows, caption)
 
 
-def _pairs(comparison: Comparison, metric: str) -> list[Block]:
+def _pairs(comparison: Comparison, metric: Metric) -> list[Block]:
     """Pairs of languages as a table for each line: texts down, questions across."""
     found: dict[str, dict[tuple[str, str], list[float]]] = {}
     for name, entries in comparison.lines.items():
         for score in (score for entry in entries for score in entry.scores):
             pair = language_pair(score.dataset)
-            if pair is not None and metric in score.metrics:
-                found.setdefault(name, {}).setdefault(pair, []).append(score.metrics[metric])
+            if pair is not None and metric.name in score.metrics:
+                found.setdefault(name, {}).setdefault(pair, []).append(score.metrics[metric.name])
     blocks: list[Block] = []
     for name, pairs in found.items():
         if all(text == question for text, question in pairs):
@@ -258,32 +259,8 @@ def _pairs(comparison: Comparison, metric: str) -> list[Block]:
         rows = []
         for text in texts:
             values = [pairs.get((text, question), []) for question in questions]
-            shaded = [mean_cell(found, shade=fmean(found) / top if found else None) for found in values]
+            shaded = [mean_cell(metric, found, top=top) for found in values]
             rows.append([Cell(language_name(text)), *shaded])
-        caption = f"{metric_name(metric)} of “{name}”: language of the text down, of the question across."
+        caption = f"{metric.label} of “{name}”: language of the text down, of the question across."
         blocks.append(Table(["Text", *questions], rows, caption))
     return blocks
-
-
-def _squad_v2(comparison: Comparison) -> Section | None:
-    names = ("HasAns_f1", "HasAns_exact", "NoAns_f1", "NoAns_exact", "best_f1", "best_exact")
-    found: dict[tuple[str, str], list[Score]] = {}
-    for line, entries in comparison.lines.items():
-        for score in (score for entry in entries for score in entry.scores):
-            if any(name in score.metrics for name in names):
-                found.setdefault((line, score.dataset), []).append(score)
-    if not found:
-        return None
-    rows = [
-        [
-            Cell(line),
-            Cell(dataset),
-            *(mean_cell([score.metrics[name] for score in scores if name in score.metrics]) for name in names),
-        ]
-        for (line, dataset), scores in found.items()
-    ]
-    text = (
-        "Scores at the best threshold are chosen on these same questions, as the SQuAD 2.0 script does: an upper bound."
-    )
-    table = Table(["System", "Data", *map(metric_name, names)], rows)
-    return Section("unanswerable", "Questions without an answer", [table, Text(text, is_note=True)])

@@ -1,7 +1,6 @@
 """The opening of a report: what was compared on what, what came out, and what that cannot say."""
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from longspan.records import (
     BenchmarkRecord,
@@ -9,19 +8,21 @@ from longspan.records import (
     Difference,
     GridRecord,
     LanguageModelScore,
+    Metric,
     ProofRecord,
     Record,
     TrainingRecord,
 )
-from longspan.report.blocks import Block, Section, Text, duration, signed
-from longspan.report.comparison import Comparison, mean_and_deviation
+from longspan.report.blocks import Block, Section, Text, duration
+from longspan.report.comparison import Comparison
 from longspan.report.grid import state_of
-from longspan.report.names import language_name, metric_name, some, without_length
+from longspan.report.metric_display import mean_and_deviation, metric_of, signed_text, value_text
+from longspan.report.names import language_name, some, without_length
 
 # Published models of this kind train for hours on one GPU; below this a run shows that the path works, no more.
 _SHORT_TRAINING_SECONDS = 3600
-_LOW_SCORE = 50.0
-_FEW_QUESTIONS = 500
+_LOW_SCORE = 50.0  # per cent
+_FEW_ITEMS = 500
 # Of a list in a sentence, and of sentences of one kind.
 _MOST_TOLD = 6
 
@@ -71,7 +72,7 @@ def _compared(comparison: Comparison) -> str:
     protocol = comparison.records[0].protocol
     text = some(len(comparison.systems), "system")
     text += f", of {len(comparison.runs)} runs," if len(comparison.runs) > 1 else ""
-    text += f" answered {some(comparison.n_questions(), 'question')}"
+    text += f" read {some(comparison.n_items(), comparison.noun)}"
     if len(languages) > 1:
         text += f" in {len(languages)} languages"
     elif languages:
@@ -79,8 +80,8 @@ def _compared(comparison: Comparison) -> str:
     data = list(dict.fromkeys(map(without_length, comparison.families)))
     text += f" of {', '.join(data)}" if len(data) <= _MOST_TOLD else ""
     text += f" ({protocol})." if protocol else "."
-    if len({comparison.n_questions(name) for name in comparison.systems}) > 1:
-        text += " Not every system answered all of them: compare only within a column."
+    if len({comparison.n_items(name) for name in comparison.systems}) > 1:
+        text += " Not every system read all of them: compare only within a column."
     n_seeds = sorted({comparison.n_seeds(name) for name in comparison.systems})
     if n_seeds[-1] > 1:
         text += f" Means over {' to '.join(map(str, dict.fromkeys((n_seeds[0], n_seeds[-1]))))} seeds."
@@ -93,47 +94,51 @@ def _outcome(comparison: Comparison) -> list[str]:
         return []
     metric = comparison.metrics[0]
     means = {name: comparison.seed_means(metric, name) for name in comparison.systems}
-    ranked = sorted((name for name, values in means.items() if values), key=lambda name: -fmean(means[name]))
-    told = [f"{name} {mean_and_deviation(means[name])}" for name in ranked[:_MOST_TOLD]]
-    text = f"Mean {metric_name(metric)}{', best first' if len(told) > 1 else ''}: {'; '.join(told)}"
+    ranked = comparison.ranked(metric)
+    told = [f"{name} {mean_and_deviation(metric, means[name])}" for name in ranked[:_MOST_TOLD]]
+    text = f"Mean {metric.label}{', best first' if len(told) > 1 else ''}: {'; '.join(told)}"
     text += f"; and {len(ranked) - _MOST_TOLD} more." if len(ranked) > _MOST_TOLD else "."
     if len(means[best]) > 1:
         text += " ±: standard deviation over seeds."
     margin = comparison.margin(metric, best)
     if margin:
-        own = comparison.seed_means(metric, best)[0]
+        own = means[best][0]
+        low, high = own - margin, own + margin
+        if metric.is_per_cent:
+            low, high = max(low, 0), min(high, 100)
         text += (
-            f" Questions like these would put {'the first of them' if len(told) > 1 else 'it'} between "
-            f"{max(own - margin, 0):.1f} and "
-            f"{min(own + margin, 100):.1f} (95 % interval over {some(comparison.n_questions(best), 'question')})."
+            f" {comparison.heading} like these would put {'the first of them' if len(told) > 1 else 'it'} between "
+            f"{value_text(metric, low)} and {value_text(metric, high)} "
+            f"(95 % interval over {some(comparison.n_items(best), comparison.noun)})."
         )
     texts = [text]
     if len(comparison.records) == 1:
         rows = comparison.records[0].differences
         whole = [row for row in rows if (row.dataset, row.language) == ("all", "all")]
-        pairs = [told for row in whole or rows if row.metric == metric and (told := _seen_from(row, best))]
+        pairs = [told for row in whole or rows if row.metric == metric.name and (told := _seen_from(row, best, metric))]
         if pairs and (whole or len(rows) <= _MOST_TOLD):
             texts.append(f"{best}: {'; '.join(pairs[:_MOST_TOLD])}.")
     return [*texts, *_speed(comparison, best, ranked[1:_MOST_TOLD])]
 
 
 def _speed(comparison: Comparison, system: str, others: Sequence[str]) -> list[str]:
-    """Questions a second, and as multiples of what others manage."""
+    """Items per second, and as multiples of what others manage."""
     own = comparison.seconds(system)
     timed = [(name, seconds) for name in others if (seconds := comparison.seconds(name))]
     if not own or not timed:
         return []
     told = "; ".join(f"{seconds / own:.3g} times as many as {name}" for name, seconds in timed)
-    return [f"{system} answers {1 / own:.3g} questions a second: {told}."]
+    return [f"{system} reads {1 / own:.3g} {comparison.noun}s per second: {told}."]
 
 
-def _seen_from(row: Difference, best: str) -> str | None:
-    """A difference as the best system sees it; None where it is not of it."""
+def _seen_from(row: Difference, best: str, metric: Metric) -> str | None:
+    """Return a difference as the best system less the other one; None if it is of two others."""
     if best not in {row.system, row.baseline}:
         return None
     sign, other = (1, row.baseline) if best == row.system else (-1, row.system)
     low, high = sorted((sign * row.low, sign * row.high))
-    return f"{signed(sign * row.mean)} over {other} (95 % interval {signed(low)} to {signed(high)})"
+    interval = f"{signed_text(metric, low)} to {signed_text(metric, high)}"
+    return f"{signed_text(metric, sign * row.mean)} over {other} (95 % interval {interval})"
 
 
 def _against(record: ComparisonRecord) -> list[Block]:
@@ -141,11 +146,13 @@ def _against(record: ComparisonRecord) -> list[Block]:
     rows = pooled or record.differences
     if not rows:
         return []
-    told = [
-        f"{row.system} less {row.baseline} {signed(row.mean)} {metric_name(row.metric)} (95 % interval "
-        f"{signed(row.low)} to {signed(row.high)}, {some(row.n_questions, 'question')})"
-        for row in rows[:_MOST_TOLD]
-    ]
+    told = []
+    for row in rows[:_MOST_TOLD]:
+        metric = metric_of(row, record.metrics)
+        told.append(
+            f"{row.system} less {row.baseline} {signed_text(metric, row.mean)} {metric.label} (95 % interval "
+            f"{signed_text(metric, row.low)} to {signed_text(metric, row.high)}, {some(row.n_units, record.item_noun)})"
+        )
     more = f"; and {len(rows) - _MOST_TOLD} more" if len(rows) > _MOST_TOLD else ""
     return [Text(f"{record.name}: {'; '.join(told)}{more}.")]
 
@@ -178,12 +185,7 @@ def _longest(scores: Sequence[LanguageModelScore], when: str) -> LanguageModelSc
 def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[tuple[str, Comparison]]) -> list[str]:
     # The longest tells: one model may have been trained in stages, a short one of which says nothing.
     longest = max((record.seconds for record in trainings), default=None)
-    means = [
-        comparison.mean(comparison.metrics[0], comparison.best_system() or "")
-        for _, comparison in found
-        if comparison.best_system() is not None
-    ]
-    low = [mean for mean in means if mean is not None and mean < _LOW_SCORE]
+    low = [comparison for _, comparison in found if _is_low(comparison)]
     texts = []
     if longest is not None and longest < _SHORT_TRAINING_SECONDS and found:
         texts.append(
@@ -193,8 +195,19 @@ def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[tuple[str, Com
         )
     elif low:
         texts.append("The scores are low: differences between systems say more here than the scores themselves.")
-    few = [name for name, comparison in found if 0 < comparison.n_questions() < _FEW_QUESTIONS]
+    few = {name: comparison.noun for name, comparison in found if 0 < comparison.n_items() < _FEW_ITEMS}
     if few:
         of = f" of {'; '.join(few)}" if len(few) < len(found) else ""
-        texts.append(f"Few questions were asked{of}: differences of a few points may be chance.")
+        nouns = " and ".join(dict.fromkeys(f"{noun}s" for noun in few.values()))
+        texts.append(f"Few {nouns} were read{of}: differences of a few points may be chance.")
     return texts
+
+
+def _is_low(comparison: Comparison) -> bool:
+    """Whether even the best system is below half of what can be reached; False if the metric has no such scale."""
+    best = comparison.best_system()
+    if best is None:
+        return False
+    metric = comparison.metrics[0]
+    mean = comparison.mean(metric, best)
+    return mean is not None and metric.is_per_cent and metric.higher_is_better and mean < _LOW_SCORE

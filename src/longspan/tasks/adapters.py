@@ -15,19 +15,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.extend import extend
+from longspan.extend.families import find_family
 from longspan.extend.positions import Positions
+from longspan.models.agreement import max_tokens_of
 from longspan.tasks.adapter_files import (
     Adapter,
     AdapterDescription,
     Factors,
     has_packaged,
     is_adapter,
+    lasting_name,
     packaged_folder,
     read_adapter,
     save_adapter,
 )
-from longspan.tasks.qa_model import as_question_answering, build_qa_model, is_long
-from longspan.tasks.question_answering import max_tokens_of
+from longspan.tasks.start_model import as_question_answering, build_qa_model, is_long
 
 __all__ = [
     "Adapter",
@@ -208,16 +210,23 @@ def make_base(
     return Base(model, tokenizer, name_or_model, max_tokens, attention_window)
 
 
-def base_like(name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, positions: Positions) -> Base:
+def base_like(
+    name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, positions: Positions, allow_pickle: bool = False
+) -> Base:
     """A base, extended to the length and window of `tuned` where that is a Longformer and the base is none.
 
     Raises:
         InputError: it cannot be loaded or extended.
     """
-    base = make_base(name_or_model, max_tokens=None, attention_window=None, positions=positions)
+    base = make_base(
+        name_or_model, max_tokens=None, attention_window=None, positions=positions, allow_pickle=allow_pickle
+    )
     if is_long(base.model) or not is_long(tuned):
         return base
     config: Any = tuned.config
+    if not find_family(base.model.config, needs_padding=False).reserves_rows:
+        # It was chosen by a tokenizer, which a base that is given as an object does not have.
+        base.model.config.pad_token_id = config.pad_token_id
     windows = config.attention_window
     if not isinstance(windows, int) and len(set(windows)) == 1:
         windows = windows[0]
@@ -229,7 +238,7 @@ def base_like(name_or_model: str | PreTrainedModel, tuned: PreTrainedModel, *, p
 def describe(base: Base, *, positions: Positions, rank: int, alpha: float) -> AdapterDescription:
     """The description of an adapter for `base`."""
     return AdapterDescription(
-        base=base.name,
+        base=lasting_name(base.name),
         max_tokens=base.max_tokens,
         attention_window=base.attention_window,
         positions=positions,

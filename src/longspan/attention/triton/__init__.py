@@ -1,6 +1,6 @@
-"""Our own GPU kernels: window, dilation and global columns in one pass over an online softmax; `docs/attention.md`.
+"""Our own GPU kernels: window, dilation and global columns in one pass with an online softmax (`docs/attention.md`).
 
-Nothing here imports triton until a kernel is launched.
+triton is imported when the first kernel is launched.
 """
 
 from longspan.attention.triton.backend import attend_triton, reason_against_triton, reason_to_name_triton

@@ -1,4 +1,4 @@
-"""The backend `triton`: what it can do, and a call of it.
+"""The backend `triton`: which requests it can serve, and a call of it.
 
 B batch rows  T tokens  H attention heads  D width per head
 """
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 
 from longspan.attention.global_rows import place_global_rows
-from longspan.attention.inputs import AttentionInputs
-from longspan.attention.request import Request
+from longspan.attention.inputs import AttentionInputs, BackendRequest
 from longspan.attention.slots import zero_at_padding
 from longspan.attention.triton.operators import window_attention
-from longspan.attention.triton.visibility import remembered_visibility
+from longspan.attention.triton.visibility import cached_visibility
 
 MAX_WIDTH = 256
 
 
-def reason_against_triton(request: Request) -> str | None:
-    """Why the kernels cannot serve a request, or None where they can. Imports nothing."""
+def reason_against_triton(request: BackendRequest) -> str | None:
+    """Why the kernels cannot serve a request, or None if they can; triton is not imported."""
     if not _is_installed():
         return "triton is not installed (pip install 'longspan[gpu]')"
     if request.dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -33,21 +32,21 @@ def reason_against_triton(request: Request) -> str | None:
         return None if request.device == "cpu" else "TRITON_INTERPRET=1 computes on the CPU"
     if request.device != "cuda":
         return f"runs on a GPU, not on {request.device} (TRITON_INTERPRET=1 for Triton's interpreter)"
-    # Where there is no GPU the question is what would be.
+    # Without a GPU, the answer is about one that meets the requirements.
     capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else (8, 0)
     if capability < (8, 0):
         return f"needs a GPU of capability 8.0, not {capability[0]}.{capability[1]}"
     return None
 
 
-def reason_to_name_triton(request: Request) -> str | None:
-    """Why the kernels are nobody's choice but the user's, or None: for tests they run a thousand times slower."""
+def reason_to_name_triton(request: BackendRequest) -> str | None:
+    """Why the kernels must be named explicitly for a request, or None: the interpreter is a thousand times slower."""
     if request.device == "cpu" and _interprets():
         return "Triton's interpreter (TRITON_INTERPRET=1) is for tests, a thousand times slower; name triton to use it"
     return None
 
 
-# Looked up once, and not by a cached function: torch.compile, which traces the choice of a backend, warns of those.
+# A constant, not a cached function: torch.compile traces the choice of a backend and warns about such functions.
 _HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
@@ -64,16 +63,16 @@ def attend_triton(inputs: AttentionInputs) -> Tensor:
     slots = inputs.global_slots()
     seed = None
     if inputs.dropout_p:
-        # Drawn on the device: nothing waits, and torch.manual_seed decides it.
+        # Drawn on the device, which does not wait; torch.manual_seed determines it.
         seed = torch.randint(2**62, (1,), device=inputs.q_BHTD.device)
     is_token_BT = inputs.is_token_BT
     out_BHTD, _ = window_attention(
-        # Keys and values at padding are not read; queries, and the gradients that come back to them, are multiplied by
-        # 0 in the kernel of the keys' gradients.
+        # Keys and values at padding are not read. Queries at padding, and their gradients, are multiplied by 0 in the
+        # kernel for the gradients of the keys, so that they may not be NaN.
         inputs.q_BHTD if is_token_BT is None else zero_at_padding(inputs.q_BHTD, is_token_BT),
         inputs.k_BHTD,
         inputs.v_BHTD,
-        *remembered_visibility(inputs, slots),
+        *cached_visibility(inputs, slots),
         seed,
         list(inputs.pattern.dilations(inputs.q_BHTD.shape[1])),
         inputs.pattern.left,

@@ -1,12 +1,12 @@
-"""The backward kernels, one for each side of a gradient.
+"""The backward kernels: for the gradients of queries, of keys, and of global columns.
 
-`query_kernel` has a block of queries and walks over the keys they see, `key_kernel` has a block of keys and walks over
-the queries that see them, and `slot_kernel` has global columns, which all queries see, and a part of the queries.
+`query_kernel` takes a block of queries and visits the keys that they see. `key_kernel` takes a block of keys and visits
+the queries that see them. `slot_kernel` takes global columns, which all queries see, and a part of the queries.
 
-Probabilities are computed again from the log-sum-exp. With P the probabilities, O the output, R the factors of dropout
-(1 without): dV = (P R)^T dO, dP = R (dO V^T), delta = rowsum(dO O), dS = P (dP - delta), dQ = scale dS K,
-dK = scale dS^T Q (Dao et al. 2022, appendix B). Every sum has a fixed order and nothing is added atomically, so that
-the gradients are the same bits each time.
+Probabilities are recomputed from the log-sum-exp. With probabilities P, output O and dropout factors R (1 without
+dropout): dV = (P R)^T dO, dP = R (dO V^T), delta = rowsum(dO O), dS = P (dP - delta), dQ = scale dS K,
+dK = scale dS^T Q (Dao et al. 2022, appendix B). Every sum has a fixed order, without atomic additions, so that the
+gradients have the same bits in every run.
 
 Q queries of a tile  K keys of a tile  D width per head, padded to a power of two
 """
@@ -16,14 +16,14 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from longspan.attention.triton.tiles import find_block, find_range, is_kept, load_rows, store_rows
+from longspan.attention.triton.device_functions import find_block, find_range, is_kept, load_rows, store_rows
 
 
 @triton.jit
 @no_type_check
 def add_to_query(acc, q, grad, lse, delta, k, v, seen, kept, scale_log2, factor, MASKED: tl.constexpr,
                  DROPOUT: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """What one tile of keys adds to the gradient of the queries, but for the scale."""
+    """Add a tile of keys to the gradient of the queries, without the scale."""
     score = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
     if MASKED:
         score = tl.where(seen, score, -float("inf"))
@@ -43,7 +43,7 @@ def add_window_to_query(
     WIDTH: tl.constexpr, PADDED: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
     EDGE: tl.constexpr, KEYED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """What the tiles of keys add that all queries see, or with EDGE the others, on both sides."""
+    """Add the tiles of keys that all queries see, or with EDGE the tiles at both edges of the window."""
     n_before = (all_from - start) // K
     n_tiles = (all_to - all_from) // K
     if EDGE:
@@ -82,7 +82,7 @@ def query_kernel(
     DILATED: tl.constexpr, KEYED: tl.constexpr, BOUNDED: tl.constexpr, SLOTTED: tl.constexpr, RANGED: tl.constexpr,
     DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of the queries, in the order of `forward_kernel`; also delta, which the other kernels need."""
+    """Write the gradient of a block of queries, in the order of `forward_kernel`, and delta for the other kernels."""
     row, head, dilation, residue, length, number = find_block(dilation_ptr, n_blocks, n_heads, n_tokens, Q, DILATED)
     is_query, first, last, start, all_from, all_to, stop = find_range(
         number, first_ptr, last_ptr, row, dilation, residue, length, n_tokens, left, right, K, Q, BOUNDED
@@ -97,7 +97,7 @@ def query_kernel(
     k_ptr += row64 * k_row + head64 * k_head
     v_ptr += row64 * v_row + head64 * v_head
     grad_ptr += row64 * grad_row + head64 * grad_head
-    # Nothing is read at padding: what the caller has there is nobody's.
+    # Padding is not read: its values may be anything.
     q = load_rows(q_ptr, query.to(tl.int64) * q_token, is_query, WIDTH, PADDED, True)
     grad = load_rows(grad_ptr, query.to(tl.int64) * grad_token, is_query, WIDTH, PADDED, True)
     out = load_rows(out_ptr + head64 * WIDTH, at * n_heads * WIDTH, is_query, WIDTH, PADDED, True)
@@ -156,7 +156,7 @@ def query_kernel(
 @no_type_check
 def add_to_keys(acc_k, acc_v, k, v, q, grad, lse, delta, seen, kept, scale_log2, factor, MASKED: tl.constexpr,
                 DROPOUT: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """What one tile of queries adds to the gradients of keys (but for the scale) and values."""
+    """Add a tile of queries to the gradients of keys (without the scale) and values."""
     score = tl.dot(k, tl.trans(q), input_precision=PRECISION) * scale_log2
     if MASKED:
         score = tl.where(seen, score, -float("inf"))
@@ -180,7 +180,7 @@ def add_window_to_keys(
     WIDTH: tl.constexpr, PADDED: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
     EDGE: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """What the tiles of queries add that see all keys, or with EDGE the others, on both sides."""
+    """Add the tiles of queries that see all keys, or with EDGE the tiles at both edges of the window."""
     n_before = (all_from - start) // Q
     n_tiles = (all_to - all_from) // Q
     if EDGE:
@@ -194,8 +194,8 @@ def add_window_to_keys(
         offset = number.to(tl.int64)
         q = load_rows(q_ptr, offset * q_step, is_row, WIDTH, PADDED, EDGE)
         grad = load_rows(grad_ptr, offset * grad_step, is_row, WIDTH, PADDED, EDGE)
-        # Padding has an infinite log-sum-exp, so that its probabilities are zero. What comes out for a key that is
-        # none of the window's, infinite maybe, stays in its own row and is thrown away.
+        # Padding has an infinite log-sum-exp, so that its probabilities are zero. The result for a key that belongs to
+        # no window may be infinite, but stays in its own row, which is discarded.
         lse = tl.load(lse_ptr + offset * dilation, mask=is_row, other=float("inf"))
         delta = tl.load(delta_ptr + offset * dilation, mask=is_row, other=0.0)
         seen = is_row[None, :]
@@ -221,9 +221,9 @@ def key_kernel(
     DILATED: tl.constexpr, KEYED: tl.constexpr, BOUNDED: tl.constexpr, SLOTTED: tl.constexpr,
     DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the keys and values: from the queries that see them, or of a global one from `slot_kernel`."""
+    """Write the gradients of a block of keys and values; those of global keys come from `slot_kernel`."""
     row, head, dilation, residue, length, number = find_block(dilation_ptr, n_blocks, n_heads, n_tokens, K, DILATED)
-    # A key is seen by those whom it would see were left and right exchanged.
+    # The queries that see a key are those that it would see with left and right exchanged.
     is_key, first, last, start, all_from, all_to, stop = find_range(
         number, first_ptr, last_ptr, row, dilation, residue, length, n_tokens, right, left, Q, K, BOUNDED
     )
@@ -285,10 +285,10 @@ def slot_kernel(
     WIDTH: tl.constexpr, PADDED: tl.constexpr, Q: tl.constexpr, G: tl.constexpr,
     BOUNDED: tl.constexpr, RANGED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """What one part of the queries, `n_queries` in a row, adds to the gradients of one block of global columns.
+    """Write what `n_queries` consecutive queries (one part) add to the gradients of one block of global columns.
 
-    Written to [part, k or v, row, head, slot, width] in float32, to be summed over the parts; that of the keys lacks
-    the scale, as the sums in `key_kernel` do.
+    The result is [part, k or v, row, head, slot, width] in float32, to be summed over the parts. The gradient of the
+    keys lacks the scale, as the sums in `key_kernel` do.
     """
     program = tl.program_id(0)
     part = program % n_parts
@@ -306,7 +306,7 @@ def slot_kernel(
     start = part * n_queries
     stop = tl.minimum(start + n_queries, n_tokens)
     if BOUNDED:
-        # Only documents that hold one of the slots.
+        # Only documents with one of the slots.
         bound = row64 * n_tokens + position
         from_position = tl.min(tl.load(first_ptr + bound, mask=is_slot, other=n_tokens))
         start = tl.maximum(start, from_position // Q * Q)

@@ -1,8 +1,8 @@
-"""The forward kernel: one program computes one block of queries of one residue class, over one online softmax.
+"""The forward kernel: one program computes one block of queries of one residue class, with one online softmax.
 
-First the global columns, gathered by position, then the tiles of the window, in which global keys are skipped (each
-key counts once). What is saved beside the output is one number a row: the logarithm to base 2 of the sum of
-exponentials, infinite where a row sees nothing, so that all its probabilities come out zero in the backward.
+It visits the global columns first, gathered by position, and then the tiles of the window, where it skips global keys
+(each key counts once). Beside the output it saves the base-2 log-sum-exp of each row. That is infinite for a row that
+sees nothing, so that all its probabilities are zero in the backward.
 
 Q queries of a tile  K keys of a tile  D width per head, padded to a power of two
 """
@@ -12,19 +12,19 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from longspan.attention.triton.tiles import find_block, find_range, is_kept, load_rows, store_rows
+from longspan.attention.triton.device_functions import find_block, find_range, is_kept, load_rows, store_rows
 
 
 @triton.jit
 @no_type_check
 def add_keys(acc, top, total, q, k, v, seen, kept, scale_log2, factor, MASKED: tl.constexpr, DROPOUT: tl.constexpr,
              PRECISION: tl.constexpr):  # fmt: skip
-    """One tile of keys more in the online softmax (Milakov & Gimelshein 2018): sum of values, maximum, sum."""
+    """Add a tile of keys to the online softmax (Milakov & Gimelshein 2018): weighted sum of values, maximum, sum."""
     score = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
     if MASKED:
         score = tl.where(seen, score, -float("inf"))
     new_top = tl.maximum(top, tl.max(score, 1))
-    # A row that has seen nothing yet: minus infinity less itself would be NaN.
+    # For a row that has seen nothing yet, -inf - -inf would be NaN.
     base = tl.where(new_top == -float("inf"), 0.0, new_top)
     prob = tl.math.exp2(score - base[:, None])
     shrink = tl.math.exp2(top - base)
@@ -43,7 +43,7 @@ def add_window(
     WIDTH: tl.constexpr, PADDED: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
     EDGE: tl.constexpr, KEYED: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The tiles of the window whose keys all queries see, or with EDGE the others, on both sides."""
+    """Add the tiles whose keys all queries see, or with EDGE the tiles at both edges of the window."""
     n_before = (all_from - start) // K
     n_tiles = (all_to - all_from) // K
     if EDGE:
@@ -55,7 +55,7 @@ def add_window(
         number = n + tl.arange(0, K)
         is_key = number < length
         if KEYED:
-            # Global keys are columns of their own, padding is no key: what stands there is not even read.
+            # Global keys are columns and padding is no key: neither is read.
             is_key = tl.load(kind_ptr + number * dilation, mask=is_key, other=0) == -1
         offset = number.to(tl.int64)
         k = load_rows(k_ptr, offset * k_step, is_key, WIDTH, PADDED, EDGE or KEYED)
@@ -83,7 +83,7 @@ def forward_kernel(
     DILATED: tl.constexpr, KEYED: tl.constexpr, BOUNDED: tl.constexpr, SLOTTED: tl.constexpr, RANGED: tl.constexpr,
     DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Output and log-sum-exp; the arguments are those of `launch.forward`, strides are in elements."""
+    """Write output and log-sum-exp of one block; `launch.forward` makes the arguments; strides are in elements."""
     row, head, dilation, residue, length, number = find_block(dilation_ptr, n_blocks, n_heads, n_tokens, Q, DILATED)
     is_query, first, last, start, all_from, all_to, stop = find_range(
         number, first_ptr, last_ptr, row, dilation, residue, length, n_tokens, left, right, K, Q, BOUNDED
@@ -148,7 +148,7 @@ def forward_kernel(
     )  # fmt: skip
 
     sees = is_query & (total != 0)
-    # Written so that NaN stays.
+    # Written so that NaN is kept.
     out = tl.where(sees[:, None], acc / tl.where(sees, total, 1.0)[:, None], 0.0)
     lse = tl.where(sees, top + tl.math.log2(tl.where(sees, total, 1.0)), float("inf"))
     at = row64 * n_tokens + query

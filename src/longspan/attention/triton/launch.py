@@ -1,4 +1,4 @@
-"""From tensors to launches: grids, strides, and which variant of a kernel.
+"""Launches of the kernels for tensors: grids, strides, and the variant of each kernel.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from longspan.attention.triton import backward as backward_file
 from longspan.attention.triton import forward as forward_file
-from longspan.attention.triton.configurations import Configuration, Tiles, configuration_for
+from longspan.attention.triton.tile_table import Tiles, TileSet, tiles_for
 from longspan.attention.triton.visibility import Visibility
 
-# So many programs of `slot_kernel` keep a GPU busy: a few for each multiprocessor of the largest.
+# The number of programs of `slot_kernel` that keeps a large GPU busy: a few for each multiprocessor.
 N_SLOT_PROGRAMS = 512
 
 
@@ -25,8 +25,8 @@ def run(kernel: Any, n_programs: int, tiles: Tiles, arguments: dict[str, Any]) -
     kernel[(n_programs,)](**arguments, num_warps=tiles.n_warps, num_stages=tiles.n_stages)
 
 
-class Call(NamedTuple):
-    """What all launches of one call share; `run` launches (`ahead` compiles instead)."""
+class TritonCall(NamedTuple):
+    """What all launches of one call share; `run` launches a kernel (or compiles it, benchmarks/compile_triton.py)."""
 
     q_BHTD: Tensor
     k_BHTD: Tensor
@@ -38,7 +38,7 @@ class Call(NamedTuple):
     right: int
     scale: float
     dropout_p: float
-    configuration: Configuration
+    tile_set: TileSet
     run: Callable[[Any, int, Tiles, dict[str, Any]], None] = run
 
     @staticmethod
@@ -53,28 +53,28 @@ class Call(NamedTuple):
         right: int,
         scale: float,
         dropout_p: float,
-    ) -> "Call":
-        """The arguments of the operator, with vectors whose last axis is contiguous."""
+    ) -> "TritonCall":
+        """The call for the arguments of the operator, with vectors made contiguous along the last axis."""
         T, D = q_BHTD.shape[2:]
-        return Call(
+        return TritonCall(
             _rows(q_BHTD), _rows(k_BHTD), _rows(v_BHTD),
             Visibility(*visibility), seed, tuple(dilations), min(left, T), min(right, T), scale, dropout_p,
-            configuration_for(_capability(q_BHTD.device), q_BHTD.dtype, padded(D)),
+            tiles_for(_capability(q_BHTD.device), q_BHTD.dtype, padded(D)),
         )  # fmt: skip
 
     def masks(self) -> dict[str, Any]:
-        """Pointers to what narrows the window, and the flags that say which are there."""
-        narrowed = self.visibility
+        """Pointers to window bounds and the dropout seed, and flags for those that exist."""
+        visibility = self.visibility
         return {
-            "first_ptr": narrowed.first_BT,
-            "last_ptr": narrowed.last_BT,
+            "first_ptr": visibility.first_BT,
+            "last_ptr": visibility.last_BT,
             "seed_ptr": self.seed,
-            "BOUNDED": narrowed.first_BT is not None,
+            "BOUNDED": visibility.first_BT is not None,
             "DROPOUT": self.seed is not None,
         }
 
     def numbers(self) -> dict[str, Any]:
-        """Sizes and factors."""
+        """Pointers to q, k and v, sizes, strides and factors."""
         _, H, T, D = self.q_BHTD.shape
         slot_BG = self.visibility.slot_BG
         n_dropped = min(round(self.dropout_p * 2**31), 2**31 - 1)
@@ -95,46 +95,46 @@ class Call(NamedTuple):
         }
 
     def window(self) -> dict[str, Any]:
-        """What kernels need that walk along windows."""
-        narrowed = self.visibility
+        """The arguments of kernels that visit windows."""
+        visibility = self.visibility
         is_dilated = any(d > 1 for d in self.dilations)
         return {
             **self.masks(),
             **self.numbers(),
-            "kind_ptr": narrowed.kind_BT,
+            "kind_ptr": visibility.kind_BT,
             "dilation_ptr": _on_device(self.dilations, self.q_BHTD.device) if is_dilated else None,
             "left": self.left,
             "right": self.right,
             "DILATED": is_dilated,
-            "KEYED": narrowed.kind_BT is not None,
-            "SLOTTED": narrowed.slot_BG is not None,
+            "KEYED": visibility.kind_BT is not None,
+            "SLOTTED": visibility.slot_BG is not None,
         }
 
     def slots(self) -> dict[str, Any]:
-        """What kernels need that read global columns."""
-        narrowed = self.visibility
+        """The arguments of kernels that read global columns."""
+        visibility = self.visibility
         return {
-            "slot_ptr": narrowed.slot_BG,
-            "first_slot_ptr": narrowed.first_slot_BT,
-            "last_slot_ptr": narrowed.last_slot_BT,
-            "RANGED": narrowed.first_slot_BT is not None,
+            "slot_ptr": visibility.slot_BG,
+            "first_slot_ptr": visibility.first_slot_BT,
+            "last_slot_ptr": visibility.last_slot_BT,
+            "RANGED": visibility.first_slot_BT is not None,
         }
 
-    def slots_of_tile(self) -> int:
-        """Slots of a tile: few where there are few, since a tile is computed whole."""
+    def slots_per_tile(self) -> int:
+        """The number of slots in a tile, small if the call has few slots, since a tile is computed whole."""
         slot_BG = self.visibility.slot_BG
         return 16 if slot_BG is None else min(64, max(16, _power_of_two(slot_BG.shape[1])))
 
     def n_blocks(self, block: int) -> int:
-        """Blocks of one row and head, of all residue classes; of the head that needs most."""
+        """The number of blocks of one row and head, over all residue classes, for the head that needs most."""
         T = self.q_BHTD.shape[2]
-        return max(d * _tiles_for(_tiles_for(T, d), block) for d in set(self.dilations))
+        return max(d * _ceil_div(_ceil_div(T, d), block) for d in set(self.dilations))
 
 
-def forward(call: Call, out_BHTD: Tensor, lse_BHT: Tensor) -> None:
-    """Fill the output and the log-sum-exp."""
+def forward(call: TritonCall, out_BHTD: Tensor, lse_BHT: Tensor) -> None:
+    """Write the output and the log-sum-exp."""
     B, H = call.q_BHTD.shape[:2]
-    tiles = call.configuration.forward
+    tiles = call.tile_set.forward
     n_blocks = call.n_blocks(tiles.queries)
     arguments = {
         **call.window(),
@@ -144,14 +144,14 @@ def forward(call: Call, out_BHTD: Tensor, lse_BHT: Tensor) -> None:
         "n_blocks": n_blocks,
         "Q": tiles.queries,
         "K": tiles.keys,
-        "G": call.slots_of_tile(),
+        "G": call.slots_per_tile(),
     }
     with _on(call.q_BHTD.device):
         call.run(forward_file.forward_kernel, n_blocks * B * H, tiles, arguments)
 
 
 def backward(
-    call: Call,
+    call: TritonCall,
     grad_BHTD: Tensor,
     out_BHTD: Tensor,
     lse_BHT: Tensor,
@@ -159,9 +159,9 @@ def backward(
     grad_k_BHTD: Tensor,
     grad_v_BHTD: Tensor,
 ) -> None:
-    """Fill the gradients of q, k and v."""
+    """Write the gradients of q, k and v."""
     grad_BHTD = _rows(grad_BHTD)
-    # The kernels rely on the layout that `operators` gave the output.
+    # The kernels need the memory layout that `operators` gives the output.
     out_BHTD = out_BHTD.transpose(1, 2).contiguous().transpose(1, 2)
     lse_BHT = lse_BHT.contiguous()
     delta_BHT = torch.empty_like(lse_BHT)
@@ -178,38 +178,38 @@ def backward(
         _key_gradients(call, {**of_grad, **of_keys})
 
 
-def _query_gradients(call: Call, pointers: dict[str, Any]) -> None:
+def _query_gradients(call: TritonCall, pointers: dict[str, Any]) -> None:
     B, H = call.q_BHTD.shape[:2]
-    tiles = call.configuration.query
+    tiles = call.tile_set.query
     n_blocks = call.n_blocks(tiles.queries)
-    of_tiles = {"n_blocks": n_blocks, "Q": tiles.queries, "K": tiles.keys, "G": call.slots_of_tile()}
+    of_tiles = {"n_blocks": n_blocks, "Q": tiles.queries, "K": tiles.keys, "G": call.slots_per_tile()}
     arguments = {**call.window(), **call.slots(), **pointers, **of_tiles}
     call.run(backward_file.query_kernel, n_blocks * B * H, tiles, arguments)
 
 
-def _key_gradients(call: Call, pointers: dict[str, Any]) -> None:
+def _key_gradients(call: TritonCall, pointers: dict[str, Any]) -> None:
     B, H = call.q_BHTD.shape[:2]
-    tiles = call.configuration.key
+    tiles = call.tile_set.key
     n_blocks = call.n_blocks(tiles.keys)
     of_tiles = {"n_blocks": n_blocks, "Q": tiles.queries, "K": tiles.keys}
     call.run(backward_file.key_kernel, n_blocks * B * H, tiles, {**call.window(), **pointers, **of_tiles})
 
 
-def _slot_gradients(call: Call, pointers: dict[str, Any]) -> Tensor:
-    """Gradients of the global columns' k (but for the scale) and v, float32 [2, B, H, G, D].
+def _slot_gradients(call: TritonCall, pointers: dict[str, Any]) -> Tensor:
+    """The gradients of k (without the scale) and v of the global columns, float32 [2, B, H, G, D].
 
-    Every query adds to them: parts of the queries are summed by as many programs, and the parts by torch, in an order
-    that does not change. Adding atomically would move as many bytes and give other bits every time.
+    Every query contributes. Each program sums a part of the queries, and torch sums the parts in a fixed order. Atomic
+    additions would move as many bytes and give different bits in every run.
     """
     B, H, T, D = call.q_BHTD.shape
     assert call.visibility.slot_BG is not None
     G = call.visibility.slot_BG.shape[1]
-    tiles = call.configuration.slot
-    n_slot_blocks = _tiles_for(G, tiles.keys)
-    n_tiles = _tiles_for(T, tiles.queries)
+    tiles = call.tile_set.slot
+    n_slot_blocks = _ceil_div(G, tiles.keys)
+    n_tiles = _ceil_div(T, tiles.queries)
     n_parts = min(n_tiles, max(1, N_SLOT_PROGRAMS // (B * H * n_slot_blocks)))
-    n_queries = _tiles_for(n_tiles, n_parts) * tiles.queries
-    n_parts = _tiles_for(T, n_queries)
+    n_queries = _ceil_div(n_tiles, n_parts) * tiles.queries
+    n_parts = _ceil_div(T, n_queries)
     part_P2BHGD = torch.empty(n_parts, 2, B, H, G, D, dtype=torch.float32, device=call.q_BHTD.device)
     arguments = {
         **call.masks(),
@@ -236,7 +236,7 @@ def _power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-def _tiles_for(n: int, size: int) -> int:
+def _ceil_div(n: int, size: int) -> int:
     """How many tiles hold `n`."""
     return -(-n // size)
 
@@ -255,12 +255,12 @@ def _strides(**tensors: Tensor) -> dict[str, int]:
 
 
 def _precision(x: Tensor) -> str:
-    """TF32 only where the user allows it for torch's own products."""
+    """The precision of float32 products: TF32 only if the user allows it for torch's products."""
     return "tf32" if x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest" else "ieee"
 
 
 def _on(device: torch.device) -> Any:
-    """Triton launches on the current device."""
+    """A context in which `device` is the current one, on which Triton launches."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
@@ -271,5 +271,5 @@ def _on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
 
 @functools.cache
 def _capability(device: torch.device) -> tuple[int, int]:
-    # In the interpreter there is no device: the smallest tiles do.
+    # The interpreter has no device and takes the smallest tiles.
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)

@@ -1,4 +1,4 @@
-"""The kernels as operators of torch, which torch.compile takes as they are: no graph break, no look inside.
+"""The kernels as operators of torch, which torch.compile keeps whole, without a graph break.
 
 B batch rows  T tokens  H attention heads  D width per head  G global slots
 """
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What both operators are given beside the vectors: `Visibility`, dropout's seed, and numbers.
+# The arguments of both operators beside the vectors: `Visibility`, the seed of the dropout, and numbers.
 _SCHEMA = (
     "Tensor? kind_BT, Tensor? first_BT, Tensor? last_BT, Tensor? slot_BG, Tensor? first_slot_BT, Tensor? last_slot_BT,"
     " Tensor? seed, SymInt[] dilations, SymInt left, SymInt right, float scale, float dropout_p"
@@ -17,7 +17,7 @@ _N_SETTINGS = _SCHEMA.count(",") + 1
 
 
 def _like(x_BHTD: Tensor) -> Tensor:
-    """Memory for an output: heads side by side, so that models join them without a copy."""
+    """A new tensor like `x_BHTD`, in memory [B, T, H, D] so that models join heads without a copy."""
     B, H, T, D = x_BHTD.shape
     return torch.empty(B, T, H, D, dtype=x_BHTD.dtype, device=x_BHTD.device).transpose(1, 2)
 
@@ -28,10 +28,10 @@ def _like(x_BHTD: Tensor) -> Tensor:
     schema=f"(Tensor q_BHTD, Tensor k_BHTD, Tensor v_BHTD, {_SCHEMA}) -> (Tensor, Tensor)",
 )
 def window_attention(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
-    """Local rows: their output in q's dtype, and the logarithm to base 2 of their sum of exponentials, float32."""
-    from longspan.attention.triton.launch import Call, forward
+    """The local rows: output [B, H, T, D] in q's dtype, and base-2 log-sum-exp [B, H, T] in float32."""
+    from longspan.attention.triton.launch import TritonCall, forward
 
-    call = Call.of(q_BHTD, k_BHTD, v_BHTD, settings[:6], *settings[6:])
+    call = TritonCall.of(q_BHTD, k_BHTD, v_BHTD, settings[:6], *settings[6:])
     out_BHTD = _like(q_BHTD)
     lse_BHT = torch.empty(q_BHTD.shape[:3], dtype=torch.float32, device=q_BHTD.device)
     forward(call, out_BHTD, lse_BHT)
@@ -60,10 +60,10 @@ def window_attention_backward(
     v_BHTD: Tensor,
     *settings: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and v."""
-    from longspan.attention.triton.launch import Call, backward
+    """The gradients of q, k and v, each [B, H, T, D]."""
+    from longspan.attention.triton.launch import TritonCall, backward
 
-    call = Call.of(q_BHTD, k_BHTD, v_BHTD, settings[:6], *settings[6:])
+    call = TritonCall.of(q_BHTD, k_BHTD, v_BHTD, settings[:6], *settings[6:])
     grads = (_like(q_BHTD), _like(k_BHTD), _like(v_BHTD))
     backward(call, grad_BHTD, out_BHTD, lse_BHT, *grads)
     return grads

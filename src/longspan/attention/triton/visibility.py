@@ -1,4 +1,4 @@
-"""Padding, documents, causality and global tokens as a few whole numbers a token, which is all the kernels look at.
+"""Padding, documents, causality and global tokens as a few whole numbers per token, which the kernels read.
 
 B batch rows  T tokens  G global slots
 """
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from longspan.attention.inputs import AttentionInputs
-from longspan.attention.remembered import Remembered
 from longspan.attention.slots import GlobalSlots
+from longspan.attention.tensor_cache import TensorKeyedCache
 
 
 class Visibility(NamedTuple):
-    """What narrows the plain window, int32; None where it does not.
+    """What restricts the plain window, in int32; None if there is no restriction.
 
     Attributes:
-        kind_BT: of each key -1: seen through windows; -2: padding; from 0: global, its number in `slot_BG`.
-        first_BT, last_BT: the window ends at these positions at the latest, the last exclusive: the document's, less
-            padding at its ends. T and 0 at padding, which sees nothing.
-        slot_BG: positions of the global tokens, ascending, each once; T in unused slots.
-        first_slot_BT, last_slot_BT: which slots the token sees, the last exclusive; None: all rows see all slots.
+        kind_BT: kind of each key: -1 for a key of windows, -2 for padding, g >= 0 for the global token in slot g.
+        first_BT, last_BT: bounds of the window, the last exclusive: those of the document without padding at its ends.
+            T and 0 at padding, which sees nothing.
+        slot_BG: positions of the global tokens, ascending without repetition; T in unused slots.
+        first_slot_BT, last_slot_BT: the slots that the token sees, the last exclusive; None if all rows see all slots.
     """
 
     kind_BT: Tensor | None = None
@@ -32,15 +32,15 @@ class Visibility(NamedTuple):
     last_slot_BT: Tensor | None = None
 
 
-_REMEMBERED: Remembered[Visibility] = Remembered(size=4)
+_CACHE: TensorKeyedCache[Visibility] = TensorKeyedCache(size=4)
 
 
-def remembered_visibility(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibility:
-    """`visibility_of`, worked out once for all layers that are handed the same masks."""
+def cached_visibility(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibility:
+    """`visibility_of`, computed once for all layers with the same masks."""
     B, _, T, _ = inputs.q_BHTD.shape
-    # `slots` may have been made for this layer alone: what they were made from decides.
+    # `slots` may be new in each layer, so that the key is what they were made from.
     given = () if inputs.global_rows is None else inputs.global_rows.slots[:2]
-    return _REMEMBERED.get(
+    return _CACHE.get(
         [inputs.is_token_BT, inputs.is_global_BT, inputs.document_BT, *given],
         (B, T, inputs.q_BHTD.device, inputs.pattern.n_global, inputs.pattern.causal),
         lambda: visibility_of(inputs, slots),
@@ -48,7 +48,7 @@ def remembered_visibility(inputs: AttentionInputs, slots: GlobalSlots | None) ->
 
 
 def visibility_of(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibility:
-    """Computed on the device, without waiting for it."""
+    """The visibility of a call, computed on the device without waiting for it."""
     B, _, T, _ = inputs.q_BHTD.shape
     device = inputs.q_BHTD.device
     is_token_BT = inputs.is_token_BT
@@ -57,7 +57,7 @@ def visibility_of(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibil
         kind_BT = None if is_token_BT is None else _int32(torch.where(is_token_BT, -1, -2))
         return Visibility(kind_BT, first_BT, last_BT)
 
-    # Unused slots go behind the last position; a position named twice keeps one of its slots.
+    # Unused slots get position T, after the last one; a repeated position keeps one of its slots.
     G = slots.index_BG.shape[1]
     slot_BG = slots.index_BG.masked_fill(~slots.is_used_BG, T).sort(dim=1).values
     kind_BT = torch.full((B, T + 1), -1, dtype=torch.int64, device=device)
@@ -79,7 +79,7 @@ def visibility_of(inputs: AttentionInputs, slots: GlobalSlots | None) -> Visibil
 
 
 def _bounds(inputs: AttentionInputs, n_tokens: int) -> tuple[Tensor | None, Tensor | None]:
-    """`first_BT` and `last_BT`: where a token's document begins, and where the next one does."""
+    """`first_BT` and `last_BT`: where the document of each token begins, and where the next one begins."""
     is_token_BT, id_BT = inputs.is_token_BT, inputs.document_BT
     if is_token_BT is None and id_BT is None:
         return None, None
@@ -94,7 +94,7 @@ def _bounds(inputs: AttentionInputs, n_tokens: int) -> tuple[Tensor | None, Tens
     first_BT = torch.where(is_token_BT, position_T, n_tokens).min(dim=1, keepdim=True).values
     last_BT = torch.where(is_token_BT, position_T + 1, 0).max(dim=1, keepdim=True).values
     if id_BT is not None:
-        # Whatever stands at padding counts for nothing: it takes the id before it, so that ids do not decrease.
+        # Ids at padding are replaced by the id before it, so that ids do not decrease.
         id_BT = id_BT.masked_fill(~is_token_BT, torch.iinfo(id_BT.dtype).min).cummax(dim=1).values.contiguous()
         first_BT = torch.maximum(first_BT, torch.searchsorted(id_BT, id_BT))
         last_BT = torch.minimum(last_BT, torch.searchsorted(id_BT, id_BT, right=True))

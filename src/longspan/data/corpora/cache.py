@@ -27,8 +27,10 @@ from longspan.data.corpora.shards import SCHEMA, view_shard
 from longspan.data.corpora.sources import CorpusSource, is_hub
 from longspan.data.corpora.streams import Meter
 from longspan.errors import InputError
-from longspan.files import replace_file, require_writable_directory
+from longspan.files import make_directory, replace_file, require_writable_directory
+from longspan.limits import load_json, read_description
 from longspan.progress import progress_bar
+from longspan.replacing import put_in_place, resolved
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Manifest(BaseModel):
     files: list[FileState]
     shards: dict[str, int]
     counts: Counts
+    readers: dict[str, int] = {}
 
     @property
     def text_sha256(self) -> str:
@@ -134,7 +137,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
         return
     require_writable_directory(folder.parent, overwrite=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(folder.parent)
     lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         lock.acquire(timeout=0)
@@ -152,7 +155,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
     if not folder.is_dir():
         return None, ""
     try:
-        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        manifest = Manifest.model_validate_json(read_description(folder / "manifest.json"))
     except (OSError, ValidationError):
         return None, "its manifest.json cannot be read"
     for name, n_bytes in manifest.shards.items():
@@ -165,6 +168,8 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
 def _is_of(manifest: Manifest, contents: Contents) -> bool:
     """Whether a cache was made from the text as it is now, read as now."""
     formats = [file.format for file in contents.files]
+    if manifest.readers != contents.readers:
+        return False
     return manifest.text_sha256 == contents.sha256 and [file.format for file in manifest.files] == formats
 
 
@@ -179,6 +184,8 @@ def _changes(old: Manifest, contents: Contents) -> str:
     told = [
         f"{kind}: {', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}" for kind, paths in kinds.items() if paths
     ]
+    if not told and old.readers != contents.readers:
+        told = [f"longspan reads {' and '.join(contents.readers)} better now"]
     return "; ".join(told) or "another version of the data set"
 
 
@@ -194,6 +201,8 @@ def _make(
     label = contents.source.label
     building = folder.parent / f".{folder.name}.building"
     plan = {"made_for": made_for, "sha256": contents.sha256, "shard_characters": SHARD_CHARACTERS}
+    if contents.readers:
+        plan["readers"] = contents.readers
     n_finished = _start_or_continue(building, plan)
     if n_finished:
         notes.append(f"{label}: {n_finished} shards of an earlier, unfinished run are used")
@@ -215,7 +224,14 @@ def _make(
         shutil.rmtree(building)
         raise InputError(f"{label} holds no text; pass a corpus with text in it")
     counts, shards = _finish(building, jobs.n_shards, cutter)
-    manifest = Manifest(made_for=made_for, sha256=contents.sha256, files=contents.files, shards=shards, counts=counts)
+    manifest = Manifest(
+        made_for=made_for,
+        sha256=contents.sha256,
+        files=contents.files,
+        shards=shards,
+        counts=counts,
+        readers=contents.readers,
+    )
     _write_json(building / "manifest.json", manifest.model_dump())
     _move(building, folder)
     # Last: whoever is killed before finds the plan and the shards, and goes on.
@@ -226,7 +242,7 @@ def _make(
 def _start_or_continue(building: Path, plan: dict[str, Any]) -> int:
     """Make the folder; number of finished shards in it, if it was begun with the same plan."""
     try:
-        is_same = json.loads((building / "plan.json").read_bytes()) == plan
+        is_same = load_json(building / "plan.json") == plan
     except (OSError, ValueError):
         is_same = False
     if building.exists() and not is_same:
@@ -313,12 +329,9 @@ def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict
 
 def _move(building: Path, folder: Path) -> None:
     """Put the finished folder where an old one may stand. A kill in between leaves a finished one to continue from."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = building.with_name(f"{building.name}.old")  # for a moment, where two names cannot be exchanged
     shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    building.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    put_in_place(building, resolved(folder))
 
 
 def _write_json(path: Path, value: Any) -> None:

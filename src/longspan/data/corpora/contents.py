@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from longspan.data.corpora.fragments import Fragment, Reading
-from longspan.data.corpora.readers import READERS
+from longspan.data.corpora.readers import READER_VERSIONS, READERS
 from longspan.data.corpora.readers.hub import HubTexts, find_on_hub
 from longspan.data.corpora.sources import CorpusSource, SourceFile, find_files, is_hub
 from longspan.data.corpora.streams import Meter
@@ -52,6 +52,11 @@ class Contents(NamedTuple):
     def sha256(self) -> str:
         """Of the text; see `hash_text`."""
         return hash_text(self.files, self.hub.content if self.hub is not None else "")
+
+    @property
+    def readers(self) -> dict[str, int]:
+        """Versions of the files' readers, where there was an earlier one."""
+        return {file.format: READER_VERSIONS[file.format] for file in self.files if file.format in READER_VERSIONS}
 
     @property
     def n_bytes(self) -> int | None:

@@ -174,6 +174,7 @@ class Corpus:
         for source in self.sources:
             chosen = hashlib.sha256(np.ascontiguousarray(source.documents).tobytes()).hexdigest()
             made_for = {name: source.store.manifest.made_for[name] for name in ("layout", "max_piece")}
+            made_for |= source.store.manifest.readers
             told += [source.sha256, chosen, *source.read_as, json.dumps(made_for), str(source.source.weight)]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 

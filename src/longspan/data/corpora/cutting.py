@@ -19,7 +19,7 @@ _N_TRIES = 12
 
 SPACE = re.compile(r"(?<=\S)(?=\s)")
 # For texts without white space (Chinese, Japanese, Thai, ...): after the end of a sentence or a clause, else anywhere.
-_SENTENCE_END = re.compile(r"(?<=[。．！？…；，、」』।॥።؟.!?;,])(?=[^\s。．！？…」』.!?])")
+SENTENCE_END = re.compile(r"(?<=[。．！？…；，、」』।॥።؟.!?;,])(?=[^\s。．！？…」』.!?])")
 
 Encode = Callable[[list[str]], list[list[int]]]
 
@@ -87,7 +87,7 @@ class Cutter:
         """Where to end the piece that begins at `start`, and how many tokens to leave out of the next one."""
         self.n_cuts += 1
         last = start + self.max_piece
-        for places in (SPACE, _SENTENCE_END):
+        for places in (SPACE, SENTENCE_END):
             for width in (self.max_piece // 16, self.max_piece // 2):
                 ends = [found.start() for found in places.finditer(text, max(last - width, start + 1), last)]
                 for end in ends[: -_N_TRIES - 1 : -1]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from longspan.data.corpora.streams import STREAMED
+from longspan.data.decoding import require_name
 from longspan.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -194,6 +195,7 @@ def _text_as(source: CorpusSource) -> str | None:
 
 
 def _known_format(source: CorpusSource, path: Path) -> str:
+    require_name(path)
     name = path.name.lower()
     if name.endswith(".zip") or re.search(r"\.(tar|t[gx]z|tbz2?)(\.\w+)?$", name):
         raise InputError(f"{path} is an archive; unpack it and pass its files")

@@ -1,4 +1,4 @@
-"""Masked language modelling: a score for every piece of the vocabulary at every token.
+"""Masked language modelling: a score for every entry of the vocabulary at every token.
 
 B batch rows  T tokens  C model width  V vocabulary
 """
@@ -13,13 +13,13 @@ from transformers.models.longformer.modeling_longformer import LongformerMaskedL
 
 from longspan.models.config import LongformerConfig
 from longspan.models.heads.losses import cross_entropy, linear_cross_entropy, linear_log_probabilities
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 from longspan.models.self_attention import is_plain_linear
 
 
 class LongformerLMHead(nn.Module):
-    """Projection, norm, and the word embeddings turned round."""
+    """Projection, norm, and a decoder tied to the word embeddings."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__()
@@ -33,20 +33,20 @@ class LongformerLMHead(nn.Module):
         return self.decoder(self.transform(features))
 
     def transform(self, features: Tensor) -> Tensor:
-        """[..., C] to [..., C]: what is compared with the word embeddings."""
+        """[..., C] to [..., C]: the vectors that are multiplied with the word embeddings."""
         return self.layer_norm(gelu(self.dense(features)))
 
     def loss(self, features_NC: Tensor, labels_N: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-        """Mean cross-entropy of `labels_N` at `features_NC`, without all their scores at a time."""
+        """Mean cross-entropy of `labels_N` at `features_NC`, without all scores in memory."""
         decoder = self.decoder
         if is_plain_linear(decoder):
             hidden_NC = self.transform(features_NC)
             return linear_cross_entropy(hidden_NC, decoder.weight, decoder.bias, labels_N, num_items_in_batch)
-        # Somebody put another layer in place (adapters, a quantised one, hooks): only it knows its scores.
+        # Another layer replaced the decoder (an adapter, a quantised layer, hooks): it must compute the scores.
         return cross_entropy(self(features_NC), labels_N, num_items_in_batch)
 
     def log_probabilities(self, features_NC: Tensor, labels_N: Tensor) -> Tensor:
-        """Log-probability (nats, float32 [N]) of each label, without gradient and without all scores at a time."""
+        """The log-probability (nats, float32 [N]) of each label, without gradient and without all scores in memory."""
         decoder = self.decoder
         if is_plain_linear(decoder):
             hidden_NC = self.transform(features_NC)
@@ -56,11 +56,11 @@ class LongformerLMHead(nn.Module):
 
 
 class LongformerForMaskedLM(LongformerPreTrainedModel):
-    """Longformer with transformers' masked language modelling head; no token is global unless the caller says so.
+    """Longformer with transformers' masked language modelling head; only the caller makes tokens global.
 
-    In training mode, with `labels`, only tokens that are asked for (a label other than -100) are scored, some at a
-    time: scores of all tokens would take more memory than the rest of the model. There are then no `logits`.
-    `config.sparse_prediction = False` brings them back; in evaluation mode they are always there.
+    In training mode with `labels`, only tokens with a label other than -100 are scored, some at a time, because the
+    scores of all tokens would take more memory than the rest of the model. There are then no `logits`. With
+    `config.sparse_prediction = False`, and in evaluation mode, there always are.
     """
 
     _tied_weights_keys = {  # noqa: RUF012 -- PreTrainedModel declares it
@@ -77,7 +77,7 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, LongformerLMHead):
-            # A checkpoint without this head leaves its bias in fresh memory.
+            # A checkpoint without this head leaves the bias uninitialised.
             init.zeros_(module.bias)
 
     def get_output_embeddings(self) -> nn.Module:
@@ -85,7 +85,7 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
         return self.lm_head.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Put another such layer in place, its bias included: `resize_token_embeddings` calls this."""
+        """Replace this layer and its bias; `resize_token_embeddings` calls it."""
         self.lm_head.decoder = new_embeddings
         bias = new_embeddings.bias
         # Untied, the two are saved apart: one tensor under two names would be saved under one, and the other lost.
@@ -94,22 +94,22 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
 
     @torch.no_grad()
     def log_probabilities(self, input_ids: Tensor, labels: Tensor, **inputs: Any) -> Tensor:
-        """Log-probability, in nats, of every label that is asked for, in the order of rows and tokens.
+        """The log-probability (nats) of every label other than -100, in the order of rows and tokens.
 
         Args:
             input_ids: int64 [B, T].
-            labels: int64 [B, T], -100 where nothing is asked.
-            inputs: as `forward` takes.
+            labels: int64 [B, T], -100 at tokens without a label.
+            inputs: more inputs of `forward`.
 
         Returns:
-            float32 [N]; scores are made for some of the tokens asked for at a time, in evaluation mode too.
+            float32 [N]; scores are computed for some tokens at a time, also in evaluation mode.
         """
         hidden_BTC = self.longformer(input_ids, return_dict=True, **inputs).last_hidden_state
         is_asked_BT = labels != -100
         return self.lm_head.log_probabilities(hidden_BTC[is_asked_BT], labels[is_asked_BT])
 
     def _is_sparse(self) -> bool:
-        """Whether only the tokens that are asked for are scored; a compiled graph cannot: their number is data."""
+        """Whether to score only tokens with a label; a compiled graph cannot, since it does not know their number."""
         return self.training and getattr(self.config, "sparse_prediction", True) and not torch.compiler.is_compiling()
 
     def forward(
@@ -126,11 +126,13 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerMaskedLMOutput:
-        """Inputs as `LongformerModel.forward`; `labels`, int64 [B, T]: the piece at each token, -100 where not asked.
+        """The scores and the loss; inputs as in `LongformerModel.forward`.
+
+        `labels`, int64 [B, T], hold the vocabulary entry of each token, or -100 for no label.
 
         Returns:
-            `loss`, the mean cross-entropy over what is asked for (0 where nothing is), and `logits` [B, T, V]; the
-            class says when there are none.
+            `loss`, the mean cross-entropy over the labels (0 without any), and `logits` [B, T, V], which the class may
+            leave out.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         outputs = self.longformer(

@@ -1,4 +1,4 @@
-"""Multiple choice: a score for each of several texts, from its first token.
+"""Multiple choice: a score for each of several texts, from the first token of each.
 
 B batch rows  T tokens  A answers (choices) per row
 """
@@ -11,9 +11,13 @@ from transformers.models.longformer.modeling_longformer import LongformerMultipl
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig
-from longspan.models.heads.automatic_global import after_first_separators, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import cross_entropy
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import (
+    after_first_separators,
+    names_global_tokens,
+    refuse_documents,
+    with_encoder_outputs,
+)
 from longspan.models.inputs import as_bool
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
@@ -21,8 +25,8 @@ from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 class LongformerForMultipleChoice(LongformerPreTrainedModel):
     """Longformer with transformers' multiple choice head.
 
-    Without a `global_attention_mask` all that stands after the first separator (or run of separators) of each text is
-    global: the question and the choice, where the passage comes first.
+    Without a `global_attention_mask`, the tokens after the first run of separators of each text are global: the
+    question and the choice, if the passage comes first.
     """
 
     def __init__(self, config: LongformerConfig) -> None:
@@ -46,7 +50,9 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerMultipleChoiceModelOutput:
-        """Inputs as `LongformerModel.forward`, with one more axis: [B, A, T]; `labels`, int64 [B]: the right choice.
+        """The scores and the loss; inputs as in `LongformerModel.forward` with one more axis, [B, A, T].
+
+        `labels`, int64 [B], hold the index of the right choice.
 
         Returns:
             `loss`, the cross-entropy over the choices, and `logits` [B, A].
@@ -62,7 +68,7 @@ class LongformerForMultipleChoice(LongformerPreTrainedModel):
         slots = None
         if global_attention_mask is None and flat_ids is not None and not names_global_tokens(self.config):
             is_choice_BT = after_first_separators(flat_ids, self.config.sep_token_id)
-            # Found here rather than in the encoder, so that torch.compile breaks its graph in one place only.
+            # Found here instead of in the encoder, so that torch.compile breaks its graph in one place only.
             shape = (flat_ids.shape[0], flat_ids.shape[1])
             slots = GlobalSlots.find(is_choice_BT, as_bool("attention_mask", _flat(attention_mask), shape))
         outputs = self.longformer(

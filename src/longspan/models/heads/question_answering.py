@@ -1,4 +1,4 @@
-"""Extractive question answering: a score for every token to begin, and to end, the answer.
+"""Extractive question answering: a score for each token as the start, and as the end, of the answer.
 
 B batch rows  T tokens  S gold answers of a row, at most
 """
@@ -13,9 +13,13 @@ from transformers.utils import logging
 from longspan.attention import GlobalSlots
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, count_labels
-from longspan.models.heads.automatic_global import before_first_separator, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import cross_entropy
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import (
+    before_first_separator,
+    names_global_tokens,
+    refuse_documents,
+    with_encoder_outputs,
+)
 from longspan.models.inputs import as_bool
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
@@ -25,8 +29,8 @@ logger = logging.get_logger(__name__)
 class LongformerForQuestionAnswering(LongformerPreTrainedModel):
     """Longformer with transformers' question answering head.
 
-    Without a `global_attention_mask` the question is global: all that stands before the first separator
-    (`config.sep_token_id`) of each row, however many separators follow.
+    Without a `global_attention_mask` the question is global: all tokens before the first separator
+    (`config.sep_token_id`) of each row, regardless of the number of later separators.
     """
 
     def __init__(self, config: LongformerConfig) -> None:
@@ -56,14 +60,13 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerQuestionAnsweringModelOutput:
-        """Inputs as `LongformerModel.forward`.
+        """The scores and the loss; inputs as in `LongformerModel.forward`.
 
-        `start_positions` and `end_positions`, int64 [B], are the answer's first and last token; T or more stands for
-        an answer outside this input, which is ignored. As int64 [B, S] with S > 1 they are the first and last tokens
-        of all gold answers, any of which is right: the loss is then the negative logarithm of the probability that
-        all of a row's starts have together, and the same of its ends (Clark and Gardner 2018, as Longformer is trained
-        on TriviaQA). Negative ones and those of T or more are left out, repeated ones count once, a row without any
-        is ignored.
+        `start_positions` and `end_positions`, int64 [B], are the first and last token of the answer. A position of T or
+        more means an answer outside this input, which is ignored. As int64 [B, S] with S > 1 they are the first and
+        last tokens of all gold answers. The loss is then the negative logarithm of the total probability of the starts
+        of a row, and the same for the ends (Clark and Gardner 2018; Longformer's training on TriviaQA). Negative
+        positions and those of T or more are ignored, repeated ones count once, and a row without any is ignored.
 
         Returns:
             `loss`, the mean of the two cross-entropies, `start_logits` and `end_logits`, both [B, T].
@@ -73,7 +76,7 @@ class LongformerForQuestionAnswering(LongformerPreTrainedModel):
         if global_attention_mask is None and not names_global_tokens(self.config):
             if input_ids is not None:
                 is_question_BT = before_first_separator(input_ids, self.config.sep_token_id)
-                # Found here rather than in the encoder, so that torch.compile breaks its graph in one place only.
+                # Found here instead of in the encoder, so that torch.compile breaks its graph in one place only.
                 is_token_BT = as_bool("attention_mask", attention_mask, (input_ids.shape[0], input_ids.shape[1]))
                 slots = GlobalSlots.find(is_question_BT, is_token_BT)
             else:
@@ -112,12 +115,12 @@ def _position_loss(logits_BT: Tensor, positions: Tensor, num_items_in_batch: Ten
 
 def _any_position_loss(logits_BT: Tensor, positions_BS: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
     B, T = logits_BT.shape
-    # One more column takes what is left out. Marking tokens, not adding up logits: a repeated position counts once.
+    # An additional column takes the ignored positions. Tokens are marked, so that a repeated position counts once.
     column_BS = torch.where((positions_BS < 0) | (positions_BS >= T), T, positions_BS)
     is_gold_BT = torch.zeros(B, T + 1, dtype=torch.bool, device=logits_BT.device).scatter(1, column_BS, True)[:, :T]
     has_gold_B = is_gold_BT.any(dim=1)
     scores_BT = logits_BT.float()
-    # A row without gold is compared with itself: loss and gradients are 0, and no infinity is in them.
+    # A row without gold answers is compared with itself: its loss and gradients are 0, without infinities.
     gold_BT = scores_BT.masked_fill(~is_gold_BT & has_gold_B[:, None], float("-inf"))
     loss_B = scores_BT.logsumexp(dim=1) - gold_BT.logsumexp(dim=1)
     n_rows = has_gold_B.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)

@@ -13,16 +13,15 @@ from transformers.models.longformer.modeling_longformer import LongformerSequenc
 from longspan.errors import InputError
 from longspan.models.config import LongformerConfig, classifier_activation, count_labels
 from longspan.models.encoder import first_tokens
-from longspan.models.heads.automatic_global import first_token_slots, names_global_tokens, refuse_documents
 from longspan.models.heads.losses import binary_cross_entropy, cross_entropy, squared_error
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import first_token_slots, names_global_tokens, refuse_documents, with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
 
 
 class LongformerClassificationHead(nn.Module):
-    """Two layers; between them `config.classifier_activation`, tanh in transformers."""
+    """Two linear layers with `config.classifier_activation` between them (tanh in transformers)."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__()
@@ -64,13 +63,16 @@ class LongformerForSequenceClassification(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerSequenceClassifierOutput:
-        """Inputs as `LongformerModel.forward`.
+        """The scores and the loss; inputs as in `LongformerModel.forward`.
 
-        `labels` are classes, int64 [B]; or numbers, float [B] or [B, labels], for a regression; or 0 or 1 for each
-        class, float [B, labels], where a document may have several.
+        `labels` are classes, int64 [B]; or numbers for a regression, float [B] or [B, labels]; or, for documents with
+        several classes, 0 or 1 for each class, float [B, labels].
 
         Returns:
-            `loss` of the kind that `config.problem_type` names or that the labels show, and `logits` [B, labels].
+            `loss` for `config.problem_type`, or if that is None for the kind of `labels`, and `logits` [B, labels].
+
+        Raises:
+            InputError: `document_ids` were given, or `config.problem_type` is unknown.
         """
         refuse_documents(type(self).__name__, kwargs)
         slots = None
@@ -96,7 +98,7 @@ class LongformerForSequenceClassification(LongformerPreTrainedModel):
 
     def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
         if self.config.problem_type is None:
-            # Written down, as transformers does: the checkpoint then says what it was trained for.
+            # Stored in the configuration, as in transformers, so that the checkpoint says what it was trained for.
             if self.num_labels == 1:
                 self.config.problem_type = "regression"
             elif labels.dtype in (torch.long, torch.int):
@@ -111,4 +113,4 @@ class LongformerForSequenceClassification(LongformerPreTrainedModel):
             case "multi_label_classification":
                 return binary_cross_entropy(logits, labels, num_items_in_batch)
             case other:
-                raise InputError(f"config.problem_type {other!r} is unknown; choose one that transformers names")
+                raise InputError(f"config.problem_type {other!r} is unknown; choose one of transformers'")

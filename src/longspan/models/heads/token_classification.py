@@ -10,12 +10,12 @@ from transformers.models.longformer.modeling_longformer import LongformerTokenCl
 
 from longspan.models.config import LongformerConfig, count_labels
 from longspan.models.heads.losses import cross_entropy
-from longspan.models.heads.outputs import with_encoder_outputs
+from longspan.models.heads.shared import with_encoder_outputs
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 
 
 class LongformerForTokenClassification(LongformerPreTrainedModel):
-    """Longformer with transformers' token classification head; no token is global unless the caller says so."""
+    """Longformer with transformers' token classification head; only the caller makes tokens global."""
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__(config)
@@ -39,7 +39,9 @@ class LongformerForTokenClassification(LongformerPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> tuple | LongformerTokenClassifierOutput:
-        """Inputs as `LongformerModel.forward`; `labels`, int64 [B, T]: each token's class, -100 where it has none.
+        """The scores and the loss; inputs as in `LongformerModel.forward`.
+
+        `labels`, int64 [B, T], hold the class of each token, or -100 for no class.
 
         Returns:
             `loss`, the mean cross-entropy, and `logits` [B, T, labels].

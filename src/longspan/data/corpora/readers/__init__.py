@@ -21,3 +21,6 @@ READERS: dict[str, Callable[[Path, Reading, Meter], Iterator[Fragment]]] = {
     "jsonl": read_json_lines,
     "parquet": read_parquet,
 }
+
+READER_VERSIONS = {"tei": 2}
+"""Formats whose reader gives other text than its first version did: caches of that are made anew."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from longspan.data.corpora.fragments import Fragment, Reading
 from longspan.data.corpora.readers.records import documents_of_records
+from longspan.data.decoding import decoded_rows
 from longspan.errors import InputError
 
 _ROWS_AT_ONCE = 64
@@ -88,7 +89,7 @@ def _texts(found: HubTexts, column: str) -> Iterator[str]:
         found.rows if names is None else found.rows.select_columns([column])
     ).iter(_ROWS_AT_ONCE)
     n_read = 0
-    for batch in batches:
+    for batch in decoded_rows(batches, found.name, n_at_once=_ROWS_AT_ONCE):
         if column not in batch:
             raise InputError(f"{found.name} has no column {column!r}; it has {', '.join(batch)}: set text_field")
         for i, text in enumerate(batch[column]):

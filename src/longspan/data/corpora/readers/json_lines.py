@@ -7,16 +7,17 @@ from pathlib import Path
 from longspan.data.corpora.fragments import Fragment, Reading
 from longspan.data.corpora.readers.records import documents_of_records
 from longspan.data.corpora.streams import Meter, open_stream
-from longspan.data.opening import not_utf8
+from longspan.data.decoding import not_utf8, require_text
 from longspan.errors import InputError
+from longspan.limits import LINE_BYTES, bound_of_file, too_large
 
 
 def read_json_lines(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
     """The texts in `reading.text_field`. A line is read whole: memory holds the longest one.
 
     Raises:
-        InputError: as `open_stream`; a line is not UTF-8 (with the byte), not a JSON object, has no such field, or
-            something other than text in it (with the line's number, from 1).
+        InputError: as `open_stream`; a line is too long, not UTF-8 (with the byte), not a JSON object, has no such
+            field, or something other than text in it (with the line's number, from 1).
     """
     return documents_of_records(_texts(path, reading.text_field, meter), reading.documents)
 
@@ -24,7 +25,10 @@ def read_json_lines(path: Path, reading: Reading, meter: Meter) -> Iterator[Frag
 def _texts(path: Path, field: str, meter: Meter) -> Iterator[str]:
     offset = 0
     with open_stream(path, meter) as stream:
-        for i, data in enumerate(stream, 1):
+        bound = bound_of_file(LINE_BYTES)
+        for i, data in enumerate(iter(lambda: stream.readline(bound + 1), b""), 1):
+            if len(data) > bound:
+                raise too_large(f"{path}: line {i:,}", len(data), bound, is_whole=False)
             if data.strip(b" \t\r\n\xef\xbb\xbf"):
                 yield _text_of(path, i, data, offset, field)
             offset += len(data)
@@ -48,4 +52,4 @@ def _text_of(path: Path, line: int, data: bytes, offset: int, field: str) -> str
         )
     if not isinstance(record[field], str):
         raise InputError(f"{path}: line {line:,}: {field!r} holds {type(record[field]).__name__}, not text")
-    return record[field]
+    return require_text(record[field], f"{path}: line {line:,}: {field!r}")

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from longspan.data.corpora.fragments import Fragment, Reading
 from longspan.data.corpora.readers.records import documents_of_records
 from longspan.data.corpora.streams import Meter
+from longspan.data.decoding import decoded_rows
 from longspan.errors import InputError
+from longspan.limits import bound_of_archive, too_large
 
 _ROWS_AT_ONCE = 64
 
@@ -18,6 +21,16 @@ def read_parquet(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragmen
         InputError: there is no such file, it is not Parquet or cut, has no such column, or a row has no text in it.
     """
     return documents_of_records(_texts(path, reading.text_field, meter), reading.documents)
+
+
+def _require_bound(path: Path, n_packed: int, metadata: Any, column: int) -> None:
+    """Refuse a column that declares more than a file of `n_packed` bytes may unpack to."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    if metadata.num_columns > column:
+        declared = sum(group.column(column).total_uncompressed_size for group in groups)
+        bound = bound_of_archive(n_packed)
+        if declared > bound:
+            raise too_large(path, declared, bound, is_packed=True)
 
 
 def _texts(path: Path, column: str, meter: Meter) -> Iterator[str]:
@@ -34,12 +47,14 @@ def _texts(path: Path, column: str, meter: Meter) -> Iterator[str]:
                     f"{path} has no column {column!r}; it has {', '.join(map(repr, names))}. "
                     "Name the one with the text: text_field"
                 )
+            _require_bound(path, size, file.metadata, file.schema_arrow.get_field_index(column))
             n_read = 0
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
                 texts = batch.column(0)
                 if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
                     raise InputError(f"{path}: column {column!r} holds {texts.type}, not text")
-                for i, text in enumerate(texts.to_pylist()):
+                values = (value.as_py() for value in texts)
+                for i, text in enumerate(decoded_rows(values, path, first=n_read + 1)):
                     if text is None:
                         raise InputError(f"{path}: row {n_read + i + 1:,} has no text in {column!r}")
                     yield text

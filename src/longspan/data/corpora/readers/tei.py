@@ -1,131 +1,386 @@
-"""TEI: novels and other texts marked up in XML, read as a stream."""
+"""TEI: novels and other texts marked up in XML, read as a stream.
 
+One text is read: the edited one, for a reader. docs/corpora.md lists what is kept, left out and joined.
+"""
+
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from html.entities import html5
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
+from unicodedata import category
 from xml.parsers import expat
 
 from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.readers.tei_elements import CHUNKS, ELEMENTS_ONLY, LEFT_OUT, OWN_LINES, TIGHT, WITHIN_LINES
 from longspan.data.corpora.streams import Meter, open_stream
 from longspan.errors import InputError
 
 _CHUNK = 1 << 16
-# What is not the text: data about it, the editor's notes, and the reading an editor has replaced (inside <choice>).
-_LEFT_OUT = {"teiHeader", "note", "sic", "orig", "abbr", "fw", "figDesc"}
-_ONLY_IN_CHOICE = {"sic", "orig", "abbr"}
-# Elements inside a line; every other one stands on lines of its own.
-_INLINE = frozenset(
-    (
-        *(
-            "abbr",
-            "add",
-            "anchor",
-            "c",
-            "choice",
-            "corr",
-            "date",
-            "del",
-            "emph",
-            "expan",
-            "foreign",
-            "g",
-            "gap",
-            "gloss",
-        ),
-        *("graphic", "hi", "lb", "mentioned", "milestone", "name", "note", "num", "orig", "pb", "cb", "persName"),
-        *("placeName", "q", "quote", "ref", "reg", "rs", "s", "said", "seg", "sic", "soCalled", "supplied", "term"),
-        *("time", "title", "unclear", "w"),
-    )
-)
-_BREAKS_LINE = {"lb"}
+_ROOTS = {"TEI", "TEI.2", "teiCorpus", "teiCorpus.2"}
+_XINCLUDE = "http://www.w3.org/2001/XInclude"
+# Of a <choice> the first other alternative is read; without one, the first of these.
+_REPLACED = {"abbr", "am", "orig", "sic"}
+# Encodings of an apparatus that repeats words of the text outside of it.
+_APART = {"double-end-point", "location-referenced"}
+_BREAKING = {"cb", "gb", "lb", "milestone", "pb"}  # att.breaking
+_SPACES = {"incident", "kinesic", "pause", "space", "vocal", "writing"}  # <space> and model.global.spoken
+_OPENING, _CLOSING = {"Ps", "Pi", "Pd"}, {"Pe", "Pf", "Po", "Pd"}  # categories of punctuation
+_PICTURES = {"figure", "notatedMusic"}
 _SPACE = re.compile(r"[ \t\r\n]+")
+# A hyphen at the end of a line inside a word: hyphen-minus, soft hyphen, not sign (as Fraktur is typed), two more.
+_HYPHEN = re.compile(r"(?:(?<=\w)|^)[-\u00ad\u00ac\u2010\u2e17]$")
 
 
 def read_tei(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
     """The text of each <text> of a TEI file (one, or many in a <teiCorpus>) as a document.
 
     Paragraphs, headings and lines of verse stand on lines of their own; other white space is one blank. Left out are
-    the header, editors' notes, and within <choice> the reading that an editor replaced.
+    the header, editors' notes, deletions, and the readings that an editor replaced.
 
     Raises:
-        InputError: as `open_stream`; the XML is malformed (with line and column), or holds no <text>.
+        InputError: as `open_stream`; the XML is malformed (with line and column), holds no <text>, or leaves a part of
+            its text to another file (an entity, an `xi:include`; with line and name).
     """
     del reading  # no options
-    parser = _Parser()
     with open_stream(path, meter) as stream:
-        while True:
-            data = stream.read(_CHUNK)
-            try:
-                parser.expat.Parse(data, not data)
-            except expat.ExpatError as error:
-                told = f"{expat.ErrorString(error.code)} at column {error.offset}"
-                raise InputError(f"{path}: line {error.lineno:,}: malformed XML: {told}; mend the file") from error
-            except (ValueError, LookupError) as error:
-                # An encoding that the XML declaration names and Python does not have.
-                raise InputError(f"{path}: {error}; save the file as UTF-8") from error
-            yield from parser.take()
-            if not data:
-                break
+        yield from tei_fragments(path, iter(lambda: stream.read(_CHUNK), b""))
+
+
+def tei_fragments(name: str | Path, chunks: Iterable[bytes]) -> Iterator[Fragment]:
+    """The documents of a TEI file as `read_tei` gives them; `name` is for errors.
+
+    Raises:
+        InputError: as `read_tei`.
+    """
+    parser = _Parser(name)
+    for data in chain(chunks, [b""]):
+        try:
+            parser.expat.Parse(data, not data)
+        except expat.ExpatError as error:
+            told = f"{expat.ErrorString(error.code)} at column {error.offset}"
+            raise InputError(f"{name}: line {error.lineno:,}: malformed XML: {told}; mend the file") from error
+        except InputError:
+            raise
+        except (ValueError, LookupError) as error:
+            # An encoding that the XML declaration names and Python does not have.
+            raise InputError(f"{name}: {error}; save the file as UTF-8") from error
+        yield from parser.take()
     if not parser.n_texts:
-        raise InputError(f"{path} holds no <text>: it is XML, but not TEI; extract its text first")
+        if parser.included:
+            raise InputError(
+                f"{name} holds no <text> but includes {parser.included}, which is not read; pass the included files"
+            )
+        raise InputError(f"{name} holds no <text>: it is XML, but not TEI; extract its text first")
+
+
+def begins_as_tei(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of XML whose first element is one of TEI's."""
+    names: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, _: names.append(name)
+    with contextlib.suppress(expat.ExpatError, ValueError, LookupError):
+        parser.Parse(head[:_CHUNK], False)
+    return bool(names) and names[0].rpartition(":")[2] in _ROOTS
+
+
+class _Mark(NamedTuple):
+    """A state of `_Lines` to go back to."""
+
+    n_parts: int
+    last: str
+    last_character: str
+    gap: str
+    ends_line: bool
+    is_joined: bool
+    is_apart: bool
+
+
+class _Lines:
+    """Text as it is put together, with the white space owed before the next word."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []  # each some words with the gap before them
+        self.n_words = 0
+        self.last_character = ""
+        self.clear_gap()
+
+    def clear_gap(self) -> None:
+        """Owe nothing."""
+        self.gap = ""  # "", " " or "\n"
+        self.ends_line = False  # the gap is the end of a paragraph or the like: nothing joins across it
+        self.is_joined = False  # the word goes on: white space does not count
+        self.is_apart = False  # the next letter begins a word
+
+    def add(self, text: str) -> bool:
+        """Append text; True if it holds words."""
+        text = _SPACE.sub(" ", text)
+        if text.startswith(" "):
+            self.space()
+        words = text.strip(" ")
+        if words:
+            if self.is_apart and not self.gap and _are_two_words(self.last_character, words[0]):
+                self.space()
+            self.parts.append(self.gap + words)
+            self.last_character = words[-1]
+            self.n_words += 1
+            self.clear_gap()
+            self.gap = " " if text.endswith(" ") else ""
+        return bool(words)
+
+    def space(self, gap: str = " ") -> None:
+        """Owe a blank, or the line break of an <lb>."""
+        if not self.is_joined and self.gap != "\n":
+            self.gap = gap
+
+    def end_line(self) -> None:
+        """Owe the end of a paragraph, a heading, a line of verse."""
+        self.gap, self.ends_line, self.is_joined = "\n", True, False
+
+    def join(self) -> None:
+        """Let the last word go on in the next one, unless its paragraph has ended."""
+        if not self.ends_line:
+            self.gap, self.is_joined = "", True
+
+    def drop_hyphen(self) -> None:
+        """Take the hyphen away that the last word ends with."""
+        if self.parts and not self.ends_line:
+            self.parts[-1] = _HYPHEN.sub("", self.parts[-1])
+
+    def mark(self) -> _Mark:
+        """The state as it is."""
+        last = self.parts[-1] if self.parts else ""
+        return _Mark(
+            len(self.parts), last, self.last_character, self.gap, self.ends_line, self.is_joined, self.is_apart
+        )
+
+    def back_to(self, mark: _Mark) -> None:
+        """Forget what was added since."""
+        del self.parts[mark.n_parts :]
+        self.parts[-1:] = [mark.last] if mark.n_parts else []
+        self.last_character, self.gap, self.ends_line = mark.last_character, mark.gap, mark.ends_line
+        self.is_joined, self.is_apart = mark.is_joined, mark.is_apart
+
+    def take(self, *, is_last: bool = False) -> str:
+        """The text so far, but for a hyphen at its end, which may still be dropped."""
+        n = len(self.parts)
+        if n and not is_last and _HYPHEN.search(self.parts[-1]):
+            n -= 1
+        taken, self.parts = "".join(self.parts[:n]), self.parts[n:]
+        return taken
+
+
+def _are_two_words(left: str, right: str) -> bool:
+    """Whether a blank belongs between two characters where one word ends and the next begins."""
+    return left != "" and category(left) not in _OPENING and category(right) not in _CLOSING
+
+
+@dataclass(slots=True)
+class _Element:
+    """An open element.
+
+    Attributes:
+        name: without its prefix; empty if it is in another namespace than TEI's.
+        has_own_lines: it stands on lines of its own.
+        n_words: of the text, where it begins.
+        namespaces: prefix -> namespace, as declared here and around it.
+        has_text: it holds text itself, not in its parts.
+        joins: the next word follows without a blank.
+        read: of a choice or an apparatus, whether the alternative that is read is a preferred one; None before any.
+        before: state of the text before the first alternative.
+    """
+
+    name: str
+    has_own_lines: bool
+    n_words: int
+    namespaces: dict[str, str]
+    has_text: bool = False
+    joins: bool = False
+    read: bool | None = None
+    before: _Mark | None = None
 
 
 class _Parser:
-    """Turns expat's events into fragments; holds no more than the text of one chunk."""
+    """Turns expat's events into fragments; holds no more than the text of one chunk, or of one <app> or <choice>."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | Path) -> None:
+        self.name = name
         self.expat = expat.ParserCreate()
         self.expat.buffer_text = True
         self.expat.StartElementHandler = self.start
         self.expat.EndElementHandler = self.end
         self.expat.CharacterDataHandler = self.characters
+        self.expat.SkippedEntityHandler = self.undeclared_entity
+        self.expat.ExternalEntityRefHandler = self.external_entity
+        # As if every file had an external DTD. Nothing is fetched, but then expat reads all declarations inside the
+        # file, and asks `undeclared_entity` about the others.
+        self.expat.UseForeignDTD(True)
+        self.expat.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_ALWAYS)
         self.n_texts = 0
+        self.included = ""  # what a corpus file includes
         self.depth_of_text = 0  # a text may hold a <group> of texts; the outermost is the document
         self.depth_left_out = 0
-        self.choices: list[bool] = []  # for each open element: is it <choice>?
-        self.parts: list[str] = []
+        self.n_undecided = 0  # open choices and apparatuses: their text may still be replaced
+        self.is_apparatus_apart = False
+        self.tei_namespaces: set[str | None] = {None}
+        self.open = [_Element("", False, 0, {})]
+        self.lines = _Lines()
         self.done: list[Fragment] = []
-        self.gap = ""  # white space owed before the next word: "", " " or "\n"
 
-    def start(self, name: str, _attributes: dict[str, str]) -> None:
-        name = name.rpartition(":")[2]
-        in_choice = bool(self.choices) and self.choices[-1]
-        self.choices.append(name == "choice")
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        parent = self.open[-1]
+        name, namespaces = self._resolve(tag, attributes, parent.namespaces)
+        element = _Element(name, self._has_own_lines(name, parent), self.lines.n_words, namespaces)
+        self.open.append(element)
+        if name == "teiHeader":
+            self.is_apparatus_apart = False
+        elif name == "variantEncoding":
+            self.is_apparatus_apart = attributes.get("method") in _APART
+        if self.depth_left_out or self._is_left_out(name, parent, attributes) or self._is_other_reading(element):
+            self.depth_left_out += 1
+            return
         if name == "text":
             self.depth_of_text += 1
             self.n_texts += 1
-        if self.depth_left_out or (name in _LEFT_OUT and (in_choice or name not in _ONLY_IN_CHOICE)):
-            self.depth_left_out += 1
-        if name not in _INLINE or name in _BREAKS_LINE:
-            self.gap = "\n"
+        if element.has_own_lines:
+            self.lines.end_line()
+        elif parent.name in ELEMENTS_ONLY and self.lines.n_words > parent.n_words:
+            self.lines.space()
+        elif name in CHUNKS:
+            self.lines.is_apart = True
+        self._begin_word(element, attributes)
 
-    def end(self, name: str) -> None:
-        name = name.rpartition(":")[2]
-        self.choices.pop()
+    def end(self, _tag: str) -> None:
+        element = self.open.pop()
         if self.depth_left_out:
             self.depth_left_out -= 1
-        if name not in _INLINE:
-            self.gap = "\n"
-        if name == "text":
+            return
+        if element.read is not None:
+            self.n_undecided -= 1
+        if element.has_own_lines:
+            self.lines.end_line()
+        elif element.joins:
+            self.lines.join()
+        elif element.name in CHUNKS:
+            self.lines.is_apart = True
+        if element.name == "text":
             self.depth_of_text -= 1
             if not self.depth_of_text:
-                self.done.append(Fragment("".join(self.parts), True))
-                self.parts, self.gap = [], ""
+                self.done.append(Fragment(self.lines.take(is_last=True), True))
+                self.lines.clear_gap()
 
     def characters(self, data: str) -> None:
-        if not self.depth_of_text or self.depth_left_out:
+        parent = self.open[-1]
+        if not self.depth_of_text or self.depth_left_out or (parent.name in TIGHT and not data.strip()):
             return
-        text = _SPACE.sub(" ", data)
-        if text.startswith(" "):
-            self.gap = self.gap or " "
-        if words := text.strip(" "):
-            self.parts += [self.gap, words]
-            self.gap = " " if text.endswith(" ") else ""
+        parent.has_text |= self.lines.add(data)
+
+    def undeclared_entity(self, name: str, is_parameter: bool) -> None:
+        """Read HTML's name of a character, which is ISO's too; refuse another, for its text is not here."""
+        if is_parameter or self.depth_left_out:
+            return
+        if f"{name};" not in html5:
+            raise InputError(
+                f"{self._place()}: the entity &{name}; is declared nowhere in the file; write its text instead, or "
+                f'declare it (<!ENTITY {name} "...">)'
+            )
+        self.characters(html5[f"{name};"])
+
+    def external_entity(
+        self, context: str | None, _base: str | None, system_id: str | None, _public: str | None
+    ) -> int:
+        """Read an external DTD as empty; refuse text that stands in another file."""
+        if context is None:
+            self.expat.ExternalEntityParserCreate(context).Parse(b"", True)
+        elif not self.depth_left_out:
+            self._refuse(f"the entity &{context}; stands for the file {system_id}")
+        return 1
 
     def take(self) -> list[Fragment]:
         """The fragments since the last call."""
         done, self.done = self.done, []
-        if self.parts:
-            done.append(Fragment("".join(self.parts), False))
-            self.parts = []
+        if not self.n_undecided and (text := self.lines.take()):
+            done.append(Fragment(text, False))
         return done
+
+    def _resolve(self, tag: str, attributes: dict[str, str], around: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """The name of a TEI element, or an empty one, and the namespaces in it. A prefix need not be declared."""
+        declared = {key[6:]: value for key, value in attributes.items() if key == "xmlns" or key.startswith("xmlns:")}
+        namespaces = {**around, **declared} if declared else around
+        prefix, _, name = tag.rpartition(":")
+        namespace = namespaces.get(prefix)
+        if name in _ROOTS or len(self.open) == 1:
+            self.tei_namespaces.add(namespace)
+        if name == "include" and (namespace == _XINCLUDE or (namespace is None and prefix)):
+            self._include(attributes.get("href", ""))
+        return (name if namespace in self.tei_namespaces else ""), namespaces
+
+    def _include(self, href: str) -> None:
+        if self.depth_left_out or self.open[-1].name in _PICTURES:
+            return
+        if self.depth_of_text:
+            self._refuse(f"xi:include takes a part of the text from {href}")
+        self.included = href
+
+    def _has_own_lines(self, name: str, parent: _Element) -> bool:
+        if name in OWN_LINES:
+            return True
+        holds_lines = parent.has_own_lines and parent.name in ELEMENTS_ONLY and not parent.has_text
+        return holds_lines and name not in WITHIN_LINES
+
+    def _is_left_out(self, name: str, parent: _Element, attributes: dict[str, str]) -> bool:
+        if name == "del":
+            return parent.name != "restore"
+        if name == "desc":  # of a gap, a sound, a picture
+            return parent.name in WITHIN_LINES
+        if name == "app":
+            return self.is_apparatus_apart or "from" in attributes
+        return name in LEFT_OUT
+
+    def _is_other_reading(self, element: _Element) -> bool:
+        """Whether `element` is an alternative that is not read. One that is read replaces a worse one before it."""
+        depth = len(self.open) - 2
+        while self.open[depth].name == "rdgGrp":
+            depth -= 1
+        parent = self.open[depth]
+        if parent.name not in ("app", "choice") or element.name == "rdgGrp":
+            return False
+        is_preferred = element.name == "lem" if parent.name == "app" else element.name not in _REPLACED
+        if parent.read is None:
+            parent.before = self.lines.mark()
+            self.n_undecided += 1
+        elif is_preferred and not parent.read:
+            assert parent.before is not None, "it was marked at the first alternative"
+            self.lines.back_to(parent.before)
+        else:
+            return True
+        parent.read = is_preferred
+        return False
+
+    def _begin_word(self, element: _Element, attributes: dict[str, str]) -> None:
+        """White space before or after an element that says so itself."""
+        breaks = attributes.get("break") if element.name in _BREAKING else None
+        if breaks == "no":
+            self.lines.drop_hyphen()
+            self.lines.join()
+        elif element.name == "lb":
+            self.lines.space("\n")
+        elif element.name in _SPACES or breaks == "yes":
+            self.lines.space()
+        elif element.name in ("pc", "w"):
+            joins = attributes.get("join")
+            if joins in ("left", "both"):
+                self.lines.join()
+            element.joins = joins in ("right", "both")
+
+    def _place(self) -> str:
+        return f"{self.name}: line {self.expat.CurrentLineNumber:,}"
+
+    def _refuse(self, what: str) -> None:
+        raise InputError(
+            f"{self._place()}: {what}, which is not read; put the parts together first "
+            "(xmllint --noent --xinclude does) and pass the whole"
+        )

@@ -1,0 +1,174 @@
+"""`load_qa_dataset`: a file, a folder, a name of the catalogue or of the hub -> questions."""
+
+import difflib
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from longspan.data.hub import dataset_from_hub_rows, load_from_hub
+from longspan.data.languages import language_of_name
+from longspan.data.qa.catalogue import CATALOGUE, NUMBER, Entry
+from longspan.data.qa.examples import QaDataset
+from longspan.data.qa.files import files_of_folder, is_folder_of_files, known_split, looks_like_a_path, read_local
+from longspan.errors import InputError
+
+_SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
+_ALL = "all"
+
+
+def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, language: str | None = None) -> QaDataset:
+    """Read questions from a file, a set of the catalogue, or any set of the Hugging Face hub with SQuAD's columns.
+
+    Args:
+        name_or_path: one of
+            - a file in SQuAD's format (.json) or with one question a line (.jsonl), maybe compressed; a folder of such
+              files, or one that `datasets` saved; a file of TriviaQA's release, or its folder;
+            - a name of `CATALOGUE` with its parts: `squad`, `xquad.el`, `mlqa.en.de` (contexts in the first language,
+              questions in the second), `squad_long.10` (paragraphs), `packaged/xquad.el`; a split may follow it:
+              `squad.train`;
+            - `owner/name` or `owner/name:configuration` on the hub or in its local cache.
+        split: "train", "validation" or "test"; the one for evaluation where None. The name's own split, where it has
+            one, comes first. Files have none.
+        language: of the contexts. Where None: what the name tells (`xquad.el.json` is Greek) or, as in TyDi QA, the
+            questions' ids; else English. Of a folder or file in several languages it says which to read.
+
+    Raises:
+        InputError: nothing of that name (the message lists near ones), no such split or part, several languages and
+            none chosen, the hub is not reachable and the set not cached, or records are not as they should be.
+    """
+    name = str(name_or_path)
+    split = None if split is None else _SPLITS.get(split, split)
+    if Path(name).exists() or looks_like_a_path(name):
+        return read_local(Path(name), split, language)
+    entry_name, entry = _find(name)
+    if entry is None:
+        return _read_owner_and_name(name, split, language)
+    parts, own_split = _parts_of(name, entry_name)
+    if not _fits(entry, parts):
+        raise InputError(f"{name}: {_how_to_write(entry_name, entry)}")
+    dataset = entry.read(entry, parts, known_split(name, own_split or split, entry.splits))
+    if language is not None and dataset.language != language:
+        raise InputError(f"{dataset.name} is in {dataset.language!r}, not {language!r}; leave the language out")
+    return dataset
+
+
+def expand_name(name_or_path: str | Path, languages: Sequence[str] | None = None) -> list[tuple[str, str | None]]:
+    """The data sets that a name stands for, each as a name and a language for `load_qa_dataset`.
+
+    - A name of the catalogue without its languages, `xquad`, `mlqa`, `xquad_long.10`: one data set a language; of
+      MLQA those whose questions are in the language of the contexts.
+    - `all` in the place of a language: each of them. `mlqa.all.all` is all 49 pairs, `mlqa.en.all` all questions on
+      English contexts.
+    - A folder of files: each file.
+    - Everything else stands for itself.
+
+    Args:
+        name_or_path: as for `load_qa_dataset`.
+        languages: only these (of the contexts); all where None. Without effect on a name that stands for itself.
+
+    Raises:
+        InputError: a language is not one of the data set's, or a folder's files do not tell theirs.
+    """
+    name = str(name_or_path)
+    if is_folder_of_files(Path(name)):
+        return [(str(file), code) for file, code in files_of_folder(Path(name), list(languages) if languages else None)]
+    entry_name, entry = _find(name)
+    if entry is None or not entry.languages_at or Path(name).exists():
+        return [(name, None)]
+    parts, split = _parts_of(name, entry_name)
+    wanted = [code for code in entry.choices if languages is None or code in languages]
+    missing = [code for code in languages or () if code not in entry.choices]
+    if len(parts) == len(entry.parts) - len(entry.languages_at):
+        rows = []
+        for code in wanted:
+            numbers = iter(parts)
+            rows.append([next(numbers) if part == NUMBER else code for part in entry.parts])
+    elif len(parts) == len(entry.parts) and _ALL in parts:
+        choices = [
+            [part] if part != _ALL else wanted if i == entry.languages_at[0] else list(entry.choices)
+            for i, part in enumerate(parts)
+        ]
+        rows = [list(row) for row in product(*choices)]
+    else:
+        return [(name, None)]
+    if missing:
+        raise InputError(f"{name} is not in {', '.join(missing)}; it is in {', '.join(entry.choices)}")
+    return [(".".join([entry_name, *row, *([split] if split else [])]), None) for row in rows]
+
+
+def require_data(name_or_path: str | Path) -> None:
+    """Refuse what `load_qa_dataset` cannot read by its name alone; nothing is opened, and the hub not asked.
+
+    Raises:
+        InputError: no such file, no data set of that name, or not the parts that it takes.
+    """
+    name = str(name_or_path)
+    if Path(name).exists():
+        return
+    if looks_like_a_path(name):
+        raise InputError(f"{name}: no such file")
+    entry_name, entry = _find(name)
+    if entry is None:
+        _require_repository(name)
+    elif not _fits(entry, _parts_of(name, entry_name)[0]):
+        raise InputError(f"{name}: {_how_to_write(entry_name, entry)}")
+
+
+def _find(name: str) -> tuple[str, Entry | None]:
+    """The longest name of the catalogue that `name` starts with, up to a dot."""
+    for candidate in sorted(CATALOGUE, key=len, reverse=True):
+        if name == candidate or name.startswith(candidate + "."):
+            return candidate, CATALOGUE[candidate]
+    return name, None
+
+
+def _parts_of(name: str, entry_name: str) -> tuple[list[str], str | None]:
+    """What follows the entry's name: its parts, and the split where the last of them is one."""
+    parts = [part for part in name.removeprefix(entry_name).split(".") if part]
+    split = _SPLITS[parts.pop()] if parts and parts[-1] in _SPLITS else None
+    return parts, split
+
+
+def _fits(entry: Entry, parts: list[str]) -> bool:
+    if len(parts) != len(entry.parts):
+        return False
+    return all(
+        (value.isdecimal() and value.isascii() and int(value) > 0) if kind == NUMBER else value in entry.choices
+        for kind, value in zip(entry.parts, parts, strict=True)
+    )
+
+
+def _how_to_write(name: str, entry: Entry) -> str:
+    text = "write " + ".".join([name, *(f"<{part}>" for part in entry.parts)])
+    if entry.choices:
+        text += f" with {', '.join(entry.choices)}"
+    if NUMBER in entry.parts:
+        text += " and" if entry.choices else " with"
+        text += " the number of paragraphs in a document, for instance 10"
+    return text
+
+
+def _near(name: str) -> str:
+    """Names like this one, in words; a name's beginning counts as near to it."""
+    begins = [known for known in CATALOGUE if known.startswith(name) or known.split("/")[-1].startswith(name)]
+    stem = name.partition(".")[0]
+    near = list(dict.fromkeys([*begins, *difflib.get_close_matches(stem, CATALOGUE, n=4, cutoff=0.5)]))
+    return f" (did you mean {' or '.join(near[:4])}?)" if near else ""
+
+
+def _read_owner_and_name(name: str, split: str | None, language: str | None) -> QaDataset:
+    repository, config = _require_repository(name)
+    rows = load_from_hub(name, repository, config or None, split or "validation")
+    known = language or language_of_name(config or name.partition("/")[2]) or "en"
+    return dataset_from_hub_rows(rows, source=name, name=name, language=known)
+
+
+def _require_repository(name: str) -> tuple[str, str]:
+    """`owner/name:configuration` in two; the configuration is "" where there is none."""
+    repository, _, config = name.partition(":")
+    if repository.count("/") != 1:
+        raise InputError(
+            f"{name}: no such file, and no data set of that name{_near(name)}; known are {', '.join(CATALOGUE)}, and "
+            "owner/name on the Hugging Face hub"
+        )
+    return repository, config

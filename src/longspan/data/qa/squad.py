@@ -1,0 +1,282 @@
+"""Reader of SQuAD's JSON, versions 1.1 and 2.0, and of rows with SQuAD's columns."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from longspan.data.decoding import require_text
+from longspan.data.opening import COMPRESSIONS, read_json
+from longspan.data.qa.examples import GoldAnswer, QaDataset, QaExample
+from longspan.data.qa.repair_offsets import locate_answer
+from longspan.errors import InputError
+from longspan.records import hash_file
+
+logger = logging.getLogger(__name__)
+
+
+def read_squad(path: str | Path, *, language: str = "en", name: str | None = None) -> QaDataset:
+    """Read a file in the format of SQuAD 1.1 or 2.0, plain or compressed (.gz, .xz, .bz2, .zip, .zst).
+
+    No question is left out. A gold answer whose offset is wrong is found again (`locate_answer`) and counted; one
+    that is not in its context keeps its text, gets no offset, and its question is listed in `unlocatable_ids`.
+
+    Args:
+        path: the file.
+        language: of the contexts, as an ISO 639-1 code.
+        name: in tables; the file's name without its endings where None.
+
+    Raises:
+        InputError: the file is missing, broken or not in this format; or a record has no `context`, `question` or
+            `id`, one of the wrong type, or an empty document or question (the message names the record).
+    """
+    path = Path(path)
+    return dataset_from_squad(
+        read_json(path),
+        source=str(path),
+        name=name or name_of_file(path),
+        language=language,
+        sha256={path.name: hash_file(path)},
+    )
+
+
+def dataset_from_squad(
+    content: Any,
+    *,
+    source: str,
+    name: str,
+    language: str,
+    sha256: Mapping[str, str] | None = None,
+    keep: Callable[[str], bool] | None = None,
+) -> QaDataset:
+    """The data set in a value that was read from SQuAD's JSON.
+
+    Args:
+        content: the value.
+        source: what errors call it.
+        name: in tables.
+        language: of the contexts.
+        sha256: of the files it comes from.
+        keep: whether a question of this id belongs to the data set; the others are counted as `other_languages`, for
+            that is what they are left out for.
+
+    Raises:
+        InputError: as `read_squad`.
+    """
+    collector = QaCollector(source, keep)
+    where = ""
+    if not isinstance(content, Mapping) or not isinstance(content.get("data"), list):
+        collector.fail(where, "is not in SQuAD's format: it should be an object with a list `data`")
+    for a, article in enumerate(content["data"]):
+        where = f"data[{a}]"
+        title = collector.text_of(article, "title", where, default="")
+        for p, paragraph in enumerate(collector.list_of(article, "paragraphs", where)):
+            where = f"data[{a}].paragraphs[{p}]"
+            context = collector.document(paragraph, where)
+            for q, question in enumerate(collector.list_of(paragraph, "qas", where)):
+                collector.add(question, context=context, title=title, where=f"{where}.qas[{q}]")
+    return collector.dataset(name, language, dict(sha256 or {}))
+
+
+def dataset_from_rows(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    source: str,
+    name: str,
+    language: str,
+    sha256: Mapping[str, str] | None = None,
+    keep: Callable[[str], bool] | None = None,
+) -> QaDataset:
+    """The data set in rows with SQuAD's columns, as `datasets` and JSON lines give them.
+
+    Args:
+        rows: each with `id`, `question`, `context`, `answers` (`{"text": [...], "answer_start": [...]}` or a list of
+            `{"text", "answer_start"}`) and maybe `title`, `is_impossible`.
+        source: what errors call the rows.
+        name: in tables.
+        language: of the contexts.
+        sha256: of the files the rows come from.
+        keep: as in `dataset_from_squad`.
+
+    Raises:
+        InputError: as `read_squad`; the message names `source` and the row, from 0.
+    """
+    collector = QaCollector(source, keep)
+    for i, row in enumerate(rows):
+        where = f"row {i}"
+        context = collector.document(row, where)
+        collector.add(row, context=context, title=collector.text_of(row, "title", where, default=""), where=where)
+    return collector.dataset(name, language, dict(sha256 or {}))
+
+
+def name_of_file(path: Path) -> str:
+    """A file's name without .json, .jsonl and the ending of its compression."""
+    name = path.name
+    for ending in (*COMPRESSIONS, ".json", ".jsonl"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def unique_id(identifier: str, seen: set[str]) -> str:
+    """The id, with a number behind it where it is in `seen`; what is returned is added there."""
+    own, n = identifier, 2
+    while own in seen:
+        own, n = f"{identifier}#{n}", n + 1
+    seen.add(own)
+    return own
+
+
+class QaCollector:
+    """Checks records one by one and collects them with their counts; errors name the source and the record."""
+
+    def __init__(self, source: str, keep: Callable[[str], bool] | None = None) -> None:
+        self.source = source
+        self.keep = keep
+        self.examples: list[QaExample] = []
+        self.counts: Counter[str] = Counter()
+        self.unlocatable_ids: list[str] = []
+        self.seen_ids: set[str] = set()
+
+    def fail(self, where: str, problem: str) -> NoReturn:
+        """Raise the InputError that says what is wrong where."""
+        raise InputError(f"{self.source}: {where} {problem}" if where else f"{self.source} {problem}")
+
+    def field(self, record: Any, key: str, where: str) -> Any:
+        """`record[key]`, which must be there."""
+        if not isinstance(record, Mapping):
+            self.fail(where, f"should be an object, and is {_kind(record)}")
+        if key not in record:
+            self.fail(where, f"has no `{key}`; it has {', '.join(map(str, record)) or 'no fields'}")
+        return record[key]
+
+    def text_of(self, record: Any, key: str, where: str, default: str | None = None) -> str:
+        """`record[key]`, which must be text; `default` where it is missing and a default is given."""
+        if default is not None and isinstance(record, Mapping) and record.get(key) is None:
+            return default
+        return self.text(self.field(record, key, where), f"{where}.{key}")
+
+    def text(self, value: Any, where: str) -> str:
+        """`value`, which must be text that a tokenizer takes."""
+        if not isinstance(value, str):
+            self.fail(where, f"should be text, and is {_kind(value)}")
+        return require_text(value, f"{self.source}: {where}")
+
+    def list_of(self, record: Any, key: str, where: str) -> list[Any]:
+        """`record[key]`, which must be a list."""
+        value = self.field(record, key, where)
+        if not isinstance(value, list):
+            self.fail(f"{where}.{key}", f"should be a list, and is {_kind(value)}")
+        return value
+
+    def document(self, record: Any, where: str) -> str:
+        """The record's `context`, which must not be empty."""
+        context = self.text_of(record, "context", where)
+        if not context.strip():
+            self.fail(f"{where}.context", "is an empty document; give it text or remove the record")
+        return context
+
+    def add(self, record: Any, *, context: str, title: str, where: str) -> None:
+        """Check one question and keep it."""
+        question = self.text_of(record, "question", where)
+        if not question.strip():
+            self.fail(f"{where}.question", "is empty; write the question or remove the record")
+        given = self.identifier_of(record, "id", where)
+        if self.keep is not None and not self.keep(given):
+            self.counts["other_languages"] += 1
+            return
+        identifier = self.unique(given)
+        answers = [self._locate(context, answer, identifier) for answer in self._answers(record, where)]
+        is_impossible = record.get("is_impossible")
+        if not isinstance(is_impossible, bool | None):
+            self.fail(f"{where}.is_impossible", f"should be true or false, and is {_kind(is_impossible)}")
+        if is_impossible and answers:
+            self.fail(where, "is marked `is_impossible` and has answers; remove one of the two")
+        if is_impossible is False and not answers:
+            self.fail(where, "has no answers though `is_impossible` is false; add the answers or mark it impossible")
+        self.counts["questions"] += 1
+        self.counts["answers"] += len(answers)
+        self.counts["impossible"] += not answers
+        self.examples.append(
+            QaExample(
+                id=identifier,
+                question=question,
+                context=context,
+                answers=tuple(answers),
+                title=title,
+                is_impossible=not answers,
+            )
+        )
+
+    def dataset(self, name: str, language: str, sha256: dict[str, str]) -> QaDataset:
+        """Everything added, as a data set."""
+        if not self.examples:
+            self.fail("", "holds no questions")
+        if self.counts["answers"] and self.counts["empty_answers"] == self.counts["answers"]:
+            logger.warning(
+                "%s: every answer is empty; it is a copy without labels, and no score on it means a thing", name
+            )
+        return QaDataset(
+            name=name,
+            language=language,
+            examples=self.examples,
+            counts={key: n for key, n in self.counts.items() if n},
+            unlocatable_ids=self.unlocatable_ids,
+            sha256=sha256,
+        )
+
+    def identifier_of(self, record: Mapping[str, Any], key: str, where: str) -> str:
+        """`record[key]`, which must be text or a whole number."""
+        value = self.field(record, key, where)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.fail(f"{where}.{key}", f"should be text or a whole number, and is {_kind(value)}")
+        return self.text(str(value), f"{where}.{key}")
+
+    def unique(self, identifier: str) -> str:
+        """The id, or a new one where an earlier question has it; both questions count."""
+        own = unique_id(identifier, self.seen_ids)
+        self.counts["repeated_ids"] += own != identifier
+        return own
+
+    def _answers(self, record: Mapping[str, Any], where: str) -> list[tuple[str, int]]:
+        """Text and given offset of each answer."""
+        if "answers" not in record and record.get("is_impossible") is True:
+            return []
+        value = self.field(record, "answers", where)
+        where = f"{where}.answers"
+        if isinstance(value, Mapping):
+            texts, starts = self.list_of(value, "text", where), self.list_of(value, "answer_start", where)
+            if len(texts) != len(starts):
+                self.fail(where, f"has {len(texts)} texts and {len(starts)} offsets (`answer_start`)")
+            value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+        if not isinstance(value, list):
+            self.fail(where, f"should be a list of answers, and is {_kind(value)}")
+        answers = []
+        for i, answer in enumerate(value):
+            text = self.text_of(answer, "text", f"{where}[{i}]")
+            start = self.field(answer, "answer_start", f"{where}[{i}]")
+            if isinstance(start, bool) or not isinstance(start, int):
+                self.fail(f"{where}[{i}].answer_start", f"should be a whole number, and is {_kind(start)}")
+            answers.append((text, start))
+        return answers
+
+    def _locate(self, context: str, answer: tuple[str, int], identifier: str) -> GoldAnswer:
+        located = locate_answer(context, *answer)
+        if located.how == "repaired":
+            self.counts["repaired_offsets"] += 1
+        elif located.how == "respelled":
+            self.counts["respelled_answers"] += 1
+        elif located.how == "missing":
+            self.counts["unlocatable_answers"] += 1
+            self.counts["empty_answers"] += not answer[0].strip()
+            if self.unlocatable_ids[-1:] != [identifier]:
+                self.unlocatable_ids.append(identifier)
+        return located.answer
+
+
+_KINDS = {type(None): "null", bool: "true or false", str: "text", int: "a number", float: "a number", list: "a list"}
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in words."""
+    return _KINDS.get(type(value), "an object" if isinstance(value, Mapping) else type(value).__name__)

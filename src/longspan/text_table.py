@@ -1,0 +1,22 @@
+"""Tables in plain text, for the terminal."""
+
+from collections.abc import Sequence
+
+
+def aligned(rows: Sequence[Sequence[str]], *, n_text: int = 1, has_rule: bool = False) -> list[str]:
+    """Return the rows as lines with aligned columns.
+
+    Args:
+        rows: all of one length; the first is the heading.
+        n_text: how many columns, from the left, are text and left-aligned; the others are right-aligned.
+        has_rule: put a line of dashes below the heading.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < n_text else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]] if has_rule else lines

@@ -1,0 +1,1 @@
+"""recipe -> a fine-tuned model or adapter."""

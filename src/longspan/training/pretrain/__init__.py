@@ -1,0 +1,1 @@
+"""recipe -> a model pre-trained on long text."""

@@ -1,0 +1,204 @@
+"""Everything of a pre-training run that comes before its first step: folder, arguments, model, text."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transformers import TrainingArguments
+
+from longspan.data.corpora import BlockDataset, Corpus
+from longspan.data.corpora.sources import find_files, is_hub, parse_sources
+from longspan.data.masking import Masker
+from longspan.errors import InputError
+from longspan.tasks.masked_lm import HeldOutText, hold_out
+from longspan.training.pretrain.data import TrainingStream, load_corpora, make_blocks
+from longspan.training.pretrain.folder import PretrainFolder, pretrain_identity
+from longspan.training.pretrain.model import MaskedLm, build_masked_lm, keep_one_bias
+from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.recipe.trainer_arguments import make_arguments, precision_of, require_windows, rows_of_step
+from longspan.training.run.distributed import in_first_process
+
+_BREAK_RESUME = {
+    "save_only_model": "checkpoints without the optimiser's moments cannot be gone on from",
+    "ignore_data_skip": "text would be read again from its beginning",
+    "auto_find_batch_size": "the rows of a step would change on the way",
+}
+
+
+class Ready(NamedTuple):
+    """A run that is ready to start.
+
+    resume_from: the checkpoint to go on from, None for the beginning. identity: what decides its losses. texts: to
+    evaluate on, none where the recipe names none; lengths: tokens of context to do so at. data: name -> SHA-256 of all
+    text, as a record keeps it.
+    """
+
+    recipe: PretrainRecipe
+    folder: PretrainFolder
+    resume_from: Path | None
+    arguments: TrainingArguments
+    built: MaskedLm
+    max_length: int
+    corpus: Corpus
+    blocks: BlockDataset
+    stream: TrainingStream
+    texts: list[HeldOutText]
+    lengths: list[int]
+    identity: dict[str, Any]
+    data: dict[str, str]
+
+
+def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, arguments: TrainingArguments) -> Ready:
+    """Check and load everything; nothing but the cache of the text is written.
+
+    Raises:
+        InputError: the recipe's output folder, options, data or model do not fit.
+    """
+    resume_from = in_first_process(arguments, folder.check)
+    built = build_masked_lm(recipe)
+    if _is_sharded(recipe):
+        keep_one_bias(built.model)
+    max_length = built.max_tokens if recipe.max_length is None else recipe.max_length
+    if max_length > built.max_tokens:
+        raise InputError(f"max_length is {max_length}, but the model takes {built.max_tokens} tokens; lower it")
+    lengths = eval_lengths(recipe, max_length)
+    options = {"probability": recipe.mask_probability, "whole_words": recipe.whole_words, "seed": recipe.seed}
+    masker = Masker(built.tokenizer, **options)
+    with arguments.main_process_first(desc="tokenising"):
+        corpus, evaluation = load_corpora(recipe, built.tokenizer, progress=not arguments.disable_tqdm)
+    blocks = make_blocks(recipe, corpus, max_length)
+    rows = rows_of_step(arguments)
+    if arguments.max_steps <= 0:
+        arguments.max_steps = max(1, -(-int(arguments.num_train_epochs * len(blocks)) // rows))
+    arguments.num_train_epochs = 1  # the stream holds as many rows as there are steps
+    stream = TrainingStream(
+        blocks,
+        masker,
+        arguments.max_steps * rows,
+        first_position=built.model.longformer.embeddings.padding_idx + 1,
+    )
+    asker = Masker(built.tokenizer, **options, purpose="evaluation")
+    texts = [
+        text
+        for some in evaluation
+        for text in hold_out(some, asker, max_tokens=lengths[-1], max_blocks=recipe.max_eval_blocks)
+    ]
+    identity = pretrain_identity(recipe, arguments, built, corpus, max_length)
+    in_first_process(arguments, lambda: folder.require_same(identity, resume_from))
+    return Ready(
+        recipe, folder, resume_from, arguments, built, max_length, corpus, blocks, stream, texts, lengths, identity,
+        _hashes(corpus, evaluation),
+    )  # fmt: skip
+
+
+def _hashes(corpus: Corpus, evaluation: list[Corpus]) -> dict[str, str]:
+    """Name -> SHA-256 of the text of all sources; held-out documents are of files that are trained on, too."""
+    data = corpus.data
+    for some in evaluation:
+        for name, sha256 in some.data.items():
+            is_new = data.setdefault(name, sha256) != sha256
+            data |= {f"{name} (evaluation)": sha256} if is_new else {}
+    return data
+
+
+def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> TrainingArguments:
+    """The Trainer's arguments, with the accumulation that `rows_per_step` asks for.
+
+    Raises:
+        InputError: transformers refuses a value, or the fields contradict each other.
+    """
+    evaluates = bool(recipe.eval_data or recipe.held_out)
+    for name in ("load_best_model_at_end", "metric_for_best_model", "group_by_length"):
+        if recipe.training.get(name):
+            raise InputError(f"{recipe.name}: pre-training keeps the last model; remove {name}")
+    for name, why in _BREAK_RESUME.items():
+        if recipe.training.get(name):
+            raise InputError(
+                f"{recipe.name}: a pre-training run must go on as if it had not stopped, and {why}; remove {name}"
+            )
+    for name in ("eval_strategy", "save_strategy", "logging_strategy"):
+        if recipe.training.get(name) in ("epoch", "best"):
+            raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")
+    if recipe.trained == "positions" and _is_sharded(recipe):
+        raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
+    # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
+    require_windows(recipe)
+    arguments = make_arguments(
+        recipe,
+        folder.checkpoints,
+        evaluates=evaluates,
+        metrics=("loss", "bits_per_token", "bits_per_character"),
+        save_total_limit=3,
+        ddp_find_unused_parameters=False,
+    )
+    if recipe.rows_per_step is not None:
+        if "gradient_accumulation_steps" in recipe.training:
+            raise InputError(f"{recipe.name}: rows_per_step sets gradient_accumulation_steps; remove one of them")
+        at_once = arguments.train_batch_size * max(1, arguments.world_size)
+        if recipe.rows_per_step % at_once:
+            raise InputError(
+                f"{recipe.name}: rows_per_step is {recipe.rows_per_step}, which is no multiple of the {at_once} rows "
+                f"that all devices take at once (per_device_train_batch_size {arguments.train_batch_size})"
+            )
+        arguments.gradient_accumulation_steps = recipe.rows_per_step // at_once
+    return arguments
+
+
+def _is_sharded(recipe: PretrainRecipe) -> bool:
+    """Whether the recipe, or accelerate's launcher, asks for FSDP."""
+    by_accelerate = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
+    return bool(recipe.training.get("fsdp")) or by_accelerate
+
+
+def eval_lengths(recipe: PretrainRecipe, max_length: int) -> list[int]:
+    """Tokens of context to evaluate at, ascending.
+
+    Raises:
+        InputError: one of them is longer than what is trained on.
+    """
+    if recipe.eval_lengths:
+        lengths = sorted(set(recipe.eval_lengths))
+        if lengths[-1] > max_length or lengths[0] < 8:
+            raise InputError(f"eval_lengths {lengths} must lie between 8 and max_length {max_length}")
+        return lengths
+    lengths = [length for k in range(9, 30) if (length := 2**k) < max_length]
+    return [*lengths, max_length]
+
+
+def plan_pretraining(recipe: PretrainRecipe) -> dict[str, str]:
+    """What `pretrain(recipe)` would do, in words; the text is looked for and not read.
+
+    Raises:
+        InputError: the output folder, an option, a source's name or the model does not fit.
+    """
+    folder = PretrainFolder(recipe)
+    arguments = make_pretrain_arguments(recipe, folder)
+    resume_from = folder.check()
+    sources = {"text": parse_sources(recipe.train_data)}
+    if recipe.eval_data:
+        sources["evaluation"] = parse_sources(recipe.eval_data)
+    lines = {"recipe": recipe.name}
+    for name, of_name in sources.items():
+        n_bytes = sum(file.path.stat().st_size for one in of_name if not is_hub(one) for file in find_files(one)[0])
+        lines[name] = f"{', '.join(one.label for one in of_name)} ({n_bytes / 1e6:,.1f} MB of files)"
+    built = build_masked_lm(recipe.model_copy(update={"proof": "none"}))
+    max_length = recipe.max_length or built.max_tokens
+    parameters = list(built.model.parameters())
+    n_trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    n_all = sum(parameter.numel() for parameter in parameters)
+    lines["model"] = (
+        f"LongformerForMaskedLM from {recipe.model}, {built.max_tokens:,} tokens, "
+        f"{n_trained / 1e6:.1f} of {n_all / 1e6:.1f} million parameters trained"
+        + (", of these the new position rows only" if recipe.trained == "positions" else "")
+    )
+    what = "whole words" if recipe.whole_words else "tokens"
+    lines["masking"] = f"{recipe.mask_probability:.0%} of the {what}; {recipe.layout} blocks of {max_length:,} tokens"
+    rows = rows_of_step(arguments)
+    length = f"{arguments.max_steps:,} steps" if arguments.max_steps > 0 else f"{arguments.num_train_epochs:g} epochs"
+    lines["training"] = (
+        f"{length} of {rows} blocks ({rows * max_length:,} tokens), learning rate {arguments.learning_rate:g}, "
+        f"{precision_of(arguments)}, on {arguments.device}, seed {recipe.seed}"
+    )
+    lines["evaluation at"] = ", ".join(f"{length:,}" for length in eval_lengths(recipe, max_length)) + " tokens"
+    lines["output"] = recipe.output_dir + (f", going on from {resume_from}" if resume_from else "")
+    return lines

@@ -1,0 +1,1 @@
+"""What every training run shares: its folder, lock, checkpoints, resume, progress and record."""
