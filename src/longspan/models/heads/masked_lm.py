@@ -87,7 +87,10 @@ class LongformerForMaskedLM(LongformerPreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace this layer and its bias; `resize_token_embeddings` calls it."""
         self.lm_head.decoder = new_embeddings
-        self.lm_head.bias = new_embeddings.bias
+        bias = new_embeddings.bias
+        # Untied, the two are saved apart: one tensor under two names would be saved under one, and the other lost.
+        is_tied = self.config.tie_word_embeddings or bias is None
+        self.lm_head.bias = bias if is_tied else nn.Parameter(bias.detach().clone())
 
     @torch.no_grad()
     def log_probabilities(self, input_ids: Tensor, labels: Tensor, **inputs: Any) -> Tensor:
