@@ -48,14 +48,13 @@ class PartialPredictions:
 
         Args:
             n_examples: of the data set.
-            kind: type of a prediction, which its JSON is read as.
+            kind: type of a prediction, which its JSON is read as; None if the task has none.
         """
         predictions: list[Any] = []
         peaks: list[float] = []
-        part_type = _part_type(kind)
         while self._stem is not None and kind is not None and len(predictions) < n_examples:
             try:
-                part, peak = part_type.validate_json(read_description(self._path(len(predictions))))
+                part, peak = _part_type(kind).validate_json(read_description(self._path(len(predictions))))
             except (FileNotFoundError, ValidationError):
                 break
             if not part:
