@@ -86,6 +86,7 @@ def load_labelled_dataset(
 
     Args:
         name: one of
+
             - a file .csv, .tsv, .jsonl, .json (JSON lines or one array) or .parquet, maybe compressed;
             - a folder of class folders, maybe within train and test as IMDB's, or one that `datasets` saved;
             - Hyperpartisan's articles-*.xml with its ground truth file beside it, or the folder of both;
