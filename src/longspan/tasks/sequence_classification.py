@@ -234,6 +234,7 @@ class LabelPredictor:
         self.has_global_tokens = options.has_global
         self.merge: Merge = merge
         self.labels = labels_of(model.config)
+        self.gives_number = model.config.problem_type == "regression"
         self._collate = WindowCollator(model, tokenizer, has_global=options.has_global)
 
     def describe(self) -> dict[str, Any]:
@@ -325,13 +326,15 @@ def merge_windows(logits_NL: np.ndarray, config: Any, merge: Merge) -> tuple[flo
     """
     if config.problem_type == "regression":
         return float(logits_NL.mean()), {}
-    over = np.mean if merge == "mean" else np.max
     logits_NL = logits_NL.astype(np.float64)
     if config.problem_type == "multi_label_classification":
-        yes = over(-np.logaddexp(0, -logits_NL), axis=0)
-        no = np.mean(-np.logaddexp(0, logits_NL), axis=0) if merge == "mean" else np.log1p(-np.exp(yes) + 1e-300)
+        if merge == "maximum":
+            logits_NL = logits_NL.max(axis=0, keepdims=True)
+        yes = np.mean(-np.logaddexp(0, -logits_NL), axis=0)
+        no = np.mean(-np.logaddexp(0, logits_NL), axis=0)
         shares = np.exp(yes - np.logaddexp(yes, no))
     else:
+        over = np.mean if merge == "mean" else np.max
         log_p = over(logits_NL - np.logaddexp.reduce(logits_NL, axis=1, keepdims=True), axis=0)
         shares = np.exp(log_p - np.logaddexp.reduce(log_p))
     return None, {label: float(share) for label, share in zip(labels_of(config), shares, strict=True)}
@@ -500,6 +503,7 @@ class SequenceClassification(FineTuningTask):
     def score(self, system: str, dataset: Any, predictor: Any, predictions: Sequence[Any]) -> Scored:
         """Score labels or numbers; a document without a prediction has none of the labels, or the number 0."""
         known = getattr(predictor, "labels", list(dataset.label_names))
+        _require_kind_of_model(dataset, predictor)
         _require_labels_of_model(dataset, known)
         items = [
             self._item(system, dataset, example, prediction)
@@ -672,6 +676,15 @@ def _scores(
     if problem_type == "regression":
         return regression_scores([example.value for example in examples], [value or 0.0 for value in values])
     return classification_scores([example.labels for example in examples], predicted, labels)
+
+
+def _require_kind_of_model(dataset: Any, predictor: Any) -> None:
+    """Refuse numbers for a model of labels, and labels for a model of a number."""
+    gives_number = getattr(predictor, "gives_number", dataset.problem_type == "regression")
+    if gives_number and dataset.problem_type != "regression":
+        raise InputError(f"{dataset.name} has labels, but the model predicts a number; set problem_type: regression")
+    if not gives_number and dataset.problem_type == "regression":
+        raise InputError(f"{dataset.name} has numbers, but the model predicts labels; leave problem_type out")
 
 
 def _require_labels_of_model(dataset: Any, known: Sequence[str]) -> None:
