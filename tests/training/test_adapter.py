@@ -156,6 +156,7 @@ def _in_the_hubs_cache(folder, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # else a machine without a network tries again for minutes
     repository = tmp_path / "hub/models--somebody--tiny"
     shutil.copytree(folder, repository / "snapshots/1")
     (repository / "refs").mkdir()
