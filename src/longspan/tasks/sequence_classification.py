@@ -427,10 +427,10 @@ class SequenceClassification(FineTuningTask):
         """Refuse labels that no training example can have."""
         from longspan.data.classification import require_known_labels
 
+        labels = dict.fromkeys(label for dataset in training for label in dataset.label_names)
+        train = replace(training[0], label_names=tuple(labels))
         for other in evaluation:
-            for train in training[:1]:
-                labels = dict.fromkeys(label for dataset in training for label in dataset.label_names)
-                require_known_labels(replace(train, label_names=tuple(labels)), other)
+            require_known_labels(train, other)
 
     def features(
         self,

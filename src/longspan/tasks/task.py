@@ -94,7 +94,7 @@ class Prediction(Protocol):
 class Predictor(Protocol):
     """One system: a model that reads documents in one way."""
 
-    def predict(self, examples: Sequence[Any], *, progress: bool = True) -> Sequence[Any]:
+    def predict(self, examples: Sequence[Any], *, progress: bool = True) -> Sequence[Prediction]:
         """Return one prediction for each example, in order."""
         ...
 
