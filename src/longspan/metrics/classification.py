@@ -6,7 +6,11 @@ from typing import Any
 
 
 def classification_scores(
-    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]], label_names: Sequence[str]
+    gold: Sequence[Collection[str]],
+    predicted: Sequence[Collection[str]],
+    label_names: Sequence[str],
+    *,
+    is_multi_label: bool,
 ) -> dict[str, float]:
     """Accuracy and F1 of labels, in per cent.
 
@@ -15,15 +19,18 @@ def classification_scores(
 
     Args:
         gold: the right labels of each text.
-        predicted: the predicted labels of each text.
+        predicted: the predicted labels of each text; none where a single-label text has no prediction.
         label_names: all labels.
+        is_multi_label: whether a text may have any number of labels; else it has exactly one.
 
     Returns:
-        `accuracy` (all labels of a text are right), `f1_macro`, `f1_micro`, `f1/<label>` for each label, and, if each
-        text has one gold and one predicted label, `matthews` from -1 to 1 (0 if all gold or predicted labels are one).
+        `accuracy` (all labels of a text are right), `f1_macro`, `f1_micro`, `f1/<label>` for each label, and for
+        single-label texts `matthews` from -1 to 1 (0 if all gold or all predicted labels are the same). A text without
+        a prediction counts in it as predicted of a further class.
 
     Raises:
-        ValueError: there is no text or no label, the numbers of texts differ, or a label is not in `label_names`.
+        ValueError: there is no text or no label, the numbers of texts differ, a label is not in `label_names`, or a
+            single-label text has not one gold label, or several predicted ones.
     """
     import numpy as np
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
@@ -34,6 +41,11 @@ def classification_scores(
     place = {label: i for i, label in enumerate(label_names)}
     if unknown := sorted({label for labels in (*gold, *predicted) for label in labels if label not in place}):
         raise ValueError(f"labels that are not in label_names: {', '.join(map(repr, unknown))}")
+
+    if not is_multi_label:
+        for i, (labels, others) in enumerate(zip(gold, predicted, strict=True)):
+            if len(labels) != 1 or len(others) > 1:
+                raise ValueError(f"text {i} has {len(labels)} gold and {len(others)} predicted labels, not one")
 
     def indicators(rows: Sequence[Collection[str]]) -> "np.ndarray":
         matrix = np.zeros((len(rows), len(place)), dtype=int)
@@ -51,8 +63,8 @@ def classification_scores(
         "f1_micro": 100 * float(f1_score(right.ravel(), found.ravel(), **undefined)),
         **{f"f1/{label}": 100 * value for label, value in zip(label_names, per_label, strict=True)},
     }
-    if len(place) > 1 and all(len(labels) == 1 for labels in (*gold, *predicted)):
-        one, other = right.argmax(axis=1), found.argmax(axis=1)
+    if not is_multi_label:
+        one, other = right.argmax(axis=1), np.where(found.any(axis=1), found.argmax(axis=1), len(place))
         is_defined = len(np.unique(np.concatenate([one, other]))) > 1  # scikit-learn warns of a single label
         scores["matthews"] = float(matthews_corrcoef(one, other)) if is_defined else 0.0
     return scores

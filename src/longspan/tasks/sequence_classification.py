@@ -675,7 +675,10 @@ def _scores(
 
     if problem_type == "regression":
         return regression_scores([example.value for example in examples], [value or 0.0 for value in values])
-    return classification_scores([example.labels for example in examples], predicted, labels)
+    is_multi_label = problem_type == "multi_label_classification"
+    return classification_scores(
+        [example.labels for example in examples], predicted, labels, is_multi_label=is_multi_label
+    )
 
 
 def _require_kind_of_model(dataset: Any, predictor: Any) -> None:
