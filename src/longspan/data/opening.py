@@ -69,6 +69,8 @@ def parse_json(path: str | Path, data: bytes) -> Any:
         raise InputError(
             f"{path} is not JSON: {error.msg} at byte {byte} (line {error.lineno}, column {error.colno})"
         ) from error
+    except ValueError:  # Python reads no integer of more than 4,300 digits
+        raise InputError(f"{path} holds an integer that is too long to be data") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply to be a data set") from None
 

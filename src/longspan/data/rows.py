@@ -44,6 +44,8 @@ def _object_of(path: Path, line: int, data: bytes, offset: int) -> dict[str, Any
         raise not_utf8(path, offset, error, f"line {line:,}") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {line:,} is not JSON: {error.msg} at column {error.colno}") from error
+    except ValueError:  # Python reads no integer of more than 4,300 digits
+        raise InputError(f"{path}: line {line:,} holds an integer that is too long") from None
     except RecursionError:
         raise InputError(f"{path}: line {line:,} is nested too deeply") from None
     if not isinstance(record, dict):

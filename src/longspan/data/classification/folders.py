@@ -26,7 +26,7 @@ def read_class_folders(path: Path, *, split: str | None, name: str, language: st
     folder = _folder_of_split(path, split)
     classes = _subfolders(folder)
     counts: dict[str, int] = {}
-    if {"neg", "pos", _UNLABELLED} == {one.name for one in classes}:
+    if {"neg", "pos", _UNLABELLED} <= {one.name for one in classes}:
         unlabelled = classes.pop([one.name for one in classes].index(_UNLABELLED))
         counts["unlabelled_texts_left_out"] = sum(file.is_file() for file in unlabelled.iterdir())
     if not classes:

@@ -123,10 +123,13 @@ def _only(folder: Path, start: str) -> Path:
 
 def _articles(path: Path) -> dict[str, ElementTree.Element]:
     """The elements <article> of a file by their ids."""
+    data = read_bytes(path)
     try:
-        root = ElementTree.fromstring(read_bytes(path))
+        root = ElementTree.fromstring(data)
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: malformed XML: {error}; fetch the file again") from error
+    except (LookupError, ValueError) as error:  # its first line names an encoding that Python does not know or read
+        raise InputError(f"{path}: its XML cannot be decoded ({error}); save the file as UTF-8") from error
     found: dict[str, ElementTree.Element] = {}
     for n, article in enumerate(root.iter("article"), 1):
         identifier = article.get("id")

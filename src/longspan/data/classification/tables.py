@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,19 @@ class Columns:
         for column in (self.text, self.pair, self.label):
             if column is not None and column not in known:
                 raise InputError(f"{source} has no column {column!r}; it has {_listed(known)}")
-        return Columns(
+        found = replace(
+            self,
             text=self.text or _guess(known, TEXT_COLUMNS, "text", source),
-            pair=self.pair,
             label=self.label or _guess(known, LABEL_COLUMNS, "label", source),
-            separator=self.separator,
-            problem_type=self.problem_type,
         )
+        named = [column for column in (found.text, found.pair, found.label) if column is not None]
+        repeated = next((column for column in named if named.count(column) > 1), None)
+        if repeated is not None:
+            raise InputError(
+                f"{source}: the column {repeated!r} is named twice; text_column, pair_column and label_column are "
+                f"columns of their own among {_listed(known)}"
+            )
+        return found
 
 
 def _listed(names: list[str]) -> str:
@@ -246,7 +252,7 @@ def _text(row: Mapping[str, Any], column: str | None, where: str) -> str:
 def _number(cell: Any, where: str, column: str | None) -> float:
     try:
         value = math.nan if isinstance(cell, bool) else float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # overflow: an integer of more than 308 digits
         value = math.nan
     if not math.isfinite(value):
         raise InputError(f"{where}: {column!r} holds {cell!r}, not a number; regression needs one in each row")
