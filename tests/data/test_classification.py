@@ -15,6 +15,7 @@ from longspan.data.classification import (
     CLASSIFICATION_CATALOGUE,
     LabelledText,
     load_labelled_dataset,
+    require_data,
     require_known_labels,
 )
 from longspan.data.classification.hyperpartisan import ids_of_split
@@ -149,6 +150,8 @@ def test_columns_that_cannot_be_told_are_listed(tmp_path, header, match):
         ("a.jsonl", '{"text": "x", "label": {}}\n', r"line 1: 'label' holds dict"),
         ("a.jsonl", '{"text": "x", "labels": ["a", "a"]}\n', r"a label comes twice"),
         ("a.json", "[3]", r"row 1 is not a JSON object but int"),
+        ("a.json", f'[{{"label": 1{"0" * 5000}}}]', r"holds an integer that is too long"),
+        ("a.jsonl", f'{{"text": "x", "label": 1{"0" * 5000}}}', r"line 1 holds an integer that is too long"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path, name, content, match):
@@ -171,6 +174,17 @@ def test_wrong_rows_of_parquet_are_named(tmp_path):
 def test_regression_refuses_what_is_no_number(tmp_path, cell):
     path = save(tmp_path, "a.csv", f"text,label\nx,1\ny,{cell}\n")
     refused(rf"row 2: 'label' holds '{cell}', not a number", path, problem_type="regression")
+
+
+def test_regression_refuses_an_integer_beyond_floats(tmp_path):
+    path = save(tmp_path, "a.jsonl", f'{{"text": "x", "label": 1{"0" * 400}}}')
+    refused("line 1: 'label' holds 10*, not a number", path, problem_type="regression")
+
+
+@pytest.mark.parametrize("column", ["text_column", "pair_column"])
+def test_one_column_is_not_read_as_two(tmp_path, column):
+    name = "label" if column == "text_column" else "text"
+    refused(f"the column '{name}' is named twice", save(tmp_path, "a.csv", write_csv(ROWS)), **{column: name})
 
 
 @pytest.mark.parametrize(
@@ -221,6 +235,13 @@ def test_imdb_is_read_by_name_and_by_folder(imdb):
     refused("has no split 'validation'", f"imdb.validation@{imdb}")
     refused("has no split 'test'", str(imdb / "train"), split="test")
     refused("it has no columns", f"imdb.train@{imdb}", text_column="text")
+
+
+def test_unsup_is_no_class_beside_a_third_one(imdb):
+    save(imdb, "train/mixed/0_9.txt", "train mixed")
+    dataset = load_labelled_dataset(f"imdb.train@{imdb}")
+    assert dataset.label_names == ("mixed", "neg", "pos")
+    assert dataset.counts["unlabelled_texts_left_out"] == 1
 
 
 def test_wrong_class_folders_are_named(tmp_path):
@@ -300,6 +321,8 @@ def test_broken_or_missing_xml_is_refused(tmp_path):
     refused("the id '0' comes twice", str(tmp_path))
     save(tmp_path, TRUTH, "<articles><article>")
     refused("malformed XML: .*line 1", str(tmp_path))
+    save(tmp_path, TRUTH, '<?xml version="1.0" encoding="nonsense"?><articles/>')
+    refused("its XML cannot be decoded .*nonsense.*UTF-8", str(tmp_path))
     save(tmp_path, TRUTH, "<articles><article/></articles>")
     refused("article 1 has no id", str(tmp_path))
 
@@ -340,10 +363,25 @@ def test_wrong_posts_are_named(tmp_path):
         ("imdb.test@nowhere", r"nowhere: no such file or folder; imdb needs the folder aclImdb"),
         ("nowhere.csv", r"nowhere.csv: no such file"),
         ("nothing", r"nothing: no such file or folder; pass"),
+        ("x" * 5000, r"no such file or folder; pass"),
+        ("imdb.test@" + "x" * 5000, r"no such file or folder; imdb needs"),
+        ("imdb.test@", r"imdb.test@: no such file or folder; imdb needs"),
+        ("", r"the name of the data is empty"),
     ],
 )
 def test_names_that_cannot_be_read_say_what_to_write(name, match):
     refused(match, name)
+    with pytest.raises(InputError, match=match):
+        require_data(name)
+
+
+def test_names_of_data_are_checked_without_reading_it(tmp_path):
+    path = save(tmp_path, "broken.csv", b"\xff")
+    for name in (path, str(tmp_path), f"imdb.test@{tmp_path}", "owner/name", "owner/name:config"):
+        require_data(name)
+    require_data(f"imdb@{tmp_path}", split="dev")
+    with pytest.raises(InputError, match=r"did you mean imdb"):
+        require_data(f"imbd.test@{tmp_path}")
 
 
 def test_catalogue_entries_say_what_they_are():

@@ -391,13 +391,14 @@ class SequenceClassification(FineTuningTask):
 
     def missing_data(self, entries: Sequence[str], languages: Sequence[str] | None = None) -> Iterator[str]:
         """Yield a sentence for each entry that is not here."""
-        from longspan.data.names import looks_like_a_path
+        from longspan.data.classification import require_data
 
         del languages
         for entry in entries:
-            place = entry.partition("@")[2] or entry
-            if not Path(place).exists() and ("@" in entry or looks_like_a_path(place) or place.count("/") != 1):
-                yield f"{entry}: no such file or folder"
+            try:
+                require_data(entry)
+            except InputError as error:
+                yield str(error)
 
     def head_config(self, training: Sequence[Any] | None, fields: Any) -> dict[str, Any]:
         """Return the labels of the training data.

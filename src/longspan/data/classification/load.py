@@ -113,13 +113,51 @@ def load_labelled_dataset(
         problem_type=cast("Any", problem_type),
     )
     split = None if split is None else _SPLITS.get(split, split)
-    path = Path(name)
-    if path.exists():
-        return _read_path(path, columns, split, language, name_in_tables)
-    short, at, location = name.partition("@")
-    if at:
-        return _read_entry(name, short, Path(location), columns, split, language, name_in_tables)
-    if looks_like_a_path(name) or is_table(path):
+    if _exists(name):
+        return _read_path(Path(name), columns, split, language, name_in_tables)
+    if "@" in name:
+        return _read_entry(name, columns, split, language, name_in_tables)
+    repository, config = _hub_parts(name)
+    rows, chosen = _one_split(name, load_from_hub(name, repository, config or None, split), split)
+    return read_hub_rows(
+        rows,
+        columns,
+        source=f"{name} ({chosen})" if chosen else name,
+        name=name_in_tables or (f"{name} ({chosen})" if chosen else name),
+        language=language or language_of_name(config or name.partition("/")[2]) or "en",
+    )
+
+
+def require_data(name: str, *, split: str | None = None) -> None:
+    """Refuse what `load_labelled_dataset` cannot find by its name alone; nothing is opened, and the hub not asked.
+
+    Args:
+        name: as in `load_labelled_dataset`.
+        split: to read where the name has none; see `load_labelled_dataset`.
+
+    Raises:
+        InputError: no such file or folder, no data set of that name, or not a split that it has.
+    """
+    if _exists(name):
+        return
+    if "@" in name:
+        _entry_parts(name, None if split is None else _SPLITS.get(split, split))
+    else:
+        _hub_parts(name)
+
+
+def _exists(name: str) -> bool:
+    if not name.strip():
+        raise InputError("the name of the data is empty; pass a file, a folder, or the name of a data set")
+    try:
+        return Path(name).exists()
+    except OSError:  # too long for a file's name
+        return False
+
+
+def _hub_parts(name: str) -> tuple[str, str]:
+    """The repository and the configuration of a name on the hub; "" for no configuration."""
+    if looks_like_a_path(name) or is_table(Path(name)):
         raise InputError(f"{name}: no such file")
     stem = name.partition(".")[0]
     if stem in CLASSIFICATION_CATALOGUE:
@@ -130,14 +168,7 @@ def load_labelled_dataset(
             f"{name}: no such file or folder{_near(stem)}; pass a file, a folder, NAME.SPLIT@PATH with "
             f"{', '.join(CLASSIFICATION_CATALOGUE)}, or OWNER/NAME on the Hugging Face hub"
         )
-    rows, chosen = _one_split(name, load_from_hub(name, repository, config or None, split), split)
-    return read_hub_rows(
-        rows,
-        columns,
-        source=f"{name} ({chosen})" if chosen else name,
-        name=name_in_tables or (f"{name} ({chosen})" if chosen else name),
-        language=language or language_of_name(config or name.partition("/")[2]) or "en",
-    )
+    return repository, config
 
 
 def _one_split(name: str, rows: Any, split: str | None) -> tuple[Any, str | None]:
@@ -175,15 +206,10 @@ def _read_path(
     return read_table(path, columns, name=name, language=told)
 
 
-def _read_entry(
-    name: str,
-    short: str,
-    path: Path,
-    columns: Columns,
-    split: str | None,
-    language: str | None,
-    name_in_tables: str | None,
-) -> LabelledDataset:
+def _entry_parts(name: str, split: str | None) -> tuple[str, str, Path]:
+    """The set's name in the catalogue, the split and the path of `NAME.SPLIT@PATH`; `split` where it names none."""
+    short, _, location = name.partition("@")
+    path = Path(location)
     stem, _, own = short.partition(".")
     entry = CLASSIFICATION_CATALOGUE.get(stem)
     if entry is None:
@@ -194,12 +220,19 @@ def _read_entry(
     if chosen is None:
         raise InputError(f"{name}: say which split: {stem}.{entry.splits[0]}@{path} (or {', '.join(entry.splits[1:])})")
     chosen = known_split(stem, chosen, entry.splits)
+    if not location or not _exists(location):
+        raise InputError(f"{location or name}: no such file or folder; {stem} needs {entry.path}")
+    return stem, chosen, path
+
+
+def _read_entry(
+    name: str, columns: Columns, split: str | None, language: str | None, name_in_tables: str | None
+) -> LabelledDataset:
+    stem, chosen, path = _entry_parts(name, split)
     if language not in {None, "en"}:
         raise InputError(f"{name} is in 'en', not {language!r}; leave the language out")
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; {stem} needs {entry.path}")
     _refuse_columns(path, columns)
-    return entry.read(path, chosen, name_in_tables or f"{stem}.{chosen}")
+    return CLASSIFICATION_CATALOGUE[stem].read(path, chosen, name_in_tables or f"{stem}.{chosen}")
 
 
 def _refuse_columns(path: Path, columns: Columns) -> None:
