@@ -10,8 +10,10 @@ import longspan
 from longspan.errors import InputError
 from longspan.extend import extend
 from longspan.models.heads.fresh import other_head, reset_head
+from longspan.tasks import find_task
 from longspan.tasks.adapters import extract_adapter, load_adapter, save_adapter
 from longspan.tasks.question_answering.model import as_question_answering, build_qa_model, load_qa_model
+from longspan.tasks.start_model import with_head
 
 SHAPE = {
     "vocab_size": 200,
@@ -163,3 +165,15 @@ def test_a_reset_leaves_the_encoder_alone():
     long = longspan.LongformerConfig(attention_window=16, classifier_activation="relu", num_labels=3)
     reset_head(long)
     assert (long.attention_window, long.classifier_activation, long.num_labels) == (16, "tanh", 2)
+
+
+@pytest.mark.parametrize("class_name", ["BertModel", "BertForMaskedLM", "BertForQuestionAnswering"])
+def test_a_lacking_pooler_is_drawn_with_the_head(class_name):
+    kind = getattr(transformers, class_name)
+    source = kind(kind.config_class(**SHAPE), **({"add_pooling_layer": False} if class_name == "BertModel" else {}))
+    model = with_head(source, find_task("sequence_classification"), {"num_labels": 3})
+    assert type(model) is transformers.BertForSequenceClassification
+    last, source_last = (x.encoder.layer[1].output.dense.weight for x in (model.bert, source.base_model))
+    assert torch.equal(last, source_last)
+    assert 0.01 < model.bert.pooler.dense.weight.std() < 0.03
+    assert not model.bert.pooler.dense.bias.any()

