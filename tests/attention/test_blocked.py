@@ -224,6 +224,30 @@ def test_bfloat16_instructions(seed, make_case, monkeypatch, assert_equals_oracl
     assert_equals_oracle(case, "blocked")
 
 
+@pytest.mark.parametrize("size", [6.0, 12.0, 60.0])
+def test_bfloat16_with_large_scores(size, monkeypatch):
+    """Exponentials that would overflow in row 1; row 0 does not change with it."""
+    monkeypatch.setattr(blocked_file, "cpu_computes_bf16", lambda: True)
+    torch.manual_seed(0)
+    q, k, v, grad = (torch.randn(2, 2, 70, 16).to(torch.bfloat16) for _ in range(4))
+    q[1] *= size
+    k[1] *= size
+
+    def run(rows, dtype, name):
+        leaves = [x[rows].to(dtype).requires_grad_() for x in (q, k, v)]
+        out = attend(*leaves, AttentionPattern(9, 9), backend=name)
+        return [out.detach(), *torch.autograd.grad(out, leaves, grad[rows].to(dtype))]
+
+    found, true = run(slice(None), torch.bfloat16, "blocked"), run(slice(None), torch.float64, "reference")
+    for name, x, y in zip(("out", "q", "k", "v"), found, true, strict=True):
+        assert (x[0].double() - y[0]).norm() < 0.01 * y[0].norm()
+        assert x.isfinite().all()
+        if name in ("out", "v"):  # the gradients of scores vanish; scores are rounded to 2^-9 of themselves
+            assert (x[1].double() - y[1]).norm() < 0.1 * y[1].norm()
+    for x, y in zip(found, run(slice(1), torch.bfloat16, "blocked"), strict=True):
+        assert torch.equal(x[0], y[0])
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_order_of_global_slots_does_not_matter(backend, make_case, assert_close):
     case = make_case(

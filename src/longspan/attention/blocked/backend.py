@@ -17,6 +17,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longspan.attention.block_softmax import cpu_computes_bf16
+from longspan.attention.blocked.bfloat16 import (
+    backward_in_bfloat16,
+    computes_in_bfloat16,
+    forward_in_bfloat16,
+)
 from longspan.attention.blocked.global_columns import backward_columns, columns_of, forward_columns
 from longspan.attention.blocked.layout import BlockedPlan, make_plan
 from longspan.attention.blocked.window import (
@@ -128,7 +133,7 @@ def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: BlockedPlan) 
     out_BHTD = _new(q_BHTD, dtype, is_all_written=plan.covers)
     lse_BHT1 = torch.zeros(*q_BHTD.shape[:3], 1, dtype=dtype, device=q_BHTD.device)
     vectors = Vectors(q_BHTD, k_BHTD, v_BHTD, out_BHTD, lse_BHT1)
-    by_flash = _by_flash(q_BHTD, plan)
+    by_flash, in_bfloat16 = _by_flash(q_BHTD, plan), computes_in_bfloat16(q_BHTD, plan)
     generator = _generator(q_BHTD, plan)
     for heads in plan.heads:
         x = vectors.select(heads)
@@ -136,6 +141,8 @@ def _forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: BlockedPlan) 
             for part in group.residue_classes(heads.dilation):
                 if by_flash:
                     forward_by_flash(x, part, plan)
+                elif in_bfloat16:
+                    forward_in_bfloat16(x, part, plan)
                 else:
                     forward_by_products(x, part, plan, generator)
             columns = columns_of(group, heads.dilation, plan)
@@ -174,7 +181,7 @@ def backward(
         grad, out, lse = grad.masked_fill(is_bad, 0), out.masked_fill(is_bad, 0), lse.masked_fill(is_bad, 1e30)
     grads = [_new(x, sum_dtype, is_all_written=False) for x in given]  # blocks add to them
     vectors = Vectors(given[0], given[1], given[2], out, lse, grad, grads[0], grads[1], grads[2])
-    by_flash = _by_flash(given[0], plan)
+    by_flash, in_bfloat16 = _by_flash(given[0], plan), computes_in_bfloat16(given[0], plan)
     generator = _generator(q_BHTD, plan)
     for heads in plan.heads:
         x = vectors.select(heads)
@@ -182,6 +189,8 @@ def backward(
             for part in group.residue_classes(heads.dilation):
                 if by_flash and plan.window_covers(part):
                     backward_by_flash(x, part, plan)
+                elif in_bfloat16:
+                    backward_in_bfloat16(x, part, plan)
                 else:
                     backward_by_products(x, part, plan, generator)
             columns = columns_of(group, heads.dilation, plan)

@@ -165,14 +165,14 @@ def _band_bias(
 
 def forward_by_products(x: Vectors, group: SequenceGroup, plan: BlockedPlan, generator: torch.Generator | None) -> None:
     """Write output and log-sum-exp over the window, by matrix products."""
-    for part, heads in _parts(group, x.q_BHTD, plan):
-        q_NLD, k_NLD, v_NLD = (_flat(part, t, heads) for t in x[:3])
+    for part, heads in parts(group, x.q_BHTD, plan):
+        q_NLD, k_NLD, v_NLD = (flat(part, t, heads) for t in x[:3])
         out_nHLD, lse_nHL1 = part.view(x.out_BHTD[:, heads]), part.view(x.lse_BHT1[:, heads])
-        is_hidden_n1L = _hidden_keys(part, plan)
+        is_hidden_n1L = hidden_keys(part, plan)
         scratch = Scratch()
-        for queries, keys in _blocks(part, plan, q_NLD.device):
+        for queries, keys in blocks(part, plan, q_NLD.device):
             score_NKR = scores(q_NLD[:, queries], k_NLD[:, keys], plan.scale, None, scratch)
-            _hide(score_NKR, queries, keys, plan.pattern, is_hidden_n1L, -torch.inf, UNSEEN)
+            hide(score_NKR, queries, keys, plan.pattern, is_hidden_n1L, -torch.inf, UNSEEN)
             out_NKD, lse_NK1 = weigh(score_NKR, v_NLD[:, keys], plan, generator)
             shape = out_nHLD[:, :, queries].shape
             out_nHLD[:, :, queries] = out_NKD.view(shape)
@@ -185,17 +185,17 @@ def backward_by_products(
     """Add the gradients by matrix products, from the merged output and log-sum-exp of window and global columns."""
     assert x.grad_BHTD is not None
     assert x.grad_q_BHTD is not None and x.grad_k_BHTD is not None and x.grad_v_BHTD is not None
-    for part, heads in _parts(group, x.q_BHTD, plan):
-        q_NLD, k_NLD, v_NLD, grad_NLD = (_flat(part, t, heads) for t in (*x[:3], x.grad_BHTD))
+    for part, heads in parts(group, x.q_BHTD, plan):
+        q_NLD, k_NLD, v_NLD, grad_NLD = (flat(part, t, heads) for t in (*x[:3], x.grad_BHTD))
         minus_lse_NL1, minus_delta_NL1 = negated_lse_and_delta(part, x, heads)
         grad_q, grad_k, grad_v = (part.view(t[:, heads]) for t in (x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD))
-        is_hidden_n1L = _hidden_keys(part, plan)
+        is_hidden_n1L = hidden_keys(part, plan)
         scratch = Scratch()
-        for queries, keys in _blocks(part, plan, q_NLD.device):
+        for queries, keys in blocks(part, plan, q_NLD.device):
             row = (q_NLD[:, queries], grad_NLD[:, queries], minus_lse_NL1[:, queries], minus_delta_NL1[:, queries])
             score_NKR = scores(row[0], k_NLD[:, keys], plan.scale, row[2], scratch)
             prob_NKR = torch.exp2(score_NKR, out=score_NKR)
-            _hide(prob_NKR, queries, keys, plan.pattern, is_hidden_n1L, 0.0, 0.0)
+            hide(prob_NKR, queries, keys, plan.pattern, is_hidden_n1L, 0.0, 0.0)
             add_gradients(
                 prob_NKR,
                 *(row[0], k_NLD[:, keys], v_NLD[:, keys], row[1], row[3]),
@@ -277,12 +277,12 @@ def add_gradients(
     grad_v += scratch.bmm("keys", kept_NKR.mT, grad_NKD).view(grad_v.shape)
 
 
-def _flat(part: SequenceGroup, x_BHTD: Tensor, heads: slice) -> Tensor:
+def flat(part: SequenceGroup, x_BHTD: Tensor, heads: slice) -> Tensor:
     """The vectors of `part` as [N, L, D]: a view for one sequence, a copy for several."""
     return part.view(x_BHTD[:, heads]).flatten(0, 1)
 
 
-def _parts(group: SequenceGroup, x_BHTD: Tensor, plan: BlockedPlan) -> Iterator[tuple[SequenceGroup, slice]]:
+def parts(group: SequenceGroup, x_BHTD: Tensor, plan: BlockedPlan) -> Iterator[tuple[SequenceGroup, slice]]:
     """Split sequences and heads into parts whose scores for one block fit into the cache, or fill a GPU."""
     n_heads = x_BHTD.shape[1]
     block = min(_block_length(x_BHTD.device), group.length)
@@ -306,7 +306,7 @@ def _block_length(device: torch.device) -> int:
     return 64 if device.type == "cpu" else 256
 
 
-def _blocks(part: SequenceGroup, plan: BlockedPlan, device: torch.device) -> Iterator[tuple[slice, slice]]:
+def blocks(part: SequenceGroup, plan: BlockedPlan, device: torch.device) -> Iterator[tuple[slice, slice]]:
     """The queries of each block, and the range of keys that their windows reach."""
     block = _block_length(device)
     for first in range(0, part.length, block):
@@ -315,12 +315,12 @@ def _blocks(part: SequenceGroup, plan: BlockedPlan, device: torch.device) -> Ite
         yield slice(first, after), keys
 
 
-def _hidden_keys(part: SequenceGroup, plan: BlockedPlan) -> Tensor | None:
+def hidden_keys(part: SequenceGroup, plan: BlockedPlan) -> Tensor | None:
     """True at padding, bool [n, 1, L]; None if there is none."""
     return None if plan.is_key_BT is None else ~part.view(plan.is_key_BT[:, None, :, None])[..., 0]
 
 
-def _hide(
+def hide(
     x_NKR: Tensor,
     queries: slice,
     keys: slice,
