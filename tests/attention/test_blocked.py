@@ -213,10 +213,12 @@ def test_rows_of_other_lengths_are_found(make_case):
     assert tiny.groups == (SequenceGroup(0, 0, 4, 1, 0, 9),) and tiny.is_key_BT is not None
 
 
+@pytest.mark.parametrize("has_amx", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_bfloat16_instructions(seed, make_case, monkeypatch, assert_equals_oracle):
+def test_bfloat16_instructions(seed, has_amx, make_case, monkeypatch, assert_equals_oracle):
     """A CPU with instructions multiplies in bfloat16; the path is forced, and slow if they are emulated."""
     monkeypatch.setattr(blocked_file, "cpu_computes_bf16", lambda: True)
+    monkeypatch.setattr(blocked_file, "cpu_has_amx", lambda: has_amx)
     case = make_case(
         seed=seed, n_rows=2, n_heads=2, n_tokens=131, width=16, pattern=AttentionPattern(21, 9, dilation=(1, 2)),
         dtype=torch.bfloat16, padding="right", dynamic="some", documents=seed == 1, projections=seed == 2,
@@ -224,10 +226,12 @@ def test_bfloat16_instructions(seed, make_case, monkeypatch, assert_equals_oracl
     assert_equals_oracle(case, "blocked")
 
 
+@pytest.mark.parametrize("has_amx", [False, True])
 @pytest.mark.parametrize("size", [6.0, 12.0, 60.0])
-def test_bfloat16_with_large_scores(size, monkeypatch):
+def test_bfloat16_with_large_scores(size, has_amx, monkeypatch):
     """Exponentials that would overflow in row 1; row 0 does not change with it."""
     monkeypatch.setattr(blocked_file, "cpu_computes_bf16", lambda: True)
+    monkeypatch.setattr(blocked_file, "cpu_has_amx", lambda: has_amx)
     torch.manual_seed(0)
     q, k, v, grad = (torch.randn(2, 2, 70, 16).to(torch.bfloat16) for _ in range(4))
     q[1] *= size
@@ -242,7 +246,9 @@ def test_bfloat16_with_large_scores(size, monkeypatch):
     for name, x, y in zip(("out", "q", "k", "v"), found, true, strict=True):
         assert (x[0].double() - y[0]).norm() < 0.01 * y[0].norm()
         assert x.isfinite().all()
-        if name in ("out", "v"):  # the gradients of scores vanish; scores are rounded to 2^-9 of themselves
+        # The gradients of scores vanish. The products round scores to 2^-9 of themselves; torch's flash kernel rounds
+        # none, so that the gradients of values from such scores are not theirs.
+        if name == "out" or (name == "v" and not has_amx):
             assert (x[1].double() - y[1]).norm() < 0.1 * y[1].norm()
     for x, y in zip(found, run(slice(1), torch.bfloat16, "blocked"), strict=True):
         assert torch.equal(x[0], y[0])

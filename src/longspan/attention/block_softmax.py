@@ -21,9 +21,18 @@ UNSEEN = -1e30
 
 def cpu_computes_bf16() -> bool:
     """Whether the CPU has instructions for bfloat16; without them bfloat16 is many times slower than float32."""
+    return _cpu_has("_is_avx512_bf16_supported") or cpu_has_amx()
+
+
+def cpu_has_amx() -> bool:
+    """Whether the CPU has Intel's matrix unit (AMX), with which torch's flash kernel is fast in bfloat16."""
+    return _cpu_has("_is_amx_tile_supported")
+
+
+def _cpu_has(name: str) -> bool:
     # These functions of torch are private; if they are missing, float32 is the safe choice.
-    asks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(ask is not None and ask() for ask in asks)
+    is_supported = getattr(torch.cpu, name, None)
+    return is_supported is not None and is_supported()
 
 
 def flash_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:

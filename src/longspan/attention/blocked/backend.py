@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longspan.attention.block_softmax import cpu_computes_bf16
+from longspan.attention.block_softmax import cpu_computes_bf16, cpu_has_amx
 from longspan.attention.blocked.bfloat16 import (
     backward_in_bfloat16,
     computes_in_bfloat16,
@@ -103,8 +103,10 @@ def product_dtype(q_BHTD: Tensor) -> torch.dtype:
 
 
 def _by_flash(q_BHTD: Tensor, plan: BlockedPlan) -> bool:
-    """Whether to use torch's flash kernel for the CPU: it is the faster one (docs/experiments.md), without dropout."""
-    return q_BHTD.device.type == "cpu" and q_BHTD.dtype.itemsize >= 4 and not plan.dropout_p
+    """Whether to use torch's flash kernel for the CPU, where it is the faster one (docs/experiments.md)."""
+    if q_BHTD.device.type != "cpu" or plan.dropout_p:
+        return False
+    return q_BHTD.dtype.itemsize >= 4 or (q_BHTD.dtype == torch.bfloat16 and cpu_has_amx())
 
 
 def forward(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, plan: BlockedPlan) -> tuple[Tensor, Tensor]:

@@ -73,6 +73,7 @@ def backward_in_bfloat16(x: Vectors, group: SequenceGroup, plan: BlockedPlan) ->
         minus_lse_NL1, minus_delta_NL1 = negated_lse_and_delta(part, x, heads)
         shift_NL1 = _shift(minus_lse_NL1)
         is_shifted = bool(shift_NL1.any())
+        largest_NL1 = (-minus_lse_NL1 - shift_NL1).to(torch.bfloat16)
         factor_NL1 = torch.exp2((minus_lse_NL1 + shift_NL1).clamp_(max=100.0))
         q_NLD, k_NLD, grad_NLD = (flat(part, t, heads) for t in (x.q_BHTD, x.k_BHTD, x.grad_BHTD))
         grad_NLE = _with_columns((grad_NLD * factor_NL1).to(torch.bfloat16), _two_numbers(minus_delta_NL1 * factor_NL1))
@@ -85,7 +86,7 @@ def backward_in_bfloat16(x: Vectors, group: SequenceGroup, plan: BlockedPlan) ->
             k_NRD, v_NRE = k_NLD[:, keys].contiguous(), v_NLE[:, keys].contiguous()
             score_NKR = scratch.bmm("scores", q_NKD, k_NRD.mT, plan.scale * LOG2_E)
             if is_shifted:
-                score_NKR.sub_(shift_NL1[:, queries])
+                torch.minimum(score_NKR.sub_(shift_NL1[:, queries]), largest_NL1[:, queries], out=score_NKR)
             exp_NKR = torch.exp2(score_NKR, out=score_NKR)
             hide(exp_NKR, queries, keys, plan.pattern, is_hidden_n1L, 0.0, 0.0)
             grad_score_NKR = scratch.bmm("gradients", grad_NKE, v_NRE.mT).mul_(exp_NKR)

@@ -99,7 +99,7 @@ def forward_columns(x: Vectors, columns: GlobalColumns, by_flash: bool, generato
                 bias = torch.zeros(visible.shape, dtype=q_nHLD.dtype, device=visible.device)
                 bias.masked_fill_(~visible, UNSEEN)
             part_nHKD, part_lse_nHK = flash_forward(q_nHKD, k_nHGD, v_nHGD, bias, plan.scale)
-            part_lse_nHK1 = part_lse_nHK[..., None]
+            part_nHKD, part_lse_nHK1 = part_nHKD.to(out_nHKD.dtype), part_lse_nHK[..., None]
         else:
             score_NKG = scores(q_nHKD.flatten(0, 1), k_nHGD.flatten(0, 1), plan.scale, None, Scratch())
             if visible is not None:

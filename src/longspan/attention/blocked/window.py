@@ -81,7 +81,7 @@ class BlockBatch(NamedTuple):
 def forward_by_flash(x: Vectors, group: SequenceGroup, plan: BlockedPlan) -> None:
     """Write output and log-sum-exp over the window, by torch's flash kernel for the CPU."""
     key_bias_BHTD = None if plan.is_key_BT is None else _as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]
-    for batch in _block_batches(group, plan):
+    for batch in _block_batches(group, plan, x.q_BHTD.dtype):
         q_nHKD, k_nHRD, v_nHRD = batch.queries.view(x.q_BHTD), batch.keys.view(x.k_BHTD), batch.keys.view(x.v_BHTD)
         shape = (batch.queries.length, batch.keys.length, batch.offset)
         bias = _band_bias(*shape, plan.pattern.left, plan.pattern.right, x.q_BHTD.dtype, x.q_BHTD.device)
@@ -101,22 +101,23 @@ def backward_by_flash(x: Vectors, group: SequenceGroup, plan: BlockedPlan) -> No
     if plan.is_key_BT is not None:
         bias = group.view(_as_bias(plan.is_key_BT, x.q_BHTD.dtype)[:, None, :, None]).mT
     q, k, v, out, lse, grad = (group.view(t) for t in (*x[:5], x.grad_BHTD))
-    grads = flash_backward(grad, q, k, v, out, lse[..., 0], bias, plan.scale)
+    grads = flash_backward(grad, q, k, v, out.to(q.dtype), lse[..., 0], bias, plan.scale)
     for place, value in zip((x.grad_q_BHTD, x.grad_k_BHTD, x.grad_v_BHTD), grads, strict=True):
         group.view(place).copy_(value)
 
 
-def _block_batches(group: SequenceGroup, plan: BlockedPlan) -> Iterator[BlockBatch]:
+def _block_batches(group: SequenceGroup, plan: BlockedPlan, dtype: torch.dtype) -> Iterator[BlockBatch]:
     """Blocks of queries. Blocks whose windows lie inside the sequence have one shape; many of them go into one call."""
     left, right = plan.pattern.left, plan.pattern.right
     length = group.length
     if plan.window_covers(group):
         yield BlockBatch(group, group, 0)
         return
-    # Blocks of 32 compute the fewest hidden pairs; blocks of 192 are faster per pair, which pays for wide windows.
-    block = 32 if left + 1 + right <= 1536 else 192
+    # Blocks of 32 compute the fewest hidden pairs; blocks of 192 are faster per pair, which pays for wide windows, and
+    # always with the matrix unit, which bfloat16 has here.
+    block = 32 if left + 1 + right <= 1536 and dtype != torch.bfloat16 else 192
     n_alike = max(0, (length - left - right) // block)
-    edge = 64 if n_alike else 128
+    edge = 192 if dtype == torch.bfloat16 else 64 if n_alike else 192
     stop = left + n_alike * block if n_alike else 0
     edges = [*range(0, left, edge), *range(stop, length, edge)] if n_alike else [*range(0, length, edge)]
     for first in edges:
@@ -303,7 +304,7 @@ def parts(group: SequenceGroup, x_BHTD: Tensor, plan: BlockedPlan) -> Iterator[t
 
 def _block_length(device: torch.device) -> int:
     """Queries of a block."""
-    return 64 if device.type == "cpu" else 256
+    return 64 if device.type == "cpu" else 192
 
 
 def blocks(part: SequenceGroup, plan: BlockedPlan, device: torch.device) -> Iterator[tuple[slice, slice]]:
