@@ -330,7 +330,10 @@ def test_no_such_grid(capsys, tmp_path):
 
 def test_the_thesis(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert set(shipped_grids()) == {"thesis", "thesis-small", "answers", "packaged", "mlm"}
+    assert set(shipped_grids()) == {
+        *("thesis", "thesis-small", "answers", "packaged", "mlm"),
+        *("hyperpartisan", "imdb", "20newsgroups"),
+    }
     grid = read_grid("thesis")
     trained = {line.run for line in grid.lines if line.verb == "finetune"}
     models = ("roberta", "longformer", "roberta-long", "xlmr", "xlmr-long")
