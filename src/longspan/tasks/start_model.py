@@ -1,12 +1,13 @@
 """The model that a training starts from: loaded, extended if asked for, with the task's head."""
 
 import copy
-from collections.abc import Callable, Mapping
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LongformerConfig as StockLongformerConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
@@ -167,6 +168,27 @@ def set_dropout(config: Any, *, attention_dropout: float | None, hidden_dropout:
     for name, value in (("attention_dropout", attention_dropout), ("hidden_dropout", hidden_dropout)):
         if value is not None:
             setattr(config, _dropout_key(config, name), value)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
+    """Exclude the parameters whose name contains a pattern (`*` matches anything) from training; returns how many.
+
+    Raises:
+        InputError: a pattern matches no parameter, or no parameter is left to train.
+    """
+    named = dict(model.named_parameters())
+    n_frozen = 0
+    for pattern in patterns:
+        found = [name for name in named if fnmatch.fnmatchcase(name, f"*{pattern}*")]
+        if not found:
+            some = ", ".join(list(named)[:3])
+            raise InputError(f"freeze: no parameter is called {pattern!r}; the model has {some}, ...")
+        for name in found:
+            n_frozen += named[name].requires_grad
+            named[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise InputError("freeze: nothing is left to train; freeze fewer parameters")
+    return n_frozen
 
 
 def is_long(model: PreTrainedModel) -> bool:

@@ -1,7 +1,6 @@
 """recipe -> the model that is trained: loaded, extended if asked for, with the task's head."""
 
-import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -10,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.records import ProofRecord
 from longspan.tasks.adapters import load_with_head
-from longspan.tasks.start_model import build_start_model
+from longspan.tasks.start_model import build_start_model, freeze
 from longspan.tasks.task import FineTuningTask
 from longspan.training.finetune.adapter import AdapterPlan, add_adapters
 from longspan.training.recipe.fields import FinetuneRecipe
@@ -61,27 +60,6 @@ def build_model(task: FineTuningTask, recipe: FinetuneRecipe, head_config: Mappi
         frozen = frozenset(name for name, one in start.model.named_parameters() if not one.requires_grad)
         trained, plan = add_adapters(start, task, recipe, frozen)
     return BuiltModel(trained, start.model, start.tokenizer, start.proof, plan)
-
-
-def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
-    """Take the parameters whose name contains a pattern (`*` matches anything) out of training; returns how many.
-
-    Raises:
-        InputError: a pattern matches no parameter, or nothing is left to train.
-    """
-    named = dict(model.named_parameters())
-    n_frozen = 0
-    for pattern in patterns:
-        found = [name for name in named if fnmatch.fnmatchcase(name, f"*{pattern}*")]
-        if not found:
-            some = ", ".join(list(named)[:3])
-            raise InputError(f"freeze: no parameter is called {pattern!r}; the model has {some}, ...")
-        for name in found:
-            n_frozen += named[name].requires_grad
-            named[name].requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in named.values()):
-        raise InputError("freeze: nothing is left to train; freeze fewer parameters")
-    return n_frozen
 
 
 def merge_adapters(model: nn.Module) -> PreTrainedModel:

@@ -25,8 +25,7 @@ from longspan.models.checkpoints import explain_loading, require_checkpoint, req
 from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
 from longspan.models.self_attention import LongformerSelfAttention
 from longspan.records import ProofRecord
-from longspan.tasks.start_model import set_dropout
-from longspan.training.finetune.model import freeze
+from longspan.tasks.start_model import freeze, set_dropout
 from longspan.training.pretrain.recipe import PretrainRecipe
 
 
