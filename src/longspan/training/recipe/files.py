@@ -1,6 +1,5 @@
 """A recipe as a flat YAML file: found, read, checked field by field, overridden from the command line."""
 
-import difflib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -17,6 +16,7 @@ from longspan.tasks import DEFAULT_TASK, all_tasks, find_task
 from longspan.training.recipe.field_types import GONE, OLD_NAMES, argument_types, convert, modern_fields
 from longspan.training.recipe.fields import FinetuneRecipe, Recipe, recipe_of_task
 from longspan.training.recipe.number_ranges import require_in_range
+from longspan.wording import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -185,8 +185,8 @@ def _merge(into: dict[str, Any], fields: Any, where: str, kind: type[Recipe]) ->
     """
     for name, value in fields:
         if name not in _all_names(kind):
-            nearest = [near for names in (_new_names(kind), _all_names(kind)) for near in _close(name, names)]
-            hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/recipes.md lists all fields"
+            by_any_name = did_you_mean(name, _all_names(kind), "docs/recipes.md lists all fields", cutoff=0.7)
+            hint = "; " + did_you_mean(name, _new_names(kind), by_any_name, cutoff=0.7)
             if others := _tasks_with(name, kind):
                 hint = f" of this recipe's task; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
             raise InputError(f"{where}: unknown field {name}{hint}")
@@ -218,10 +218,6 @@ def _new_names(kind: type[Recipe]) -> list[str]:
 
 def _all_names(kind: type[Recipe]) -> list[str]:
     return list(dict.fromkeys([*_new_names(kind), *OLD_NAMES, *GONE]))
-
-
-def _close(name: str, names: list[str]) -> list[str]:
-    return difflib.get_close_matches(name, names, n=1, cutoff=0.7)
 
 
 def _build(values: dict[str, Any], where: str, overridden: set[str], kind: type[Recipe]) -> Recipe:

@@ -6,7 +6,6 @@ SHA-256 of every other file. It gets its name when all of it is on the disk.
 
 import contextlib
 import functools
-import hashlib
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from longspan.errors import InputError
 from longspan.full_disk import is_full_disk, no_room_behind
 from longspan.limits import load_json
+from longspan.records import hash_file
 from longspan.replacing import remove
 from longspan.training.run.cost import Usage
 from longspan.training.run.distributed import anywhere, largest
@@ -47,7 +47,7 @@ def write_manifest(folder: Path) -> None:
     """List all files of `folder` in its manifest, and bring all to the disk."""
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": hash_file(path)}
         _sync(path)
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
@@ -75,7 +75,7 @@ def fault_of(folder: Path) -> str | None:
             return f"{name} is missing"
         if size != n_bytes:
             return f"{name} has {size:,} bytes of {n_bytes:,}"
-        if _sha256(path) != sha256:
+        if hash_file(path) != sha256:
             return f"{name} has changed since it was written (its checksum is another)"
     return None
 
@@ -297,11 +297,6 @@ def _no_room_for(write: Callable[[], None], staging: Path, n_bytes: int) -> OSEr
             raise
         return refusal
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
