@@ -14,10 +14,10 @@ from longspan.models.agreement import require_special_tokens, settle
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
-    require_checkpoint,
     require_loaded,
     require_tokenizer,
 )
+from longspan.models.find_checkpoint import find_checkpoint
 from longspan.models.heads import HEADS
 from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
 from longspan.tasks.task import FineTuningTask
@@ -51,13 +51,7 @@ def load_checkpoint(
             file, a missing or misshapen tensor, a family without such a head, or a tokenizer that does not belong to
             the model or has no padding token.
     """
-    name, head = str(name_or_path), HEADS[task.head]
-    folder = Path(name).expanduser()
-    if folder.exists():
-        require_checkpoint(folder, allow_pickle=allow_pickle)
-        name = str(folder)
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
+    name, head = find_checkpoint(name_or_path, allow_pickle=allow_pickle), HEADS[task.head]
     options: dict[str, Any] = {
         "dtype": dtype,
         "use_safetensors": None if allow_pickle else True,

