@@ -141,6 +141,28 @@ class FeatureSet(ABC):
         """Return one row, as the task's collator takes it."""
 
 
+class ListedData(NamedTuple):
+    """A line of `longspan ls datasets`: a data set that the task reads by name, or a format of files.
+
+    Attributes:
+        name: as it is written in a recipe, placeholders in angle brackets.
+        where: "with longspan", "hub or file", "file", "hub" or "made".
+        languages: separated by spaces.
+        splits: separated by commas.
+        licence: of the data.
+        size: of a download.
+        description: what it is.
+    """
+
+    name: str
+    where: str
+    languages: str = ""
+    splits: str = ""
+    licence: str = ""
+    size: str = ""
+    description: str = ""
+
+
 class Scored(NamedTuple):
     """The result of one system on one data set; `metrics` has those of `score.metrics`, in the order of tables."""
 
@@ -242,6 +264,15 @@ class FineTuningTask(Task):
         Raises:
             InputError: it cannot be read (the message names file, record and field).
         """
+
+    def listed_data(self) -> Sequence[ListedData]:
+        """Return the data sets and formats that `longspan ls datasets` lists."""
+        return ()
+
+    def data_lines(self, dataset: Any) -> list[tuple[str, str]]:
+        """Return what `longspan check DATA` says of a data set beside its size and counts: headings and texts."""
+        del dataset
+        return []
 
     def missing_data(self, entries: Sequence[str], languages: Sequence[str] | None = None) -> Iterator[str]:
         """Yield a sentence for each entry that is not on this machine, without opening anything."""
