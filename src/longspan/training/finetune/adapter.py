@@ -1,5 +1,6 @@
 """Training an adapter: PEFT's low-rank factors around the model of a recipe, and what they are at the end."""
 
+import importlib.util
 import logging
 import warnings
 from typing import Any, NamedTuple
@@ -63,10 +64,8 @@ def add_adapters(
         InputError: PEFT is not installed, the model was not made from the base, or `adapter_targets` names no linear
             map of the encoder.
     """
-    try:
-        import peft
-    except ImportError:
-        raise InputError("adapter_rank needs the package peft; install longspan[peft]") from None
+    if importlib.util.find_spec("peft") is None:
+        raise InputError("adapter_rank needs the package peft; install longspan[peft]")
     assert recipe.adapter_rank is not None
     model, rank = start.model, recipe.adapter_rank
     alpha = 2.0 * rank if recipe.adapter_alpha is None else recipe.adapter_alpha
@@ -86,6 +85,18 @@ def add_adapters(
             rank,
             100 * sum(kept.values()) / len(beginnings),
         )
+    wrapped = _wrap(model, recipe, targets, rank, alpha)
+    _begin(wrapped, base.model, beginnings, alpha / rank)
+    for name, parameter in wrapped.named_parameters():
+        if _plain(name) in frozen:
+            parameter.requires_grad_(False)
+    return wrapped, AdapterPlan(description, frozenset(changes[1]))
+
+
+def _wrap(model: PreTrainedModel, recipe: FinetuneRecipe, targets: list[str], rank: int, alpha: float) -> nn.Module:
+    """PEFT's model around `model`: factors at the weights `targets`; the head, and what the recipe says, whole."""
+    import peft
+
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,  # pyright: ignore[reportArgumentType] - a float will do
@@ -98,16 +109,12 @@ def add_adapters(
         # peft asks for a name that transformers 5.23 has replaced and still has.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         wrapped: Any = peft.get_peft_model(model, config)
-    # PEFT reads the configuration of a base that has a name at every checkpoint, from its folder or from the hub, to
-    # see whether the vocabulary was resized. It is not, so the base has no name: PEFT's first checkpoint would take
-    # the model's where the configuration has none.
+    # At every checkpoint PEFT reads the configuration of a base that has a name, from its folder or the hub, to see
+    # whether the vocabulary was resized. It is not, so the name is removed from PEFT's configuration, and from the
+    # model, where PEFT looks next.
     model.name_or_path = ""
     wrapped.peft_config["default"].base_model_name_or_path = None
-    _begin(wrapped, base.model, beginnings, alpha / rank)
-    for name, parameter in wrapped.named_parameters():
-        if _plain(name) in frozen:
-            parameter.requires_grad_(False)
-    return wrapped, AdapterPlan(description, frozenset(changes[1]))
+    return wrapped
 
 
 def read_out(wrapped: nn.Module, plan: AdapterPlan) -> Adapter:
