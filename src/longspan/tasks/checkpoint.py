@@ -35,7 +35,7 @@ def load_checkpoint(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a model with the task's head, in eval mode, and its fast tokenizer.
 
-    A Longformer is loaded into longspan's class, whoever saved it; any other family into transformers'.
+    A Longformer is loaded into longspan's class, any other family into transformers'.
 
     Args:
         name_or_path: a folder with a transformers checkpoint, or a name on the hub (its cache suffices).
@@ -43,8 +43,8 @@ def load_checkpoint(
         needs_head: refuse a checkpoint without a trained head of the task; False gives it a fresh one.
         head_config: what the configuration says of a fresh head, such as its labels. None keeps the trained head.
         dtype: of the weights; "auto" is the checkpoint's own.
-        allow_pickle: load pickle files where there are no safetensors. Unpickling runs code from the file.
-        notes: gets what was set right in the configuration or the tokenizer; None logs it as warnings.
+        allow_pickle: load pickle files if there are no safetensors. Unpickling runs code from the file.
+        notes: collects what was corrected in the configuration or the tokenizer; None logs it as warnings.
 
     Raises:
         InputError: no such folder or name, a folder without a model or tokenizer, only pickle files, a damaged

@@ -1,6 +1,6 @@
-"""What a task is: the one interface by which training, evaluation, grids and the command know it.
+"""The interface of a task, through which training, evaluation, grids and the command use it.
 
-A task is a subclass of `FineTuningTask` in a module of its own, and one line in `longspan.tasks.TASKS`. Packages can
+A task is a subclass of `FineTuningTask` in its own module, and one line in `longspan.tasks.TASKS`. Packages can
 add tasks through the entry point group `longspan.tasks` (docs/how-to-add-a-task.md).
 """
 
@@ -368,7 +368,7 @@ class FineTuningTask(Task):
             model: with this task's head.
             tokenizer: its tokenizer.
             options: how to read and compute.
-            fields: options of the command line or a recipe; they have what this task needs, or defaults hold.
+            fields: options of the command line or a recipe; defaults hold for fields of this task that they lack.
         """
 
     @abstractmethod

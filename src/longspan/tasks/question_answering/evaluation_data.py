@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action=at_least(1),
         nargs="+",
         metavar="N",
-        help="join so many paragraphs; several: each",
+        help="number of paragraphs to join; with several numbers, one data set each",
     )
     parser.add_argument("--separator", default="", help="between joined paragraphs")
     parser.add_argument("--all_questions", action="store_true", help="of joined paragraphs, not only each one's first")

@@ -13,7 +13,7 @@ _MOST_CHARACTERS = 300
 def sentence_around(text: Text, start: int, end: int) -> tuple[int, int]:
     """Start and end of the sentence, or run of sentences, of `text` that holds `text[start:end]`; no grapheme is cut.
 
-    A sentence that goes on for more than 300 characters on a side is cut there, between words where it has blanks.
+    A sentence with more than 300 characters on a side is cut there, between words if it has blanks.
     """
     assert 0 <= start <= end <= len(text)
     # One character more than is looked at on each side, so that the text's own start and end are told from a cut.

@@ -1,4 +1,4 @@
-"""Training an adapter: PEFT's low-rank factors around the model of a recipe, and what they are at the end."""
+"""Trains an adapter: puts PEFT's low-rank factors around a recipe's model, and reads them at the end."""
 
 import importlib.util
 import logging
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class AdapterPlan(NamedTuple):
-    """What the finished adapter has to say and hold.
+    """What the finished adapter describes and stores.
 
     replaced: parameters that differ from the base's before the first step.
     """
@@ -49,10 +49,10 @@ class AdapterPlan(NamedTuple):
 def add_adapters(
     start: StartModel, task: FineTuningTask, recipe: FinetuneRecipe, frozen: frozenset[str]
 ) -> tuple[nn.Module, AdapterPlan]:
-    """PEFT's model around `start.model`, which is changed in place, and what to write in the end.
+    """Return PEFT's model around `start.model`, which is changed in place, and the plan of the finished adapter.
 
-    Where the model to start from is not the base (`adapter_base`, or `model` is an adapter), the factors begin as the
-    nearest ones to the difference of the two: equal to it, where that was an adapter of no higher rank.
+    If the model to start from is not the base (`adapter_base`, or `model` is an adapter), the factors start as the best
+    approximation of the difference of the two. It is exact if that was an adapter of the same or a lower rank.
 
     Args:
         start: the model to start from.
@@ -118,7 +118,7 @@ def _wrap(model: PreTrainedModel, recipe: FinetuneRecipe, targets: list[str], ra
 
 
 def read_out(wrapped: nn.Module, plan: AdapterPlan) -> Adapter:
-    """The adapter that PEFT's model holds now."""
+    """Return the adapter in PEFT's model."""
     factors: dict[str, Factors] = {}
     whole: dict[str, Tensor] = {}
     for name, module in _inner(wrapped).named_modules():
@@ -135,7 +135,7 @@ def read_out(wrapped: nn.Module, plan: AdapterPlan) -> Adapter:
 
 
 def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
-    """What a model card says of an adapter."""
+    """Return the section on the adapter for the model card."""
     says = adapter.description
     extended = ""
     if says.max_tokens is not None:
@@ -161,7 +161,7 @@ def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
 
 
 def _base_of(start: StartModel, task: FineTuningTask, head: dict[str, Any], recipe: FinetuneRecipe) -> tuple[Base, Any]:
-    """The base, and how its position rows were filled."""
+    """Return the base, and how its position rows were filled."""
     wanted = None if recipe.adapter_base is None else lasting_name(recipe.adapter_base)
     if is_adapter(recipe.model):
         says = read_adapter(recipe.model).description
@@ -208,7 +208,7 @@ def _targets(model: PreTrainedModel, wanted: list[str], frozen: frozenset[str]) 
 def _beginnings(
     base: PreTrainedModel, start: PreTrainedModel, names: list[str], rank: int
 ) -> tuple[dict[str, Factors], dict[str, float]]:
-    """Factors of what separates `start` from `base`; and the share they hold, where that is less than all."""
+    """Factors of the difference of `start` and `base`, and the share of it that they hold, if less than all."""
     factors, kept = {}, {}
     for name in names:
         change = (start.get_parameter(name) - base.get_parameter(name)).detach()
@@ -219,13 +219,13 @@ def _beginnings(
 
 
 def _begin(wrapped: nn.Module, base: PreTrainedModel, beginnings: dict[str, Factors], scale: float) -> None:
-    """Put the factors where PEFT has drawn its own, and the base's weights under them."""
+    """Replace PEFT's random factors by the given ones, and the weights below them by the base's."""
     inner = _inner(wrapped)
     with torch.no_grad():
         for name, (a, b) in beginnings.items():
             module: Any = inner.get_submodule(name.removesuffix(".weight"))
             module.base_layer.weight.copy_(base.get_parameter(name))
-            # What the change does not need keeps PEFT's beginning (a drawn, b zero): it can still be learnt.
+            # Ranks that the change does not need keep PEFT's start (a random, b zero), so that they can be trained.
             n = int((a.square().sum(1) > 1e-5 * a.square().sum(1).max()).sum())
             module.lora_A["default"].weight[:n] = a[:n] / scale**0.5
             module.lora_B["default"].weight[:, :n] = b[:, :n] / scale**0.5
@@ -237,7 +237,7 @@ def _inner(wrapped: nn.Module) -> nn.Module:
 
 
 def _plain(name: str) -> str | None:
-    """PEFT's name of a parameter -> the plain model's; None for factors, and for what PEFT keeps aside."""
+    """PEFT's name of a parameter -> the plain model's; None for factors and for PEFT's copies of original modules."""
     if ".lora_" in name or ".original_module." in name:
         return None
     name = name.removeprefix("base_model.model.")

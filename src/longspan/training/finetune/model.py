@@ -16,10 +16,10 @@ from longspan.training.recipe.fields import FinetuneRecipe
 
 
 class BuiltModel(NamedTuple):
-    """What a recipe starts from.
+    """The model of a recipe before the first step.
 
-    model: to train, float32, with an adapter around it where asked. body: the same without the adapter's wrapper.
-    proof: of the extension, None where nothing was extended. adapter: what it will be, None without one.
+    model: to train, float32, with an adapter around it if asked for. body: the same without the adapter's wrapper.
+    proof: of the extension; None if nothing was extended. adapter: its plan; None without one.
     """
 
     model: nn.Module
@@ -63,7 +63,7 @@ def build_model(task: FineTuningTask, recipe: FinetuneRecipe, head_config: Mappi
 
 
 def merge_adapters(model: nn.Module) -> PreTrainedModel:
-    """The plain model: an adapter, where there is one, added into its weights."""
+    """Return the plain model, with the adapter, if there is one, added to its weights."""
     merge = getattr(model, "merge_and_unload", None)
     merged: Any = model if merge is None else merge()
     return merged

@@ -18,7 +18,7 @@ from longspan.training.run.folder import RunFolder
 from longspan.training.run.plan_lines import output_line, trained_share
 from longspan.training.run.resume_check import identity_of
 
-# What transformers logs of every evaluation during a training.
+# What transformers logs for every evaluation during a training.
 _METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
 
@@ -95,7 +95,7 @@ def prepare(recipe: FinetuneRecipe, arguments: TrainingArguments) -> FinetuneRun
 
 
 def plan(recipe: FinetuneRecipe) -> dict[str, str]:
-    """What `finetune(recipe)` would do, in words, after everything before its first step went well.
+    """Describe what `finetune(recipe)` would do; everything before its first step is tried.
 
     Raises:
         InputError: something would go wrong before the first step.

@@ -44,7 +44,7 @@ def pretraining_card(
         f'tokenizer = AutoTokenizer.from_pretrained("{title}")',
         "```",
         "",
-        f"`longspan finetune RECIPE --model {title}` goes on from here to a task.",
+        f"`longspan finetune RECIPE --model {title}` fine-tunes it on a task.",
         "",
     ]
     return "\n".join(lines)
@@ -59,7 +59,7 @@ def _scores(scores: list[LanguageModelScore]) -> list[str]:
     lines = [
         "## Masked tokens of held-out text",
         "",
-        "Bits per token (loss / ln 2); the same tokens are asked for at every length of context.",
+        "Bits per token (loss / ln 2); the same tokens are masked at every length of context.",
         "",
         "| text | tokens of context | before | after |",
         "|---|---|---|---|",

@@ -19,9 +19,9 @@ from longspan.training.recipe.trainer_arguments import make_arguments, precision
 from longspan.training.run.plan_lines import output_line, trained_share
 
 _BREAK_RESUME = {
-    "save_only_model": "checkpoints without the optimiser's moments cannot be gone on from",
+    "save_only_model": "a run cannot be resumed from checkpoints without the optimiser's moments",
     "ignore_data_skip": "text would be read again from its beginning",
-    "auto_find_batch_size": "the rows of a step would change on the way",
+    "auto_find_batch_size": "the rows of a step would change during the run",
 }
 
 
@@ -79,7 +79,7 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
 
 
 def _hashes(corpus: Corpus, evaluation: list[Corpus]) -> dict[str, str]:
-    """Name -> SHA-256 of the text of all sources; held-out documents are of files that are trained on, too."""
+    """Name -> SHA-256 of the text of all sources. Held-out documents come from files that are also trained on."""
     data = corpus.data
     for some in evaluation:
         for name, sha256 in some.data.items():
@@ -101,14 +101,14 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
     for name, why in _BREAK_RESUME.items():
         if recipe.training.get(name):
             raise InputError(
-                f"{recipe.name}: a pre-training run must go on as if it had not stopped, and {why}; remove {name}"
+                f"{recipe.name}: a pre-training run must resume as if it had not stopped, and {why}; remove {name}"
             )
     for name in ("eval_strategy", "save_strategy", "logging_strategy"):
         if recipe.training.get(name) in ("epoch", "best"):
-            raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")
+            raise InputError(f"{recipe.name}: pre-training counts steps, not epochs; {name} must be steps or no")
     if recipe.trained == "positions" and _is_sharded(recipe):
         raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
-    # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
+    # Every parameter is used (`build_masked_lm`), so DDP need not search for unused ones at every step.
     require_windows(recipe)
     arguments = make_arguments(
         recipe,
@@ -124,8 +124,8 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
         at_once = arguments.train_batch_size * max(1, arguments.world_size)
         if recipe.rows_per_step % at_once:
             raise InputError(
-                f"{recipe.name}: rows_per_step is {recipe.rows_per_step}, which is no multiple of the {at_once} rows "
-                f"that all devices take at once (per_device_train_batch_size {arguments.train_batch_size})"
+                f"{recipe.name}: rows_per_step is {recipe.rows_per_step}, which is no multiple of the {at_once} "
+                f"rows that all devices take at once (per_device_train_batch_size {arguments.train_batch_size})"
             )
         arguments.gradient_accumulation_steps = recipe.rows_per_step // at_once
     return arguments
@@ -153,7 +153,7 @@ def eval_lengths(recipe: PretrainRecipe, max_length: int) -> list[int]:
 
 
 def plan_pretraining(recipe: PretrainRecipe) -> dict[str, str]:
-    """What `pretrain(recipe)` would do, in words; the text is looked for and not read.
+    """Describe what `pretrain(recipe)` would do; the files of the text are found but not read.
 
     Raises:
         InputError: the output folder, an option, a source's name or the model does not fit.

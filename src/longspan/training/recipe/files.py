@@ -1,4 +1,4 @@
-"""A recipe as a flat YAML file: found, read, checked field by field, overridden from the command line."""
+"""Reads recipes: flat YAML files, checked field by field, with overrides from the command line."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
     Args:
         path: a YAML file, or a name that `shipped_recipes` lists.
         fields: words of a command line: `--field value`, `--field=value`, `--field` (true), `--no_field` (false).
-        kind: what it is a recipe of.
+        kind: the type of the recipe.
 
     Raises:
         InputError: there is no such recipe, it is not a flat YAML mapping (the message has the line), a field is
@@ -51,7 +51,7 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
 
 
 def parse_recipe(words: Sequence[str], *, kind: type[Kind], defaults: Mapping[str, Any]) -> Kind:
-    """The recipe that a command line says by itself, over `defaults`.
+    """Make a recipe from the words of a command line alone, over `defaults`.
 
     Raises:
         InputError: as `load_recipe`.
@@ -64,7 +64,7 @@ def parse_recipe(words: Sequence[str], *, kind: type[Kind], defaults: Mapping[st
 
 
 def verb_of(path: str | Path) -> str:
-    """The verb that the recipe at `path` is for; "finetune" where it names no task.
+    """The verb that the recipe at `path` is for; "finetune" if it names no task.
 
     Raises:
         InputError: there is no such recipe, or it is not a flat YAML mapping.
@@ -117,7 +117,7 @@ def _find(path: str | Path) -> Path:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML would take silently: a key that stands twice, and half of a surrogate pair."""
+    """Refuses what YAML accepts silently: a key that is set twice, and half of a surrogate pair."""
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         place = find_surrogate(node.value) if isinstance(node.value, str) else None
@@ -136,7 +136,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; a key that stands twice is refused.
+    """Read the mapping in a YAML file; a key that is set twice is refused.
 
     Raises:
         InputError: it is not UTF-8, not YAML (the message has the line), too large, or holds no mapping.
@@ -178,7 +178,7 @@ def _parse_words(words: Sequence[str], kind: type[Recipe]) -> Iterator[tuple[str
 
 
 def _merge(into: dict[str, Any], fields: Any, where: str, kind: type[Recipe]) -> None:
-    """Add `fields` under today's names.
+    """Add `fields` under their present names.
 
     Raises:
         InputError: a field is unknown, stands twice or an old switch has a wrong value.
