@@ -25,9 +25,9 @@ def finetuning_card(
     tokenizer: PreTrainedTokenizerBase | None = None,
     adapter: Sequence[str] = (),
 ) -> str:
-    """Markdown with tags: what the model was made from, how it was trained, what came out, how to use it.
+    """Markdown with tags: the model's source, its training, its scores and its use.
 
-    `tokenizer` is the model's, `adapter` the lines about the adapter, where the folder holds one instead of a model.
+    `tokenizer` is the model's, `adapter` the section on the adapter, if the folder holds one instead of a model.
     """
     is_long = isinstance(model.config, StockLongformerConfig)
     header = card_header(

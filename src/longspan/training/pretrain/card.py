@@ -15,7 +15,7 @@ from longspan.training.run.card import extension_sentence, training_section
 def pretraining_card(
     model: PreTrainedModel, source: str, record: TrainingRecord, proof: ProofRecord | None, title: str
 ) -> str:
-    """Markdown with tags: what the model was made from, how it was trained, what that changed, how to use it."""
+    """Markdown with tags: the model's source, its training, its scores before and after, and its use."""
     config: Any = model.config
     warning = stock_warning(config)
     lines = [
