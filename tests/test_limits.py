@@ -255,6 +255,14 @@ def test_deeply_nested_lines_of_json_are_refused(tmp_path):
         load_qa_dataset(str(path))
 
 
+def test_json_lines_of_questions_are_bounded_together(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" * 400_000)
+    monkeypatch.setenv(VARIABLE, "1MB")
+    with pytest.raises(InputError, match=r"a\.jsonl has 1,200,000 bytes, and the bound is 1,000,000"):
+        load_qa_dataset(str(path))
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero")
 def test_a_device_without_end_is_bounded(tmp_path, monkeypatch):
     from pathlib import Path

@@ -21,6 +21,15 @@ def test_a_data_file(tiny_squad, capsys):
     assert "24 questions" in capsys.readouterr().out
 
 
+def test_data_of_another_task(tmp_path, capsys):
+    path = tmp_path / "posts.csv"
+    path.write_text("text,topic\nBees fly.,bees\nAnts walk.,ants\n")
+    assert main(["check", str(path), "--task", "sequence_classification", "--label_column", "topic"]) == 0
+    assert "2 documents" in capsys.readouterr().out
+    assert main(["check", str(path), "--task", "sequence_classification", "--label_column", "topik"]) == 2
+    assert "has no column 'topik'; it has 'text', 'topic'" in capsys.readouterr().err
+
+
 def test_every_answer_that_is_nowhere_is_named(tiny_squad, tmp_path, capsys):
     path = tmp_path / "lost.json"
     content = json.loads(tiny_squad.read_text())

@@ -165,7 +165,7 @@ def test_a_killed_save_leaves_the_old_folder(extended, tmp_path, monkeypatch):
     def die(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving, "write_card", die)
+    monkeypatch.setattr(saving, "extension_card", die)
     with pytest.raises(KeyboardInterrupt):
         save_extended(extended, folder, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

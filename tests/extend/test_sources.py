@@ -1,3 +1,4 @@
+import huggingface_hub
 import pytest
 import torch
 import transformers
@@ -206,6 +207,7 @@ def test_a_hub_that_cannot_be_reached_is_said(monkeypatch):
     def fail(name, **_):
         raise OSError("We couldn't connect to the hub.\nCheck your internet connection")
 
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
     with pytest.raises(
         InputError, match=r"cannot load some/model: We couldn't connect to the hub; give a folder, or a name"

@@ -10,8 +10,8 @@ from transformers.modeling_outputs import TokenClassifierOutput
 import longspan
 from longspan import models
 from longspan.errors import InputError
+from longspan.extend.card import extension_card
 from longspan.extend.families import FAMILIES, Head
-from longspan.extend.saving import write_card
 from longspan.models.agreement import max_tokens_of
 from longspan.models.export import load_model
 from longspan.models.heads import HEADS, TaskHead, head_of
@@ -110,4 +110,4 @@ def test_a_short_model_is_extended_with_it(monkeypatch):
     assert max_tokens_of(short) == 32 and max_tokens_of(extended.model) == 64
     ids = torch.randint(4, 40, (1, 14))
     torch.testing.assert_close(extended.model(ids).logits, short(ids).logits)
-    assert "pipeline_tag: token-ranking" in write_card(extended.model, extended.proof, "salience")
+    assert "pipeline_tag: token-ranking" in extension_card(extended.model, extended.proof, "salience")

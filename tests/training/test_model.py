@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from longspan.errors import InputError
 from longspan.tasks.question_answering.model import as_question_answering, load_qa_model
 from longspan.tasks.question_answering.task import QuestionAnswering
-from longspan.training.finetune.model import build_model, freeze
+from longspan.tasks.start_model import freeze
+from longspan.training.finetune.model import build_model
 
 
 def test_a_head_that_is_there_is_kept(tiny_qa_folder):

@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from transformers import TrainingArguments
@@ -232,3 +234,28 @@ def test_a_disk_that_may_not_be_written_is_said(tmp_path):
 def test_other_errors_stay_themselves(tmp_path):
     with pytest.raises(FileNotFoundError), explain_full_disk(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "no")
+
+
+def test_a_lock_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / ".run.lock").mkdir()
+    with (
+        pytest.raises(InputError, match=r"cannot write .*\.run\.lock: .*choose another output_dir"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_a_killed_process_gives_its_lock_back(tmp_path):
+    code = (
+        "from pathlib import Path; from longspan.training.run.lock import locked\n"
+        f"with locked(Path({str(tmp_path / 'run')!r})): print('held', flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("longspan.training.run.lock._WAIT_SECONDS", 0.01)
+            with pytest.raises(InputError, match=rf"process {holder.pid}\)"), locked(tmp_path / "run"):
+                pass
+        holder.kill()
+        with locked(tmp_path / "run"):
+            pass

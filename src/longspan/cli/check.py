@@ -3,10 +3,12 @@
 Example:
   longspan check squad-e5-long --train_data train-v1.1.json
   longspan check train-v1.1.json
+  longspan check posts.csv --task sequence_classification --label_column topic
   longspan check runs/squad-e5-long
 
 A recipe's data is read and cut into windows and its model is loaded (and extended, unproven), so that what can go
-wrong before the first step goes wrong here. The exit code is 2 where something does.
+wrong before the first step goes wrong here. Data is read by the task that --task names, with that task's fields; a
+folder with --task is data, without it a model. The exit code is 2 if something is wrong.
 """
 
 import argparse
@@ -31,11 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
     target = Path(arguments.target)
     if target.suffix in (".yaml", ".yml") or arguments.target in shipped_recipes():
         return _check_recipe(arguments.target, arguments.fields)
-    if arguments.fields:
-        raise InputError(f"{arguments.fields[0]}: only a recipe has fields")
-    if target.is_dir():
+    if target.is_dir() and not arguments.fields:
         return _check_model(target)
-    return _check_data(arguments.target)
+    return _check_data(arguments.target, arguments.fields)
 
 
 def _check_recipe(path: str, fields: list[str]) -> int:
@@ -82,17 +82,23 @@ def _check_model(folder: Path) -> int:
     return 0
 
 
-def _check_data(name: str) -> int:
-    from longspan.data.qa import load_qa_dataset
+def _check_data(name: str, words: list[str]) -> int:
+    from longspan.tasks import find_fine_tuning_task
+    from longspan.training.recipe.fields import FinetuneRecipe
+    from longspan.training.recipe.files import parse_recipe
 
-    dataset = load_qa_dataset(name)
-    lengths = sorted(len(example.context) for example in dataset.examples)
-    print(f"{'data':12} {dataset.name}, language {dataset.language}, {len(dataset.examples):,} questions")
-    if lengths:
-        print(f"{'documents':12} {lengths[0]:,} to {lengths[-1]:,} characters, median {lengths[len(lengths) // 2]:,}")
+    # A recipe of no run: it has the fields that say how the data is read.
+    nowhere = {"name": "check", "model": "none", "output_dir": "none", "train_data": [name]}
+    recipe = parse_recipe(words, kind=FinetuneRecipe, defaults=nowhere)
+    task = find_fine_tuning_task(recipe.task)
+    about_data = {"task", "language", *task.fields.model_fields}
+    if useless := sorted(recipe.fields().keys() - nowhere.keys() - about_data):
+        raise InputError(f"--{useless[0]}: only a recipe has fields of a training; leave it out for data")
+    dataset = task.read(name, recipe, for_training=False)
+    n = len(dataset.examples)
+    print(f"{'data':12} {dataset.name}, language {dataset.language}, {n:,} {task.item_noun}s")
+    for heading, text in task.data_lines(dataset):
+        print(f"{heading:12} {text}")
     for key, n in dataset.counts.items():
         print(f"{'count':12} {key.replace('_', ' ')}: {n:,}")
-    if dataset.unlocatable_ids:
-        # Every id: these are the records to look at.
-        print(f"{'note':12} answers that are not in their document: {', '.join(dataset.unlocatable_ids)}")
     return 0

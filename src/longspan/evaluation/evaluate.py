@@ -68,37 +68,19 @@ def evaluate(
         InputError: no system, no example, two data sets of one name, or an unknown `compare`.
     """
     _check(systems, datasets, compare, task.item_noun)
-    cells = Cells(partial)
-    scores: list[Score] = []
-    items: list[Item] = []
-    places: list[Place] = []
-    metrics: dict[str, Metric] = {}
-    total = len(systems) * sum(len(dataset.examples) for dataset in datasets)
-    with progress_bar(total=total, unit=task.item_noun, is_shown=progress) as bar:
-        for dataset in datasets:
-            for system, predictor in systems.items():
-                bar.set_description(f"{dataset.name}, {system}")
-                kept = cells.at(system, predictor, task, dataset)
-                cell = kept.find()
-                if cell is None:
-                    cell = evaluate_cell(task, system, predictor, dataset, bar.update, kept.partial)
-                    kept.keep(cell)
-                else:
-                    bar.update(len(dataset.examples))
-                scores.append(cell.score)
-                items += cell.items
-                metrics |= {metric.name: metric for metric in cell.metrics}
-                places += task.places(dataset, cell.items)
+    cells = _evaluate_cells(task, systems, datasets, Cells(partial), progress=progress)
+    scores = [cell.score for _, cell in cells]
+    items = [item for _, cell in cells for item in cell.items]
+    places = [place for dataset, cell in cells for place in task.places(dataset, cell.items)]
     require_every_example(datasets, scores, places if task.has_places else None)
-    order = {metric.name: place for place, metric in enumerate(task.metrics)}
-    ordered = sorted(metrics.values(), key=lambda metric: order.get(metric.name, len(order)))
+    metrics = _ordered_metrics(task, [cell for _, cell in cells])
     hashes = {key: value for dataset in datasets for key, value in dataset.sha256.items()} | dict(data or {})
     return EvaluationRecord(
         made=made_now(seed=seed, data=hashes, command=command, gpu=_gpu_of(systems)),
         name=name,
         task=task.name,
         item_noun=task.item_noun,
-        metrics=ordered,
+        metrics=metrics,
         count_labels=dict(task.count_labels),
         model=model,
         protocol=protocol,
@@ -111,11 +93,44 @@ def evaluate(
         attention_backend=_attention_of(systems),
         scores=scores,
         items=items,
-        differences=_differences(items, ordered[0].name, compare or list(systems)[-1], list(systems)),
+        differences=_differences(items, metrics[0].name, compare or list(systems)[-1], list(systems)),
         places=places,
         run=run,
         training_seed=training_seed,
     )
+
+
+def _evaluate_cells(
+    task: FineTuningTask,
+    systems: Mapping[str, Predictor],
+    datasets: Sequence[Any],
+    cells: Cells,
+    *,
+    progress: bool,
+) -> list[tuple[Any, Cell]]:
+    """Return each data set with the cell of each system, computed unless `cells` has it."""
+    found: list[tuple[Any, Cell]] = []
+    total = len(systems) * sum(len(dataset.examples) for dataset in datasets)
+    with progress_bar(total=total, unit=task.item_noun, is_shown=progress) as bar:
+        for dataset in datasets:
+            for system, predictor in systems.items():
+                bar.set_description(f"{dataset.name}, {system}")
+                kept = cells.at(system, predictor, task, dataset)
+                cell = kept.find()
+                if cell is None:
+                    cell = evaluate_cell(task, system, predictor, dataset, bar.update, kept.partial)
+                    kept.keep(cell)
+                else:
+                    bar.update(len(dataset.examples))
+                found.append((dataset, cell))
+    return found
+
+
+def _ordered_metrics(task: FineTuningTask, cells: Sequence[Cell]) -> list[Metric]:
+    """Return the metrics of all cells: the task's own in its order, then further ones in the order of the cells."""
+    metrics = {metric.name: metric for cell in cells for metric in cell.metrics}
+    order = {metric.name: place for place, metric in enumerate(task.metrics)}
+    return sorted(metrics.values(), key=lambda metric: order.get(metric.name, len(order)))
 
 
 def evaluate_cell(

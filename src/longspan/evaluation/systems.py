@@ -71,10 +71,7 @@ def systems_for(
     is_longformer = model.config.model_type == "longformer"
     short, short_words = (model, tokenizer) if short_model is None else (short_model, short_tokenizer or tokenizer)
     if names is None:
-        length = min(_SHORT_TOKENS, max_tokens_of(short) or _SHORT_TOKENS)
-        names = [re.sub(r"\d+$", str(length), name) for name in task.readings]
-        if not is_longformer:
-            names = names[:3] if check_max_length(model, max_length) > length else names[:2]
+        names = _default_names(task, model, short, max_length)
 
     def build(name: str) -> Any:
         reading = parse_reading(name, task)
@@ -101,6 +98,17 @@ def systems_for(
         return predictor
 
     return {name: build(name) for name in dict.fromkeys(names)}
+
+
+def _default_names(
+    task: FineTuningTask, model: PreTrainedModel, short: PreTrainedModel, max_length: int | None
+) -> list[str]:
+    """Return the task's readings that `model` has, with the length that `short` takes."""
+    length = min(_SHORT_TOKENS, max_tokens_of(short) or _SHORT_TOKENS)
+    names = [re.sub(r"\d+$", str(length), name) for name in task.readings]
+    if model.config.model_type == "longformer":
+        return names
+    return names[:3] if check_max_length(model, max_length) > length else names[:2]
 
 
 def parse_reading(name: str, task: FineTuningTask) -> Reading:

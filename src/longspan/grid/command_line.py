@@ -1,7 +1,6 @@
 """Fields of a grid as the words of a command line, which is how verbs take and check them."""
 
 import argparse
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -9,6 +8,7 @@ from typing import Any, NoReturn
 from longspan.errors import InputError
 from longspan.evaluation.options import add_arguments
 from longspan.tasks.command_options import add_options_of_task
+from longspan.wording import did_you_mean
 
 
 def recipe_words(fields: Mapping[str, Any]) -> list[str]:
@@ -50,9 +50,8 @@ def parse_evaluate(words: list[str]) -> argparse.Namespace:
     known = [action.dest for action in parser._actions]
     for word in words:
         if word.startswith("--") and word[2:] not in known:
-            near = difflib.get_close_matches(word[2:], known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; `longspan evaluate --help` lists all"
-            raise InputError(f"evaluate has no option {word[2:]}{hint}")
+            hint = did_you_mean(word[2:], known, "`longspan evaluate --help` lists all")
+            raise InputError(f"evaluate has no option {word[2:]}; {hint}")
     understood = parser.parse_args(words)
     understood.chosen_task.check_evaluate_options(understood)
     return understood

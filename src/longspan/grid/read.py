@@ -1,6 +1,5 @@
 """A grid's YAML -> its lines, every recipe, option and name checked before anything starts (docs/grid.md)."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from longspan.tasks import DEFAULT_TASK, find_fine_tuning_task
 from longspan.training.pretrain.recipe import PretrainRecipe
 from longspan.training.recipe.fields import FinetuneRecipe, Recipe
 from longspan.training.recipe.files import load_recipe, parse_recipe, read_yaml
+from longspan.wording import did_you_mean
 
 _KINDS: dict[Verb, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 _STEPS: tuple[Verb, ...] = (*_KINDS, "evaluate")
@@ -215,9 +215,8 @@ class _Reader:
     def _made_by(self, run: str, seed: int) -> Line:
         """The training of `run` with the same seed, or with the only one it has."""
         if run not in self._runs:
-            near = difflib.get_close_matches(run, self._runs, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; runs that others refer to stand above them"
-            raise InputError(f"there is no run {run} above{hint}")
+            hint = did_you_mean(run, self._runs, "runs that others refer to stand above them")
+            raise InputError(f"there is no run {run} above; {hint}")
         seeds = self._runs[run]
         lines = seeds.get(seed) or (next(iter(seeds.values())) if len(seeds) == 1 else None)
         if lines is None:
@@ -262,6 +261,5 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 def _require_known(fields: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for name in fields:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(known)}"
-            raise InputError(f"{where}: unknown field {name}{hint}")
+            hint = did_you_mean(str(name), known, f"it takes {', '.join(known)}")
+            raise InputError(f"{where}: unknown field {name}; {hint}")

@@ -16,6 +16,7 @@ from longspan.grid.job import Line
 from longspan.grid.progress import ENVIRONMENT, wait_for
 from longspan.grid.read import Grid
 from longspan.records import GridRecord, GridRun, hash_file, made_now, read_record, write_record
+from longspan.wording import duration
 
 _PROCESS = (sys.executable, "-m", "longspan.grid.child")
 _PATIENCE = 30.0  # seconds that an interrupted process has to end by itself
@@ -115,7 +116,7 @@ def run_lines(grid: Grid, chosen: Sequence[Line], states: dict[str, State], say:
                 say(f"waits: {state.error}")
             else:
                 _carry_out(state, heading)
-                took = _duration(state.seconds or 0.0)
+                took = duration(state.seconds or 0.0)
                 say(f"done, {took}" if state.word == "done" else f"FAILED after {took}: {state.error}")
         finally:
             record = _write(grid, states)
@@ -215,12 +216,6 @@ def _write(grid: Grid, states: dict[str, State]) -> GridRecord:
     record = GridRecord(made=made, name=grid.name, runs=runs)
     write_record(record, Path(grid.output_dir) / "grid.json")
     return record
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _listed(problems: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from longspan.models.missing_packages import explain_missing_package
 
 SAFE_FILES = ("model.safetensors", "model.safetensors.index.json")
 # Endings of configurations, vocabularies, merges, SentencePiece models and chat templates.
-_READ_WHOLE = {".json", ".txt", ".model", ".codes", ".vocab", ".jinja"}
+READ_WHOLE = {".json", ".txt", ".model", ".codes", ".vocab", ".jinja"}
 PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -63,7 +63,7 @@ def require_small_files(folder: Path) -> None:
     """
     bound = bound_of_description(DESCRIPTION_BYTES)
     for path in sorted(folder.iterdir()):
-        if path.suffix in _READ_WHOLE and path.is_file() and (n_bytes := path.stat().st_size) > bound:
+        if path.suffix in READ_WHOLE and path.is_file() and (n_bytes := path.stat().st_size) > bound:
             raise too_large(path, n_bytes, bound)
 
 

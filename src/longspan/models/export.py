@@ -26,11 +26,11 @@ from longspan.models.agreement import require_agreement
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
-    require_checkpoint,
     require_loaded,
     require_tokenizer,
 )
 from longspan.models.config import LongformerConfig
+from longspan.models.find_checkpoint import find_checkpoint
 from longspan.models.heads import HEADS, head_of, head_of_class
 from longspan.models.model import LongformerModel, LongformerPreTrainedModel
 from longspan.models.tracing import Outputs, Traced, trace_model
@@ -162,13 +162,8 @@ def load_model(name_or_path: str | Path) -> tuple[LongformerPreTrainedModel, Pre
     Raises:
         InputError: there is no such folder or name, it is damaged, or its family or head is unknown.
     """
-    name = str(name_or_path)
-    folder = Path(name).expanduser()
-    if folder.exists():
-        require_checkpoint(folder, allow_pickle=False)
-        name = str(folder)
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
+    name = find_checkpoint(name_or_path, allow_pickle=False)
+    folder = Path(name)
     with explain_loading(name):
         config = AutoConfig.from_pretrained(name)
     if config.model_type != "longformer":

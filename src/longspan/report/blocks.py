@@ -124,21 +124,6 @@ def count(value: int) -> Cell:
     return Cell(f"{value:,}", is_number=True)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `0.8 s`, `42 s`, `7 min 5 s`, `3 h 12 min`."""
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
-
-
 def memory(n_bytes: float) -> str:
     """Bytes as MiB or GiB."""
     return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"

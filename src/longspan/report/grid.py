@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from longspan.records import GridRecord
-from longspan.report.blocks import Block, Cell, Section, Table, Text, duration
+from longspan.report.blocks import Block, Cell, Section, Table, Text
+from longspan.wording import duration
 
 
 def grid_section(records: Sequence[GridRecord]) -> Section | None:

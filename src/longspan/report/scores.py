@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 from longspan.records import Metric
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, count, duration
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, count
 from longspan.report.canvas import parted
 from longspan.report.comparison import Comparison, Entry, column, family
 from longspan.report.differences import differences_section
@@ -16,6 +16,7 @@ from longspan.report.names import count_name, language_name, language_pair, some
 from longspan.report.places import depth_section, lengths_section
 from longspan.report.task_sections import SECTIONS
 from longspan.report.where import where_section
+from longspan.wording import duration
 
 # More families than this make a table of rows, not of columns.
 _MOST_COLUMNS = 2

@@ -13,11 +13,12 @@ from longspan.records import (
     Record,
     TrainingRecord,
 )
-from longspan.report.blocks import Block, Section, Text, duration
+from longspan.report.blocks import Block, Section, Text
 from longspan.report.comparison import Comparison
 from longspan.report.grid import state_of
 from longspan.report.metric_display import mean_and_deviation, metric_of, signed_text, value_text
 from longspan.report.names import language_name, some, without_length
+from longspan.wording import duration
 
 # Published models of this kind train for hours on one GPU; below this a run shows that the path works, no more.
 _SHORT_TRAINING_SECONDS = 3600

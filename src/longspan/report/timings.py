@@ -5,8 +5,9 @@ from pathlib import Path
 
 from longspan.errors import InputError
 from longspan.records import BenchmarkRecord, Timing
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration, memory
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, memory
 from longspan.report.growth import Growth, Ratios, growth, ratios, save_picture
+from longspan.wording import duration
 
 _FLOORS = ("useful operations at the matmul rate", "bytes at the copy bandwidth")
 # How records older than `Timing.is_chosen` call what was chosen.

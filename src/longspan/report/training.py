@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from longspan.records import TrainingRecord
 from longspan.report import plots
-from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, duration, number
+from longspan.report.blocks import Block, Cell, Figures, Plot, Section, Table, Text, count, number
 from longspan.report.canvas import colour_order, parted
+from longspan.wording import duration
 
 _CURVES = (
     ("loss", "training loss"),

@@ -1,12 +1,12 @@
 """The table of tasks, those of other packages included, and everything a task needs around a model."""
 
-import difflib
 import importlib
 import logging
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from longspan.errors import InputError
+from longspan.wording import did_you_mean
 
 if TYPE_CHECKING:
     from longspan.tasks.task import FineTuningTask, Task
@@ -21,6 +21,9 @@ TASKS = {
 """Name -> where the task is. The first is the default of recipes that name no task."""
 
 DEFAULT_TASK = next(iter(TASKS))
+PACKAGED = "packaged"
+"""The name of the adapter that comes with longspan."""
+
 _GROUP = "longspan.tasks"
 
 
@@ -42,8 +45,7 @@ def find_task(name: str) -> "Task":
                     "mend or remove that package"
                 ) from error
     names = task_names()
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    hint = did_you_mean(name, names, f"there are {', '.join(names)}")
     raise InputError(f"there is no task {name!r}; {hint}")
 
 

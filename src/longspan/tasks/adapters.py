@@ -1,7 +1,7 @@
 """Adapters: a fine-tuned model as a few megabytes beside the base it was made from.
 
 `load_adapter` builds the base, extends it as the adapter says, and adds the adapter to its weights: a plain model, as
-quick as any. `extract_adapter` goes the other way, from a fully fine-tuned model. Training one: longspan.training.
+fast as any. `extract_adapter` makes one from a fully fine-tuned model. longspan.training trains them.
 """
 
 import copy
@@ -49,16 +49,16 @@ __all__ = [
     "truncate_adapter",
 ]
 
-# Beyond so many values a whole tensor is no small change any more: 4,098 rows of 384 are, a vocabulary is not.
+# The largest tensor, in values, that an adapter stores whole: 4,098 position rows of 384 fit, a vocabulary does not.
 _MOST_WHOLE = 1 << 22
-# Values of each tensor that the fingerprint looks at.
+# Number of values of each tensor in the fingerprint.
 _SAMPLE = 1024
 
 
 class Base(NamedTuple):
-    """A base model as an adapter meets it: extended where need be, float32, with a head that does not matter.
+    """The base model of an adapter: extended if the adapter says so, float32, with any head.
 
-    name: as given. max_tokens, attention_window: of the extension; None where there was none.
+    name: as given. max_tokens, attention_window: of the extension; None if there was none.
     """
 
     model: PreTrainedModel
@@ -76,18 +76,18 @@ def load_adapter(
     dtype: torch.dtype | None = None,
     allow_pickle: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
-    """The fine-tuned model that an adapter stands for: its base, extended, with the adapter in its weights.
+    """Load the fine-tuned model of an adapter: its base, extended, with the adapter added to its weights.
 
     Args:
         name_or_path: a folder with an adapter, or "packaged" for the one that comes with longspan.
-        base: where its base model is (or the model itself); as the adapter says where None.
+        base: where its base model is (or the model itself); None for what the adapter says.
         task: refuse an adapter of another task; None takes any.
-        dtype: of the weights; float32 where None.
+        dtype: of the weights; None for float32.
         allow_pickle: open a base that has only pickles; they can run any code.
 
     Returns:
-        The model in eval mode, which shares no changed weight with `base`, and its tokenizer: None where the base has
-        none beside it, as a model object has.
+        The model in eval mode, which shares no changed weight with `base`, and its tokenizer: None if the base has
+        none beside it, such as a model object.
 
     Raises:
         InputError: there is no adapter, its files are damaged, its base is not found, or `base` is another model.
@@ -130,16 +130,16 @@ def extract_adapter(
     positions: Positions = "copy",
     task: FineTuningTask | None = None,
 ) -> Adapter:
-    """The adapter that comes nearest to a fully fine-tuned model: truncated singular values of every change.
+    """Make the best approximation of a fully fine-tuned model by an adapter: a truncated SVD of every change.
 
-    The best factors of a rank, in the squared norm (Eckart and Young 1936). LayerNorms, biases, the head and position
-    rows are held as they are. `description.kept` says how much of each matrix's change the factors hold.
+    The factors are the best of their rank in the squared norm (Eckart and Young 1936). LayerNorms, biases, the head and
+    position rows are stored whole. `description.kept` says how much of each matrix's change the factors hold.
 
     Args:
-        base: what `tuned` was fine-tuned from; extended as `tuned` is, where that is a Longformer and this is not.
+        base: what `tuned` was fine-tuned from; extended as `tuned` is, if `tuned` is a Longformer and this is not.
         tuned: the fine-tuned model, with the task's head.
         rank: of the factors; a small matrix has at most its own.
-        position_rank: hold the change of the position rows by factors of this rank instead of whole.
+        position_rank: store the change of the position rows as factors of this rank instead of whole.
         positions: how the extension filled `tuned`'s position rows before it was trained.
         task: of `tuned`; None for the default task.
 
@@ -174,7 +174,7 @@ def extract_adapter(
 
 
 def truncate_adapter(adapter: Adapter, rank: int) -> Adapter:
-    """An adapter that `extract_adapter` made, cut to a lower rank: what it would have made with that rank.
+    """Cut an adapter of `extract_adapter` to a lower rank; equal to extracting it with that rank.
 
     Raises:
         InputError: its factors are not in the order of singular values (a trained adapter's are not).
@@ -212,7 +212,7 @@ def make_base(
     if isinstance(name_or_model, PreTrainedModel):
         source = name_or_model
         if any(parameter.dtype != torch.float32 for parameter in source.parameters()):
-            source = copy.deepcopy(source).float()  # the caller's stays as it is
+            source = copy.deepcopy(source).float()  # the caller's is not changed
         if max_tokens is not None and not is_long(source):
             source = extend(
                 source, max_tokens=max_tokens, attention_window=windows, positions=positions, proof="none"
@@ -241,7 +241,7 @@ def base_like(
     positions: Positions,
     allow_pickle: bool = False,
 ) -> Base:
-    """A base, extended to the length and window of `tuned` where that is a Longformer and the base is none.
+    """Load a base, and extend it to the length and window of `tuned` if `tuned` is a Longformer and the base is not.
 
     Raises:
         InputError: it cannot be loaded or extended.
@@ -259,7 +259,7 @@ def base_like(
         return base
     config: Any = tuned.config
     if not find_family(base.model.config, needs_padding=False).reserves_rows:
-        # It was chosen by a tokenizer, which a base that is given as an object does not have.
+        # A tokenizer chose the padding id; a base that is given as an object has none.
         base.model.config.pad_token_id = config.pad_token_id
     windows = config.attention_window
     if not isinstance(windows, int) and len(set(windows)) == 1:
@@ -323,7 +323,7 @@ def describe(
 
 
 def encoder_maps(model: PreTrainedModel) -> list[str]:
-    """Names of the weights of all linear maps of the encoder: what low-rank factors are for."""
+    """Names of the weights of all linear maps of the encoder, which may get low-rank factors."""
     prefix = model.base_model_prefix + "."
     return [
         f"{name}.weight"
@@ -333,14 +333,14 @@ def encoder_maps(model: PreTrainedModel) -> list[str]:
 
 
 class Changes(NamedTuple):
-    """Where a model differs from its base: names of linear maps, and everything else with its new value."""
+    """The differences of a model from its base: names of linear maps, other parameters with their new values."""
 
     maps: list[str]
     whole: dict[str, Tensor]
 
 
 def find_changes(base: PreTrainedModel, tuned: PreTrainedModel) -> Changes:
-    """What differs; the head always counts.
+    """Find the parameters that differ; those of the head always count.
 
     Raises:
         InputError: `tuned` was not made from `base`, or a large table changed.
@@ -381,7 +381,7 @@ def low_rank(change: Tensor, rank: int) -> tuple[Factors, float]:
 
 
 def apply_adapter(model: PreTrainedModel, adapter: Adapter) -> None:
-    """Add the adapter to the weights of `model`, in float32; tensors that it shared with others it shares no more."""
+    """Add the adapter to the weights of `model`, in float32. Shared tensors are copied before they change."""
     with torch.no_grad():
         for name, (a, b) in adapter.factors.items():
             parameter = model.get_parameter(name)
@@ -392,7 +392,7 @@ def apply_adapter(model: PreTrainedModel, adapter: Adapter) -> None:
 
 
 def fingerprint(model: PreTrainedModel) -> str:
-    """A hash of names, shapes and evenly spread values of the encoder's weights, in float32, the head left out."""
+    """Hash the names, shapes and evenly spaced values of the encoder's weights, in float32, without the head."""
     digest = hashlib.sha256()
     prefix = model.base_model_prefix + "."
     for name, tensor in sorted(model.state_dict().items()):

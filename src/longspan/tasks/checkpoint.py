@@ -14,10 +14,10 @@ from longspan.models.agreement import require_special_tokens, settle
 from longspan.models.checkpoints import (
     explain_loading,
     quiet_loading,
-    require_checkpoint,
     require_loaded,
     require_tokenizer,
 )
+from longspan.models.find_checkpoint import find_checkpoint
 from longspan.models.heads import HEADS
 from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
 from longspan.tasks.task import FineTuningTask
@@ -35,7 +35,7 @@ def load_checkpoint(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a model with the task's head, in eval mode, and its fast tokenizer.
 
-    A Longformer is loaded into longspan's class, whoever saved it; any other family into transformers'.
+    A Longformer is loaded into longspan's class, any other family into transformers'.
 
     Args:
         name_or_path: a folder with a transformers checkpoint, or a name on the hub (its cache suffices).
@@ -43,21 +43,15 @@ def load_checkpoint(
         needs_head: refuse a checkpoint without a trained head of the task; False gives it a fresh one.
         head_config: what the configuration says of a fresh head, such as its labels. None keeps the trained head.
         dtype: of the weights; "auto" is the checkpoint's own.
-        allow_pickle: load pickle files where there are no safetensors. Unpickling runs code from the file.
-        notes: gets what was set right in the configuration or the tokenizer; None logs it as warnings.
+        allow_pickle: load pickle files if there are no safetensors. Unpickling runs code from the file.
+        notes: collects what was corrected in the configuration or the tokenizer; None logs it as warnings.
 
     Raises:
         InputError: no such folder or name, a folder without a model or tokenizer, only pickle files, a damaged
             file, a missing or misshapen tensor, a family without such a head, or a tokenizer that does not belong to
             the model or has no padding token.
     """
-    name, head = str(name_or_path), HEADS[task.head]
-    folder = Path(name).expanduser()
-    if folder.exists():
-        require_checkpoint(folder, allow_pickle=allow_pickle)
-        name = str(folder)
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
+    name, head = find_checkpoint(name_or_path, allow_pickle=allow_pickle), HEADS[task.head]
     options: dict[str, Any] = {
         "dtype": dtype,
         "use_safetensors": None if allow_pickle else True,

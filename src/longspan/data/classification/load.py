@@ -1,6 +1,5 @@
 """`load_labelled_dataset`: a file, a folder, a name with a path, or a name of the hub -> labelled texts."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from longspan.data.hub import load_from_hub
 from longspan.data.languages import language_of_name
 from longspan.data.names import known_split, looks_like_a_path
 from longspan.errors import InputError
+from longspan.wording import did_you_mean
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
 
@@ -243,5 +243,5 @@ def _refuse_columns(path: Path, columns: Columns) -> None:
 
 
 def _near(name: str) -> str:
-    near = difflib.get_close_matches(name, CLASSIFICATION_CATALOGUE, n=2, cutoff=0.5)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+    hint = did_you_mean(name, CLASSIFICATION_CATALOGUE, n=2, cutoff=0.5)
+    return f" ({hint})" if hint else ""

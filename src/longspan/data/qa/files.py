@@ -1,6 +1,5 @@
 """Data sets in local files and folders: which reader a path needs, and the language of what it holds."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -10,12 +9,15 @@ from typing import Any
 from longspan.data.decoding import require_name
 from longspan.data.languages import language_of_id, language_of_name, languages_of_ids, split_of_name
 from longspan.data.names import known_split, name_of_file
-from longspan.data.opening import COMPRESSIONS, read_json, read_text, split_lines
+from longspan.data.opening import COMPRESSIONS, read_json
 from longspan.data.qa.examples import QaDataset, QaExample
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
 from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad, unique_id
 from longspan.data.qa.trivia_qa import is_trivia_qa, read_trivia_qa
+from longspan.data.rows import json_line_objects
+from longspan.data.unpacking import Meter
 from longspan.errors import InputError
+from longspan.limits import DATA_BYTES
 from longspan.records import hash_file
 
 _DATA_ENDINGS = tuple(kind + ending for kind in (".json", ".jsonl") for ending in ("", *COMPRESSIONS))
@@ -34,8 +36,8 @@ def read_local(path: Path, split: str | None, language: str | None) -> QaDataset
 def _read_file(path: Path, language: str | None) -> QaDataset:
     name = name_of_file(path)
     if any(path.name.endswith(".jsonl" + ending) for ending in ("", *COMPRESSIONS)):
-        rows = list(_json_lines(path))
-        chosen, keep = _choose(path, language, (row.get("id") for row in rows if isinstance(row, Mapping)))
+        rows = [row for _, row in json_line_objects(path, Meter(), most_bytes=DATA_BYTES)]
+        chosen, keep = _choose(path, language, (row.get("id") for row in rows))
         return dataset_from_rows(rows, source=str(path), name=name, language=chosen, sha256=_hash(path), keep=keep)
     content = read_json(path)
     if is_trivia_qa(content):
@@ -75,17 +77,6 @@ def _ids(content: Any) -> Iterable[Any]:
 def _list(record: Any, key: str) -> list[Any]:
     value = record.get(key) if isinstance(record, Mapping) else None
     return value if isinstance(value, list) else []
-
-
-def _json_lines(path: Path) -> Iterable[Any]:
-    for i, line in enumerate(split_lines(read_text(path))):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}: line {i + 1} is not JSON: {error.msg} at column {error.colno}") from error
-            except RecursionError:
-                raise InputError(f"{path}: line {i + 1} is nested too deeply to be a question") from None
 
 
 # Folders.

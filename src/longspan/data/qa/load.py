@@ -1,6 +1,5 @@
 """`load_qa_dataset`: a file, a folder, a name of the catalogue or of the hub -> questions."""
 
-import difflib
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -13,6 +12,7 @@ from longspan.data.qa.examples import QaDataset
 from longspan.data.qa.files import files_of_folder, is_folder_of_files, read_local
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
 from longspan.errors import InputError
+from longspan.wording import did_you_mean
 
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
 _ALL = "all"
@@ -155,8 +155,8 @@ def _near(name: str) -> str:
     """Names like this one, in words; a name's beginning counts as near to it."""
     begins = [known for known in CATALOGUE if known.startswith(name) or known.split("/")[-1].startswith(name)]
     stem = name.partition(".")[0]
-    near = list(dict.fromkeys([*begins, *difflib.get_close_matches(stem, CATALOGUE, n=4, cutoff=0.5)]))
-    return f" (did you mean {' or '.join(near[:4])}?)" if near else ""
+    hint = did_you_mean(stem, CATALOGUE, first=begins, n=4, cutoff=0.5)
+    return f" ({hint})" if hint else ""
 
 
 def _read_owner_and_name(name: str, split: str | None, language: str | None) -> QaDataset:

@@ -1,10 +1,10 @@
-"""How well a model fills in masked tokens, with more and with less context around the same tokens.
+"""Scores how well a model fills in masked tokens, with longer and shorter context around the same tokens.
 
-A text is cut into the longest blocks that are asked for; tokens of a block are masked once. For a shorter context the
+A text is cut into blocks of the greatest length; tokens of a block are masked once. For a shorter context the
 same masked text is cut into pieces of that length, each framed by the special tokens, so that every length predicts the
 same tokens: a model that gains nothing beyond 512 tokens has the same loss at 512 and at 4,096.
 
-N tokens that are asked for
+N masked tokens
 """
 
 import contextlib
@@ -72,9 +72,9 @@ class MaskedLmScorer:
     Args:
         tokenizer: of the model; it frames and pads.
         lengths: tokens of context, special ones included, ascending; the blocks of the texts have the longest.
-        batch_tokens: about so many tokens in one forward.
-        dtype: autocast's, None for the model's own.
-        rank, n_processes: this process' share: every process calls `score`, and gets its own share's sums.
+        batch_tokens: approximate number of tokens in one forward.
+        dtype: of autocast; None for the model's own.
+        rank, n_processes: of this process; each process calls `score` and gets the sums of its share.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class MaskedLmScorer:
     ) -> dict[tuple[int, int], LossSums]:
         """(number of the text, length) -> sums of this process' share.
 
-        Texts are cut to what all lengths fill with whole pieces, but for less than a piece's framing at the end. Every
-        process runs as many forwards as the others (a sharded model needs all of them at once).
+        Texts are cut to a length that all lengths divide into whole pieces, up to the special tokens of a piece. All
+        processes run the same number of forwards, because a sharded model needs them together.
         """
         was_training = model.training
         model.eval()
@@ -130,7 +130,7 @@ class MaskedLmScorer:
         return sums
 
     def _batches(self, text: HeldOutText, length: int) -> Iterator[list[tuple[NDArray, NDArray, NDArray]]]:
-        """Pieces of `length` tokens, framed, in batches of pieces of like length."""
+        """Pieces of `length` tokens with special tokens, in batches of pieces of similar length."""
         n_framing = len(text.before) + len(text.after)
         shortest, longest = self.lengths[0] - n_framing, self.lengths[-1] - n_framing
         usable = longest // shortest * shortest

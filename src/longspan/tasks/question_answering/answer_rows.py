@@ -88,7 +88,7 @@ def _answer(
 
 
 def _read_questions(path: str | None) -> Iterator[tuple[str | None, str]]:
-    """Id (None where the file gives none) and text of each question of a file."""
+    """Id (None if the file gives none) and text of each question of a file."""
     if path is None:
         return
     data = read_bytes(path)
@@ -115,7 +115,7 @@ def _read_questions(path: str | None) -> Iterator[tuple[str | None, str]]:
         yield _question(record, f"{path}, line {number}")
 
 
-# A line of plain text may begin with a bracket too, but hardly goes on like this.
+# A line of plain text may begin with a bracket too, but rarely continues like this.
 _JSON_ARRAY = re.compile(r'\s*\[\s*[{"\]]')
 
 

@@ -1,4 +1,4 @@
-"""A batch of question answering as one model's forward wants it, the same for training and prediction."""
+"""Makes batches of question answering for a model's forward, in training and in prediction."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -16,15 +16,15 @@ GlobalTokens = Literal["question", "none"]
 class ModelCollator:
     """Pads features and keeps the arguments that a model's forward takes.
 
-    Rows are filled on the right whatever the tokenizer prefers: BERT counts positions from the row's start.
+    Rows are padded on the right, whatever the tokenizer prefers, because BERT counts positions from the row's start.
 
     Args:
-        model: decides the arguments: `token_type_ids` only where it has more than one type, `global_attention_mask`
-            only where its `model_type` is "longformer"; all gold answers at once, where the data set wants that
-            (TriviaQA), only where it is longspan's own, the first one of a window otherwise.
+        model: decides the arguments: `token_type_ids` if it has more than one type, `global_attention_mask` if its
+            `model_type` is "longformer". All gold answers of a window, for data sets with several (TriviaQA), go to
+            longspan's own classes only; other models get the first one.
         tokenizer: gives the padding token.
         global_tokens: "question" makes the question's tokens (with the first special token) global, "none" makes
-            no token global; of no effect on models without global attention.
+            no token global; it has no effect on models without global attention.
 
     Raises:
         InputError: the tokenizer has no padding token, or `global_tokens` is neither of the two.
@@ -45,12 +45,12 @@ class ModelCollator:
         self._takes_token_types = n_types > 1 and takes_argument(model, "token_type_ids")
 
     def __call__(self, features: Sequence[QaFeature]) -> dict[str, Tensor]:
-        """One batch: int64 tensors (B, T) and, where the features have labels, their positions, (B,) or (B, S)."""
+        """Return a batch: int64 tensors (B, T) and, if the features have labels, their positions, (B,) or (B, S)."""
         batch = self._pad(features)
         if not self._takes_global_tokens:
             del batch["global_attention_mask"]
         elif not self._has_global_tokens:
-            # All zeros rather than absent: without the mask the model would choose global tokens itself.
+            # All zeros, not None: without the mask the model would choose global tokens itself.
             batch["global_attention_mask"].zero_()
         if not self._takes_token_types:
             batch.pop("token_type_ids", None)

@@ -30,10 +30,10 @@ class Span:
 
 
 class WindowLogits(NamedTuple):
-    """What a model said about one window.
+    """The logits of a model for one window.
 
     start_T, end_T: floating point logits of the window's tokens, without padding. offsets: the character span in the
-    context of each context token, None for the question, special tokens and whatever else cannot be an answer.
+    context of each context token, None for the question, special tokens and others that cannot be in an answer.
     The first token is the one that stands for "no answer" (CLS).
     """
 
@@ -43,7 +43,7 @@ class WindowLogits(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Best spans, best first (empty where no window holds a context token), and the no-answer score."""
+    """Best spans, best first (empty if no window holds a context token), and the no-answer score."""
 
     spans: list[Span]
     no_answer_score: float
@@ -74,7 +74,7 @@ class SpanDecoder:
     """`decode_spans` for windows that come one by one, in any order; keeps `n_best` spans and no logits.
 
     Args:
-        context: the document, or what gives the text of its slices.
+        context: the document, or an object that returns the text of a slice.
         max_answer_tokens: longest answer.
         n_best: spans to keep.
 
@@ -90,7 +90,7 @@ class SpanDecoder:
         self._no_answer_score = float("inf")
 
     def add(self, window: WindowLogits) -> None:
-        """Rank the spans of a window among those before.
+        """Rank the spans of a window among those of earlier windows.
 
         Raises:
             InputError: a logit is NaN.
@@ -101,7 +101,7 @@ class SpanDecoder:
         logit_of_span = dict(self._ranked)
         for span, logit in _best_of_window(window, self._context, self._max_answer_tokens, self._n_best).items():
             logit_of_span[span] = max(logit, logit_of_span.get(span, float("-inf")))
-        # What is left out now is worse than as many others, whose logits only grow.
+        # A span that is dropped is worse than `n_best` others, whose logits only grow.
         self._ranked = sorted(logit_of_span.items(), key=lambda item: (-item[1], item[0]))[: self._n_best]
 
     def decoded(self) -> Decoded:
@@ -115,10 +115,10 @@ class SpanDecoder:
 
 
 def argmax_span(window: WindowLogits) -> tuple[int, int] | None:
-    """First and last token: the likeliest start and the likeliest end of one window, chosen without each other.
+    """First and last token of one window: the likeliest start and the likeliest end, chosen independently.
 
-    Any token can be chosen, the question's and the special ones too, and any length; None where the end is before the
-    start. This is how Sagen's thesis decodes (docs/evaluation-protocol.md); it is here to be compared with.
+    Any token can be chosen, including the question's and special ones, at any length; None if the end is before the
+    start. Sagen's thesis decodes this way (docs/evaluation-protocol.md); it is kept for comparison.
     """
     first, last = int(window.start_T.argmax()), int(window.end_T.argmax())
     return (first, last) if first <= last else None
@@ -160,7 +160,7 @@ def _best_of_window(
                 best[span] = max(float(band[place]), best.get(span, float("-inf")))
         if len(best) >= n_best or n_wanted == n_spans:
             break
-        # Some token spans were the same characters (byte-level pieces, a space before a word): look at more.
+        # Some token spans were the same characters (byte-level pieces, a space before a word): take more.
         n_wanted = min(2 * n_wanted, n_spans)
     return best
 

@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action=at_least(1),
         nargs="+",
         metavar="N",
-        help="join so many paragraphs; several: each",
+        help="number of paragraphs to join; with several numbers, one data set each",
     )
     parser.add_argument("--separator", default="", help="between joined paragraphs")
     parser.add_argument("--all_questions", action="store_true", help="of joined paragraphs, not only each one's first")
@@ -79,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Questions:
-    """The questions that the command line asks for; data sets are read at once, needles are made with a tokenizer."""
+    """The questions of a command line: data sets are read at once, needles are made later with a tokenizer."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
@@ -110,7 +110,7 @@ def _slot(word: str) -> int | str:
 
 
 def is_given(value: object) -> bool:
-    """Whether an option says something; 0 does."""
+    """Whether an option is set; 0 counts as set."""
     return value is not None and value is not False and value != ""
 
 
@@ -118,7 +118,7 @@ def check_questions(arguments: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is read.
 
     Raises:
-        InputError: an option without what it is about, or needles without languages.
+        InputError: an option without the data that it applies to, or needles without languages.
     """
     for name in _OF_JOINING:
         if arguments.n_concat is None and is_given(getattr(arguments, name)):
@@ -145,7 +145,7 @@ def check_questions(arguments: argparse.Namespace) -> None:
 
 
 def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
-    """Every data set that was asked for but the needles, joined and cut as asked for."""
+    """Read every requested data set except the needles, joined and cut as requested."""
     from longspan.data.qa import concatenate, load_qa_dataset
 
     datasets = []
@@ -171,7 +171,7 @@ def read_datasets(arguments: argparse.Namespace) -> list["QaDataset"]:
 
 
 def read_needle_texts(arguments: argparse.Namespace) -> dict[str, list[str]]:
-    """The texts that needles are put in, by language; nothing without needles."""
+    """The texts to insert needles into, by language; empty without needles."""
     from longspan.data import load_text
 
     if NEEDLE not in arguments.data:
@@ -195,7 +195,7 @@ def read_needle_texts(arguments: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def _languages_told(path: Path) -> set[str]:
-    """What could be a language's code in a file's name, or is the name of its folder."""
+    """Parts of a file's name that may be a language's code, and the name of its folder."""
     return {*re.split(r"[._-]", path.name), path.absolute().parent.name}
 
 
@@ -225,7 +225,7 @@ def make_needle_datasets(
 
 
 def name_of_questions(arguments: argparse.Namespace) -> str:
-    """What the evaluation is called where the user does not say."""
+    """The default name of the evaluation."""
     name = ", ".join(Path(data).name if Path(data).exists() else data for data in arguments.data)
     if arguments.n_concat is None:
         return name
@@ -233,7 +233,7 @@ def name_of_questions(arguments: argparse.Namespace) -> str:
 
 
 def protocol_of_questions(arguments: argparse.Namespace) -> str:
-    """How the questions were made and how they are answered, in words."""
+    """A description of how the questions were made and are answered."""
     parts = []
     if arguments.n_concat is not None:
         questions = "every question" if arguments.all_questions else "the first question of each paragraph"
@@ -269,12 +269,12 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _chosen(dataset: "QaDataset", arguments: argparse.Namespace) -> "QaDataset":
-    """The questions that --limit or --sample leave."""
+    """The questions that --limit or --sample keep."""
     return replace(dataset, examples=[dataset.examples[i] for i in _numbers(arguments, len(dataset.examples))])
 
 
 def _numbers(arguments: argparse.Namespace, n_questions: int) -> Sequence[int]:
-    """Which of so many questions --limit or --sample leave.
+    """The numbers of the questions that --limit or --sample keep.
 
     A sample has the same questions at every number of paragraphs, and in every language of a parallel data set.
     """
@@ -286,7 +286,7 @@ def _numbers(arguments: argparse.Namespace, n_questions: int) -> Sequence[int]:
 
 
 def _names(names: Sequence[str], languages: Sequence[str] | None) -> list[tuple[str, str | None]]:
-    """Names with their languages put in: `xquad` with en and el gives `xquad.en`, `xquad.el`; folders by file."""
+    """Names completed by their languages: `xquad` with en and el gives `xquad.en`, `xquad.el`; folders by file."""
     from longspan.data.qa import expand_name
 
     result: list[tuple[str, str | None]] = []

@@ -11,7 +11,7 @@ from longspan.tasks.start_model import StartModel, build_start_model, with_head
 
 
 def load_qa_model(name_or_path: str | Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a question answering model in eval mode and its tokenizer; see `longspan.tasks.open_model.open_model`."""
+    """Return a question answering model in eval mode and its tokenizer (`longspan.tasks.adapters.load_with_head`)."""
     return load_with_head(str(name_or_path), QuestionAnswering(), **options)
 
 

@@ -1,4 +1,4 @@
-"""Where the answers were: scores by length of the document and depth of the answer."""
+"""Scores by length of the document and depth of the answer."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -20,7 +20,7 @@ class _Where(NamedTuple):
 
 
 def places_of(dataset: QaDataset, items: Sequence[Item]) -> list[Place]:
-    """One cell's questions by place, each in exactly one.
+    """Group the questions of one system and data set by place, each in exactly one.
 
     Joined paragraphs: by how many there are and which of them holds the answer. Documents that were made (the needle
     test): by the tokens and the depth they were made with. Others: by tokens of question and document (128 or fewer,

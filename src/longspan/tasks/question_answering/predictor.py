@@ -26,24 +26,24 @@ from longspan.tasks.predicting import autocast, check_max_length, default_overla
 from longspan.tasks.question_answering.batch import GlobalTokens, ModelCollator
 from longspan.tasks.question_answering.decoding import Span, SpanDecoder, WindowLogits, argmax_span, is_aligned
 
-# How much text is tokenised ahead: rows of like length for batches, yet never a whole corpus of features in memory.
+# Text that is tokenised ahead: enough for batches of similar lengths, without features of a whole corpus in memory.
 _CHUNK_CHARACTERS = 4_000_000
 _CHUNK_EXAMPLES = 256
 
 
 @dataclass
 class QaPrediction:
-    """The answer to one question: `context[start:end] == text`; all empty (0, 0) where no window holds any context.
+    """The answer to one question: `context[start:end] == text`; all empty (0, 0) if no window holds any context.
 
     `score` is the softmax over the alternatives, `logit` the best span's start + end logit. `no_answer_score` is
-    on the scale of `logit`: where it is higher, the model finds that the document does not answer the question.
+    on the scale of `logit`: if it is higher, the model finds that the document does not answer the question.
     `n_windows` were read; `n_tokens` counts question, special tokens and the part of the document that was read, each
     token once. `seconds` is this question's share of the tokenising, the batches it was in and the decoding.
     `argmax_text` is what Sagen's thesis would have taken from the first window: the text between the likeliest start
     and the likeliest end, maybe empty; None for questions it drops, whose first gold answer (if any is known) is not
     aligned to tokens of that window.
     `windows` are the characters from the first to the last token of each window that was read, and `n_tokens_document`
-    counts question and whole document; of a document that is read as a stream they are not known.
+    counts question and whole document; they are empty and None for a document that is read as a stream.
     """
 
     id: str
@@ -80,7 +80,7 @@ class QaPredictor:
 
     Raises:
         InputError: `max_length` is beyond the model, the model's own limit is unknown and none is given, the
-            tokenizer is not a fast one or makes ids that the model has no rows for, `device` is not there, or another
+            tokenizer is not a fast one or makes ids that the model has no rows for, `device` does not exist, or another
             option is out of range.
     """
 
@@ -157,7 +157,7 @@ class QaPredictor:
         require_texts(examples, has_contexts=False)
         if text.is_blank:
             raise InputError("the document is empty; give it some text")
-        # As many questions at once as `predict` takes of documents this long.
+        # As many questions at once as `predict` takes for documents of this length.
         n = min(-(-_CHUNK_CHARACTERS // len(text)), _CHUNK_EXAMPLES)
         chunks = [examples[first : first + n] for first in range(0, len(examples), n)]
         began = time.perf_counter()
@@ -221,7 +221,7 @@ class QaPredictor:
             bar.set_postfix_str(f"{n_read:,} of {n_windows:,} windows", refresh=False)
             for feature, window in zip(batch, logits, strict=True):
                 question = open_questions[feature.example_index]
-                # Decoded at once, so that no more logits are kept than those of a batch.
+                # Decoded at once, so that only the logits of one batch are kept.
                 question.add(feature, window, share)
                 if question.n_windows == (1 if self.truncate else feature.n_windows):
                     answered[feature.example_index] = question.prediction()
@@ -229,7 +229,7 @@ class QaPredictor:
         return [answered[i] for i in range(len(examples))]
 
     def _batches(self, features: QaFeatures) -> Iterator[list[QaFeature]]:
-        """Windows of like length, the longest first: what does not fit into memory fails at once."""
+        """Batches of windows of similar length, the longest first, so that too little memory shows at once."""
         order = np.argsort(-features.lengths, kind="stable")
         batch: list[QaFeature] = []
         for place in order:
@@ -264,14 +264,14 @@ class QaPredictor:
 
 
 class _OpenQuestion:
-    """What the windows of a question gave so far, in any order.
+    """Collects the results of a question's windows, in any order.
 
     Args:
         predictor: its options and tokenizer.
         example: the question.
         context: its document.
-        seconds: spent on it before.
-        is_whole_kept: keep where each window lies; memory grows with the document then.
+        seconds: spent on it so far.
+        is_whole_kept: keep the place of each window; memory then grows with the document.
     """
 
     def __init__(
@@ -285,7 +285,7 @@ class _OpenQuestion:
         self._argmax_text: str | None = None
 
     def add(self, feature: QaFeature, logits: WindowLogits, seconds: float) -> None:
-        """Take in one window, whose logits took `seconds`.
+        """Add one window, whose logits took `seconds`.
 
         Raises:
             InputError: a logit is NaN.
@@ -305,13 +305,13 @@ class _OpenQuestion:
         self._seconds += seconds + time.perf_counter() - began
 
     def note(self, feature: QaFeature) -> None:
-        """Keep where the tokens of a window lie in the document, whether the window is read or not."""
+        """Keep the place of a window's tokens in the document, whether the window is read or not."""
         if self._spans is not None:
             offsets = [offset for offset in feature.offsets if offset is not None]
             self._spans[feature.window_index] = np.array(offsets, np.int64).reshape(-1, 2)
 
     def prediction(self) -> QaPrediction:
-        """Return the answer, when all windows are in."""
+        """Return the answer, after all windows were added."""
         began = time.perf_counter()
         spans, no_answer_score = self._decoder.decoded()
         best = spans[0] if spans else Span("", 0, 0, 0.0)
@@ -359,7 +359,7 @@ class _OpenQuestion:
         if not is_aligned(feature.offsets, gold.start, gold.start + len(gold.text)):
             return None
         span = argmax_span(logits)
-        # Tokens are decoded, not cut out of the document: they may be the question's.
+        # Tokens are decoded, not sliced from the document, because they may be the question's.
         ids = [] if span is None else feature.input_ids[span[0] : span[1] + 1]
         text = self._predictor.tokenizer.decode(ids) if ids else ""
         assert isinstance(text, str), "one row of ids is one text"
@@ -369,7 +369,7 @@ class _OpenQuestion:
         """Tokens of question and document, those in the overlap of two windows once."""
         room = self._predictor.max_length - self._n_others
         overlap = self._predictor.overlap
-        # Where a question leaves too little room for the overlap, windows overlap by half (longspan.data.qa.features).
+        # If a question leaves too little room for the overlap, windows overlap by half (longspan.data.qa.features).
         overlap = overlap if overlap < room else room - (room + 1) // 2
         return self._n_others + self._n_context - overlap * (self.n_windows - 1)
 

@@ -28,9 +28,9 @@ def score_answers(
     """Score one system's answers to one data set; a question without a prediction is answered wrongly.
 
     Metrics, in per cent, of each answer and as means: `f1` and `em` by each language's own rules (MLQA's), `f1_squad`
-    and `em_squad` by SQuAD's English rules; for data with unanswerable questions also what the SQuAD 2.0 scorer gives.
-    Beside these stand `f1_thesis` and `em_thesis`: the thesis' protocol, over the questions that survive its filter
-    alone (`counts["thesis_survivors"]`).
+    and `em_squad` by SQuAD's English rules; for data with unanswerable questions also the figures of SQuAD 2.0's
+    scorer. `f1_thesis` and `em_thesis` follow the thesis' protocol, over the questions that its filter keeps
+    (`counts["thesis_survivors"]`).
     """
     del predictor
     read = _readings(predictions)
@@ -104,7 +104,7 @@ def _readings(predictions: Sequence[QaPrediction | None]) -> list[Reading]:
 
 
 def _final_text(prediction: QaPrediction, *, allows_none: bool) -> str:
-    """The answer, empty where the model finds that there is none and the data has such questions."""
+    """The answer; empty if the model finds none and the data has unanswerable questions."""
     return "" if allows_none and prediction.no_answer_score > prediction.logit else prediction.text
 
 
@@ -160,7 +160,7 @@ def _counts(
     predictions: Sequence[QaPrediction | None],
     read: Sequence[Reading],
 ) -> dict[str, int]:
-    """What a reader should know beside the means; all of these questions are in the means."""
+    """Counts that explain the means; all of these questions are in the means."""
     counts = {
         "gold_not_read": sum(
             bool(example.answers) and not is_read(example, reading.spans)
@@ -188,5 +188,5 @@ def _squad_v2(dataset: QaDataset, predictions: Sequence[QaPrediction | None]) ->
 
 
 def _finite(value: float) -> float:
-    """A window without any context has a logit of minus infinity: as sure as can be that there is no answer."""
+    """Replace minus infinity, the logit of a window without any context, by a finite score: surely no answer."""
     return min(max(value, -1e9), 1e9) if value == value else 1e9  # noqa: PLR0124 - NaN is not equal to itself

@@ -4,7 +4,7 @@ import re
 
 from longspan.graphemes import Text, grapheme_end, whole_graphemes
 
-# A full stop of many scripts with what may close behind it, or an empty line. A Western one needs space after it.
+# A full stop of many scripts with closing marks after it, or an empty line. A Western one needs space after it.
 _END = re.compile(r"(?:[.!?…؟۔]+[\"'»”’)\]]*(?=\s)|[。！？｡।॥]+[」』”’）]*|\n\s*\n)")
 # Scripts without full stops (Thai) and tables get at most this much on either side.
 _MOST_CHARACTERS = 300
@@ -13,10 +13,10 @@ _MOST_CHARACTERS = 300
 def sentence_around(text: Text, start: int, end: int) -> tuple[int, int]:
     """Start and end of the sentence, or run of sentences, of `text` that holds `text[start:end]`; no grapheme is cut.
 
-    A sentence that goes on for more than 300 characters on a side is cut there, between words where it has blanks.
+    A sentence with more than 300 characters on a side is cut there, between words if it has blanks.
     """
     assert 0 <= start <= end <= len(text)
-    # One character more than is looked at on each side, so that the text's own start and end are told from a cut.
+    # One character more than is searched on each side, to tell the text's start and end from a cut.
     at, stop = max(0, start - _MOST_CHARACTERS - 1), min(len(text), end + _MOST_CHARACTERS + 1)
     at, stop = whole_graphemes(text, at, stop)
     first, last = _in_part(text[at:stop], start - at, end - at)
@@ -33,7 +33,7 @@ def _in_part(text: str, start: int, end: int) -> tuple[int, int]:
         last = after.end()
     else:
         last = high if high == len(text) else _last_blank(text, end, high)
-    # A mark behind the full stop (a variation selector) belongs to the sentence that it ends.
+    # A mark after the full stop (a variation selector) belongs to the sentence that it ends.
     first, last = grapheme_end(text, first), grapheme_end(text, last)
     while first < start and text[first].isspace():
         first += 1

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from longspan.errors import InputError
 from longspan.records import EvaluationRecord, Item, Place, older
-from longspan.tasks.task import FeatureSet, FineTuningTask, PredictorOptions, Rows, Scored, TaskFields
+from longspan.tasks.task import FeatureSet, FineTuningTask, ListedData, PredictorOptions, Rows, Scored, TaskFields
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -76,6 +76,18 @@ class QuestionAnswering(FineTuningTask):
                 ", ".join(dataset.unlocatable_ids),
             )
         return dataset
+
+    def listed_data(self) -> Sequence[ListedData]:
+        """Return the catalogue, needles, and the formats of files and of the hub."""
+        from longspan.tasks.question_answering.catalogue_lines import listed_questions
+
+        return listed_questions()
+
+    def data_lines(self, dataset: Any) -> list[tuple[str, str]]:
+        """Return the lengths of the documents, and every question whose answer is not in its document."""
+        from longspan.tasks.question_answering.catalogue_lines import lines_about
+
+        return lines_about(dataset)
 
     def missing_data(self, entries: Sequence[str], languages: Sequence[str] | None = None) -> Iterator[str]:
         """Yield a sentence for each entry that is no file here and in no catalogue."""

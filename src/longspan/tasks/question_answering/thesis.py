@@ -1,7 +1,7 @@
-"""The thesis' way to score, beside the honest one on the same predictions.
+"""Scores by the protocol of the thesis, on the same predictions as the honest scores.
 
 Sagen (Large-Context Question Answering with Cross-Lingual Transfer, 2021) reads the first window only, drops questions
-whose gold answer is not aligned to tokens, chooses start and end without each other, and compares by SQuAD's English
+whose gold answer is not aligned to tokens, chooses start and end independently, and compares by SQuAD's English
 rules in every language. docs/evaluation-protocol.md says where this differs from his script.
 """
 
@@ -19,7 +19,7 @@ _METRICS = ("f1_thesis", "em_thesis")
 
 
 def thesis_metrics(prediction: QaPrediction | None, golds: Sequence[str]) -> dict[str, float]:
-    """`f1_thesis` and `em_thesis` of one question, in per cent; empty where the thesis drops it."""
+    """`f1_thesis` and `em_thesis` of one question, in per cent; empty if the thesis drops the question."""
     if prediction is None or prediction.argmax_text is None:
         return {}
     found = score_answer(prediction.argmax_text, golds, "en", "squad")
@@ -27,7 +27,7 @@ def thesis_metrics(prediction: QaPrediction | None, golds: Sequence[str]) -> dic
 
 
 def thesis_means(items: Sequence[Item]) -> dict[str, float]:
-    """Means over the survivors; empty where there are none."""
+    """Means over the questions that the thesis keeps; empty if there are none."""
     survivors = [item.metrics for item in items if _METRICS[0] in item.metrics]
     return {name: fmean(metrics[name] for metrics in survivors) for name in _METRICS} if survivors else {}
 

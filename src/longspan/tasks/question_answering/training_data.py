@@ -66,7 +66,7 @@ def split_entry(entry: str) -> tuple[str, int | None]:
 def make_training_windows(
     examples: Sequence[QaExample], fields: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, overlap: int
 ) -> WindowSet:
-    """Return the windows with labels, less the share of those without the answer that the recipe leaves out.
+    """Return the windows with labels, without the share of answerless windows that the recipe drops.
 
     Raises:
         InputError: no window is left to train on.
@@ -77,7 +77,7 @@ def make_training_windows(
     counts = dict(features.counts)
     places = np.arange(len(features))
     if fields.no_answer_windows < 1:
-        # Windows of questions that have no answer at all stay: that is what they teach.
+        # Windows of unanswerable questions stay: they teach to give no answer.
         is_answered = [any(answer.start is not None for answer in example.answers) for example in examples]
         without = [
             place

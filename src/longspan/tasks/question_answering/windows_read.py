@@ -14,18 +14,18 @@ class Reading(NamedTuple):
 
 
 def has_lost_its_gold(example: QaExample) -> bool:
-    """Whether it has gold answers, and none of them stands in its document."""
+    """Whether the example has gold answers, and none of them is in its document."""
     return bool(example.answers) and all(answer.start is None for answer in example.answers)
 
 
 def is_read(example: QaExample, spans: Sequence[tuple[int, int]]) -> bool:
-    """Whether one window that is read holds one of the gold answers whole; unlocatable ones are counted apart."""
+    """Whether a window that is read contains a whole gold answer; answers without a place are counted separately."""
     placed = [characters for answer in example.answers if (characters := characters_of(answer)) is not None]
     return not placed or any(first <= start and end <= last for start, end in placed for first, last in spans)
 
 
 def characters_of(answer: GoldAnswer) -> tuple[int, int] | None:
-    """Where a gold answer stands in its document, blanks around it left out; None where it does not."""
+    """The characters of a gold answer in its document, without blanks around it; None if it is not there."""
     if answer.start is None:
         return None
     text = answer.text

@@ -1,5 +1,6 @@
-"""Training an adapter: PEFT's low-rank factors around the model of a recipe, and what they are at the end."""
+"""Trains an adapter: puts PEFT's low-rank factors around a recipe's model, and reads them at the end."""
 
+import importlib.util
 import logging
 import warnings
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class AdapterPlan(NamedTuple):
-    """What the finished adapter has to say and hold.
+    """What the finished adapter describes and stores.
 
     replaced: parameters that differ from the base's before the first step.
     """
@@ -48,10 +49,10 @@ class AdapterPlan(NamedTuple):
 def add_adapters(
     start: StartModel, task: FineTuningTask, recipe: FinetuneRecipe, frozen: frozenset[str]
 ) -> tuple[nn.Module, AdapterPlan]:
-    """PEFT's model around `start.model`, which is changed in place, and what to write in the end.
+    """Return PEFT's model around `start.model`, which is changed in place, and the plan of the finished adapter.
 
-    Where the model to start from is not the base (`adapter_base`, or `model` is an adapter), the factors begin as the
-    nearest ones to the difference of the two: equal to it, where that was an adapter of no higher rank.
+    If the model to start from is not the base (`adapter_base`, or `model` is an adapter), the factors start as the best
+    approximation of the difference of the two. It is exact if that was an adapter of the same or a lower rank.
 
     Args:
         start: the model to start from.
@@ -63,10 +64,8 @@ def add_adapters(
         InputError: PEFT is not installed, the model was not made from the base, or `adapter_targets` names no linear
             map of the encoder.
     """
-    try:
-        import peft
-    except ImportError:
-        raise InputError("adapter_rank needs the package peft; install longspan[peft]") from None
+    if importlib.util.find_spec("peft") is None:
+        raise InputError("adapter_rank needs the package peft; install longspan[peft]")
     assert recipe.adapter_rank is not None
     model, rank = start.model, recipe.adapter_rank
     alpha = 2.0 * rank if recipe.adapter_alpha is None else recipe.adapter_alpha
@@ -86,6 +85,18 @@ def add_adapters(
             rank,
             100 * sum(kept.values()) / len(beginnings),
         )
+    wrapped = _wrap(model, recipe, targets, rank, alpha)
+    _begin(wrapped, base.model, beginnings, alpha / rank)
+    for name, parameter in wrapped.named_parameters():
+        if _plain(name) in frozen:
+            parameter.requires_grad_(False)
+    return wrapped, AdapterPlan(description, frozenset(changes[1]))
+
+
+def _wrap(model: PreTrainedModel, recipe: FinetuneRecipe, targets: list[str], rank: int, alpha: float) -> nn.Module:
+    """PEFT's model around `model`: factors at the weights `targets`; the head, and what the recipe says, whole."""
+    import peft
+
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,  # pyright: ignore[reportArgumentType] - a float will do
@@ -98,20 +109,16 @@ def add_adapters(
         # peft asks for a name that transformers 5.23 has replaced and still has.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         wrapped: Any = peft.get_peft_model(model, config)
-    # PEFT reads the configuration of a base that has a name at every checkpoint, from its folder or from the hub, to
-    # see whether the vocabulary was resized. It is not, so the base has no name: PEFT's first checkpoint would take
-    # the model's where the configuration has none.
+    # At every checkpoint PEFT reads the configuration of a base that has a name, from its folder or the hub, to see
+    # whether the vocabulary was resized. It is not, so the name is removed from PEFT's configuration, and from the
+    # model, where PEFT looks next.
     model.name_or_path = ""
     wrapped.peft_config["default"].base_model_name_or_path = None
-    _begin(wrapped, base.model, beginnings, alpha / rank)
-    for name, parameter in wrapped.named_parameters():
-        if _plain(name) in frozen:
-            parameter.requires_grad_(False)
-    return wrapped, AdapterPlan(description, frozenset(changes[1]))
+    return wrapped
 
 
 def read_out(wrapped: nn.Module, plan: AdapterPlan) -> Adapter:
-    """The adapter that PEFT's model holds now."""
+    """Return the adapter in PEFT's model."""
     factors: dict[str, Factors] = {}
     whole: dict[str, Tensor] = {}
     for name, module in _inner(wrapped).named_modules():
@@ -128,7 +135,7 @@ def read_out(wrapped: nn.Module, plan: AdapterPlan) -> Adapter:
 
 
 def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
-    """What a model card says of an adapter."""
+    """Return the section on the adapter for the model card."""
     says = adapter.description
     extended = ""
     if says.max_tokens is not None:
@@ -154,7 +161,7 @@ def adapter_lines(adapter: Adapter, *, half: bool) -> list[str]:
 
 
 def _base_of(start: StartModel, task: FineTuningTask, head: dict[str, Any], recipe: FinetuneRecipe) -> tuple[Base, Any]:
-    """The base, and how its position rows were filled."""
+    """Return the base, and how its position rows were filled."""
     wanted = None if recipe.adapter_base is None else lasting_name(recipe.adapter_base)
     if is_adapter(recipe.model):
         says = read_adapter(recipe.model).description
@@ -201,7 +208,7 @@ def _targets(model: PreTrainedModel, wanted: list[str], frozen: frozenset[str]) 
 def _beginnings(
     base: PreTrainedModel, start: PreTrainedModel, names: list[str], rank: int
 ) -> tuple[dict[str, Factors], dict[str, float]]:
-    """Factors of what separates `start` from `base`; and the share they hold, where that is less than all."""
+    """Factors of the difference of `start` and `base`, and the share of it that they hold, if less than all."""
     factors, kept = {}, {}
     for name in names:
         change = (start.get_parameter(name) - base.get_parameter(name)).detach()
@@ -212,13 +219,13 @@ def _beginnings(
 
 
 def _begin(wrapped: nn.Module, base: PreTrainedModel, beginnings: dict[str, Factors], scale: float) -> None:
-    """Put the factors where PEFT has drawn its own, and the base's weights under them."""
+    """Replace PEFT's random factors by the given ones, and the weights below them by the base's."""
     inner = _inner(wrapped)
     with torch.no_grad():
         for name, (a, b) in beginnings.items():
             module: Any = inner.get_submodule(name.removesuffix(".weight"))
             module.base_layer.weight.copy_(base.get_parameter(name))
-            # What the change does not need keeps PEFT's beginning (a drawn, b zero): it can still be learnt.
+            # Ranks that the change does not need keep PEFT's start (a random, b zero), so that they can be trained.
             n = int((a.square().sum(1) > 1e-5 * a.square().sum(1).max()).sum())
             module.lora_A["default"].weight[:n] = a[:n] / scale**0.5
             module.lora_B["default"].weight[:, :n] = b[:, :n] / scale**0.5
@@ -230,7 +237,7 @@ def _inner(wrapped: nn.Module) -> nn.Module:
 
 
 def _plain(name: str) -> str | None:
-    """PEFT's name of a parameter -> the plain model's; None for factors, and for what PEFT keeps aside."""
+    """PEFT's name of a parameter -> the plain model's; None for factors and for PEFT's copies of original modules."""
     if ".lora_" in name or ".original_module." in name:
         return None
     name = name.removeprefix("base_model.model.")

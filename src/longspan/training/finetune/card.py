@@ -1,20 +1,20 @@
 """The model card of a fine-tuned model."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import yaml
 from transformers import LongformerConfig as StockLongformerConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from longspan.extend.sources import find_facts, public_name
+from longspan.extend.card import LONG_TAGS, card_header
+from longspan.extend.sources import public_name
 from longspan.models.heads import HEADS
 from longspan.models.model_card import separator_warning, stock_warning
 from longspan.records import ProofRecord, TrainingRecord
 from longspan.tasks.task import FineTuningTask
+from longspan.training.run.card import extension_sentence, training_section
 
 
-def write_card(
+def finetuning_card(
     task: FineTuningTask,
     model: PreTrainedModel,
     source: str,
@@ -25,32 +25,21 @@ def write_card(
     tokenizer: PreTrainedTokenizerBase | None = None,
     adapter: Sequence[str] = (),
 ) -> str:
-    """Markdown with tags: what the model was made from, how it was trained, what came out, how to use it.
+    """Markdown with tags: the model's source, its training, its scores and its use.
 
-    `tokenizer` is the model's, `adapter` the lines about the adapter, where the folder holds one instead of a model.
+    `tokenizer` is the model's, `adapter` the section on the adapter, if the folder holds one instead of a model.
     """
-    facts = find_facts(source)
     is_long = isinstance(model.config, StockLongformerConfig)
-    tags: dict[str, Any] = {
-        "library_name": "longspan" if adapter else "transformers",
-        "pipeline_tag": HEADS[task.head].pipeline_tag,
-        "tags": ["longspan", *(["longformer", "long-context"] if is_long else []), *(["lora"] if adapter else [])],
-    }
-    for key, value in (
-        ("base_model", facts.base_model),
-        ("license", facts.license),
-        ("language", facts.languages),
-    ):
-        if value:
-            tags[key] = value
+    header = card_header(
+        title,
+        source,
+        pipeline_tag=HEADS[task.head].pipeline_tag,
+        tags=[*(LONG_TAGS if is_long else LONG_TAGS[:1]), *(["lora"] if adapter else [])],
+        library_name="longspan" if adapter else "transformers",
+    )
     evaluated = [log for log in record.steps if "eval_loss" in log.values]
     lines = [
-        "---",
-        yaml.safe_dump(tags, sort_keys=False, allow_unicode=True).strip(),
-        "---",
-        "",
-        f"# {title}",
-        "",
+        *header,
         f"`{public_name(source)}` fine-tuned with longspan for {task.title}.",
         "",
     ]
@@ -59,24 +48,9 @@ def write_card(
         if separators := separator_warning(type(model).__name__, tokenizer):
             lines += [separators, ""]
     if proof is not None:
-        windows = ", ".join(map(str, sorted(set(proof.attention_window))))
-        lines += [
-            f"Before training, the encoder of {proof.old_max_tokens:,} tokens was extended to {proof.max_tokens:,} "
-            f"(attention window {windows}, positions: {proof.positions}); `proof.json` shows what that kept.",
-            "",
-        ]
-    lines += [
-        *adapter,
-        "## Training",
-        "",
-        f"{record.n_examples:,} {task.item_noun}s, {record.n_features:,} rows, "
-        f"{record.n_steps:,} steps, {record.seconds / 60:.1f} minutes; all of it in `training.json`.",
-        "",
-        "| field | value |",
-        "|---|---|",
-        *[f"| `{name}` | {cell(value)} |" for name, value in record.recipe.items() if name not in PRIVATE],
-        "",
-    ]
+        lines += [f"Before training, {extension_sentence(proof)}", ""]
+    amount = f"{record.n_examples:,} {task.item_noun}s, {record.n_features:,} rows"
+    lines += [*adapter, *training_section(record, amount)]
     if evaluated:
         scores = "; ".join(
             f"{name.removeprefix('eval_').replace('_', ' ')} {evaluated[-1].values[name]:.4g}"
@@ -93,14 +67,3 @@ def write_card(
         "",
     ]
     return "\n".join(lines)
-
-
-# Where things lie on somebody's disk, and secrets, are nobody's business.
-PRIVATE = {"hub_token", "output_dir", "resume_from_checkpoint", "overwrite_output_dir"}
-
-
-def cell(value: Any) -> str:
-    """A field's value in a table; of a folder its own name only."""
-    if isinstance(value, list):
-        return ", ".join(cell(one) for one in value)
-    return public_name(value) if isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""recipe -> examples of its data sets, drawn and counted."""
+"""recipe -> examples of its data sets, sampled and counted."""
 
 import random
 from collections import Counter
@@ -12,7 +12,7 @@ from longspan.training.recipe.fields import FinetuneRecipe
 class Data(NamedTuple):
     """Examples of one or more data sets, in order.
 
-    datasets: as the task read them. languages: of each example. counts: what the readers saw, summed. sha256: of each
+    datasets: as the task read them. languages: of each example. counts: of the readers, summed. sha256: of each
     file read.
     """
 

@@ -1,29 +1,12 @@
 """recipe -> checkpoint: one fine-tuning run on transformers' Trainer."""
 
-import functools
-
-import torch
-from torch import nn
 from transformers import TrainerCallback
 
-from longspan.records import TrainingRecord, made_now, write_record
-from longspan.tasks.adapter_files import ADAPTER_FILES, save_adapter
-from longspan.training.finetune.adapter import adapter_lines, read_out
-from longspan.training.finetune.card import write_card
-from longspan.training.finetune.data import merge_counts
-from longspan.training.finetune.model import merge_adapters
-from longspan.training.finetune.preparation import Prepared, make_finetune_arguments, prepare
-from longspan.training.finetune.trainer import FinetuneTrainer
+from longspan.records import TrainingRecord
+from longspan.training.finetune.preparation import make_finetune_arguments, prepare
 from longspan.training.recipe.fields import FinetuneRecipe
-from longspan.training.recipe.rehearsal import require_processes
-from longspan.training.run.checkpoints import require_steps
-from longspan.training.run.distributed import in_first_process, largest
-from longspan.training.run.folder import MODEL_FILES, RunFolder, explain_full_disk
-from longspan.training.run.padding_id import KeepPaddingId
-from longspan.training.run.record import as_run, backend_of, logged_steps
-from longspan.training.run.resume_check import identity_of
-from longspan.training.run.tensorboard import tensorboard
-from longspan.training.run.time_limit import StopAfter
+from longspan.training.run.folder import RunFolder
+from longspan.training.run.loop import run_training
 
 
 def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] = ()) -> TrainingRecord:
@@ -45,101 +28,4 @@ def finetune(recipe: FinetuneRecipe, *, callbacks: tuple[TrainerCallback, ...] =
     """
     folder = RunFolder(recipe)
     arguments = make_finetune_arguments(recipe, folder)
-    require_processes(arguments)
-    with folder.held(arguments):
-        return _run(prepare(recipe, folder, arguments), callbacks)
-
-
-def _run(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> TrainingRecord:
-    recipe, folder, arguments = ready.recipe, ready.folder, ready.arguments
-    identity = identity_of(recipe, arguments) | {"data": list(ready.train.sha256.values()) or recipe.train_data}
-    in_first_process(arguments, lambda: folder.require_same(identity, ready.resume_from))
-    in_first_process(arguments, lambda: folder.start(identity, ready.resume_from))
-    trainer = _make_trainer(ready, callbacks)
-    if recipe.max_minutes is not None:
-        StopAfter(recipe.max_minutes, trainer.usage).take_over(trainer)
-    with explain_full_disk(folder.root):
-        trainer.train_from(ready.resume_from)
-    require_steps(trainer)
-    seconds = trainer.usage.seconds
-    on_gpu = arguments.device.type == "cuda"
-    record = TrainingRecord(
-        made=made_now(
-            seed=recipe.seed,
-            data=ready.train.sha256 | ready.evaluation.sha256,
-            gpu=torch.cuda.get_device_name(arguments.device) if on_gpu else None,
-        ),
-        name=recipe.name,
-        recipe=as_run(recipe, arguments) | _found_batch_size(trainer),
-        attention_backend=backend_of(ready.built.body, max(ready.rows.lengths), arguments),
-        n_examples=len(ready.train.examples),
-        n_features=len(ready.rows),
-        steps=logged_steps(trainer.state.log_history),
-        seconds=seconds,
-        peak_memory_gib=largest(arguments, trainer.usage.peak_memory_gib),
-        counts=merge_counts(ready.train.counts, ready.rows.counts, ready.evaluation.counts)
-        | {"checkpoints_not_saved": trainer.failed_saves},
-    )
-    in_first_process(arguments, lambda: _save(trainer.accelerator.unwrap_model(trainer.model), ready, record))
-    return record
-
-
-def _found_batch_size(trainer: FinetuneTrainer) -> dict[str, int]:
-    """The rows that fitted into memory, where the recipe leaves that to `auto_find_batch_size`."""
-    if not trainer.args.auto_find_batch_size:
-        return {}
-    return {"per_device_train_batch_size": trainer._train_batch_size // max(1, trainer.args.n_gpu)}
-
-
-def _make_trainer(ready: Prepared, callbacks: tuple[TrainerCallback, ...]) -> FinetuneTrainer:
-    task, recipe, built, eval_rows = ready.task, ready.recipe, ready.built, ready.eval_rows
-    score = None
-    if eval_rows is not None:
-        score = functools.partial(
-            task.training_scores,
-            ready.evaluation.pairs(),
-            eval_rows,
-            tokenizer=built.tokenizer,
-            fields=recipe,
-            config=built.body.config,
-        )
-    return FinetuneTrainer(
-        model=built.model,
-        args=ready.arguments,
-        data_collator=task.collator(built.body, built.tokenizer, recipe),
-        train_dataset=ready.rows,
-        eval_dataset=eval_rows,
-        processing_class=built.tokenizer,
-        callbacks=[KeepPaddingId(built.body.config), *callbacks, *tensorboard(recipe, ready.folder.logs)],
-        score=score,
-    )
-
-
-def _save(trained: nn.Module, ready: Prepared, record: TrainingRecord) -> None:
-    recipe, proof, plan = ready.recipe, ready.built.proof, ready.built.adapter
-    adapter = None if plan is None or recipe.merge_adapter else read_out(trained, plan)
-    half = recipe.adapter_precision == "fp16"
-    # What another end of the same run left: a folder is a model or an adapter, not both.
-    stale = MODEL_FILES if adapter is not None else ADAPTER_FILES
-    with ready.folder.finish(leave_out=stale) as finished:
-        if adapter is not None:
-            save_adapter(adapter, finished, half=half)
-        else:
-            merge_adapters(trained).save_pretrained(finished)
-            ready.built.tokenizer.save_pretrained(finished)
-        write_record(record, finished / "training.json")
-        if proof is not None:
-            write_record(proof, finished / "proof.json")
-        title = ready.folder.root.name
-        lines = [] if adapter is None else adapter_lines(adapter, half=half)
-        card = write_card(
-            ready.task,
-            ready.built.body,
-            recipe.model,
-            record,
-            proof,
-            title,
-            tokenizer=ready.built.tokenizer,
-            adapter=lines,
-        )
-        (finished / "README.md").write_text(card, encoding="utf-8")
+    return run_training(folder, arguments, lambda: prepare(recipe, arguments), callbacks)

@@ -1,7 +1,6 @@
 """recipe -> the model that is trained: loaded, extended if asked for, with the task's head."""
 
-import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -10,17 +9,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from longspan.errors import InputError
 from longspan.records import ProofRecord
 from longspan.tasks.adapters import load_with_head
-from longspan.tasks.start_model import build_start_model
+from longspan.tasks.start_model import build_start_model, freeze
 from longspan.tasks.task import FineTuningTask
 from longspan.training.finetune.adapter import AdapterPlan, add_adapters
 from longspan.training.recipe.fields import FinetuneRecipe
 
 
 class BuiltModel(NamedTuple):
-    """What a recipe starts from.
+    """The model of a recipe before the first step.
 
-    model: to train, float32, with an adapter around it where asked. body: the same without the adapter's wrapper.
-    proof: of the extension, None where nothing was extended. adapter: what it will be, None without one.
+    model: to train, float32, with an adapter around it if asked for. body: the same without the adapter's wrapper.
+    proof: of the extension; None if nothing was extended. adapter: its plan; None without one.
     """
 
     model: nn.Module
@@ -63,29 +62,8 @@ def build_model(task: FineTuningTask, recipe: FinetuneRecipe, head_config: Mappi
     return BuiltModel(trained, start.model, start.tokenizer, start.proof, plan)
 
 
-def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
-    """Take the parameters whose name contains a pattern (`*` matches anything) out of training; returns how many.
-
-    Raises:
-        InputError: a pattern matches no parameter, or nothing is left to train.
-    """
-    named = dict(model.named_parameters())
-    n_frozen = 0
-    for pattern in patterns:
-        found = [name for name in named if fnmatch.fnmatchcase(name, f"*{pattern}*")]
-        if not found:
-            some = ", ".join(list(named)[:3])
-            raise InputError(f"freeze: no parameter is called {pattern!r}; the model has {some}, ...")
-        for name in found:
-            n_frozen += named[name].requires_grad
-            named[name].requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in named.values()):
-        raise InputError("freeze: nothing is left to train; freeze fewer parameters")
-    return n_frozen
-
-
 def merge_adapters(model: nn.Module) -> PreTrainedModel:
-    """The plain model: an adapter, where there is one, added into its weights."""
+    """Return the plain model, with the adapter, if there is one, added to its weights."""
     merge = getattr(model, "merge_and_unload", None)
     merged: Any = model if merge is None else merge()
     return merged

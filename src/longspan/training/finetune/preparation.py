@@ -1,44 +1,25 @@
-"""Everything of a run that comes before its first step: folder, arguments, data, model, rows."""
+"""Everything of a fine-tuning run that comes before its first step: arguments, data, model, rows."""
 
 import importlib.util
-from pathlib import Path
-from typing import NamedTuple
 
 from transformers import TrainingArguments
 
 from longspan.errors import InputError
 from longspan.tasks import find_fine_tuning_task
 from longspan.tasks.predicting import check_max_length, default_overlap
-from longspan.tasks.task import FeatureSet, FineTuningTask
+from longspan.tasks.task import FeatureSet
 from longspan.training.finetune.data import Data, read_data
-from longspan.training.finetune.model import BuiltModel, build_model
+from longspan.training.finetune.model import build_model
+from longspan.training.finetune.run import FinetuneRun
 from longspan.training.recipe.fields import FinetuneRecipe
 from longspan.training.recipe.trainer_arguments import make_arguments, precision_of, require_windows, rows_of_step
 from longspan.training.run.distributed import in_first_process
 from longspan.training.run.folder import RunFolder
+from longspan.training.run.plan_lines import output_line, trained_share
+from longspan.training.run.resume_check import identity_of
 
-# What transformers logs of every evaluation during a training.
+# What transformers logs for every evaluation during a training.
 _METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second")
-
-
-class Prepared(NamedTuple):
-    """A run that is ready to start.
-
-    resume_from: the checkpoint to resume from; None for the beginning. eval_rows: None if nothing is evaluated.
-    """
-
-    task: FineTuningTask
-    recipe: FinetuneRecipe
-    folder: RunFolder
-    resume_from: Path | None
-    arguments: TrainingArguments
-    train: Data
-    evaluation: Data
-    built: BuiltModel
-    max_length: int
-    overlap: int
-    rows: FeatureSet
-    eval_rows: FeatureSet | None
 
 
 def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> TrainingArguments:
@@ -66,14 +47,13 @@ def make_finetune_arguments(recipe: FinetuneRecipe, folder: RunFolder) -> Traini
     )
 
 
-def prepare(recipe: FinetuneRecipe, folder: RunFolder, arguments: TrainingArguments) -> Prepared:
-    """Check and load everything, the quick things first; nothing is written.
+def prepare(recipe: FinetuneRecipe, arguments: TrainingArguments) -> FinetuneRun:
+    """Check and load data and model; nothing is written.
 
     Raises:
-        InputError: the recipe's output folder, options, data or model do not fit.
+        InputError: the recipe's options, data or model do not fit.
     """
     task = find_fine_tuning_task(recipe.task)
-    resume_from = in_first_process(arguments, folder.check)
     train = read_data(task, recipe, for_training=True)
     evaluation = read_data(task, recipe, for_training=False)
     task.check_training(train.datasets, evaluation.datasets)
@@ -94,23 +74,37 @@ def prepare(recipe: FinetuneRecipe, folder: RunFolder, arguments: TrainingArgume
 
     rows = rows_of(train, for_training=True)
     eval_rows = rows_of(evaluation, for_training=False) if evaluation.examples else None
-    return Prepared(
-        task, recipe, folder, resume_from, arguments, train, evaluation, built, max_length, overlap, rows, eval_rows
+    return FinetuneRun(
+        recipe=recipe,
+        arguments=arguments,
+        body=built.body,
+        tokenizer=built.tokenizer,
+        proof=built.proof,
+        identity=identity_of(recipe, arguments) | {"data": list(train.sha256.values()) or recipe.train_data},
+        data=train.sha256 | evaluation.sha256,
+        task=task,
+        model=built.model,
+        adapter=built.adapter,
+        train=train,
+        evaluation=evaluation,
+        rows=rows,
+        eval_rows=eval_rows,
+        max_length=max_length,
+        overlap=overlap,
     )
 
 
 def plan(recipe: FinetuneRecipe) -> dict[str, str]:
-    """What `finetune(recipe)` would do, in words, after everything before its first step went well.
+    """Describe what `finetune(recipe)` would do; everything before its first step is tried.
 
     Raises:
         InputError: something would go wrong before the first step.
     """
     folder = RunFolder(recipe)
     arguments = make_finetune_arguments(recipe, folder)
-    ready = prepare(recipe.model_copy(update={"proof": "none"}), folder, arguments)
+    resume_from = in_first_process(arguments, folder.check)
+    ready = prepare(recipe.model_copy(update={"proof": "none"}), arguments)
     counts = ready.train.counts | ready.rows.counts
-    parameters = list(ready.built.model.parameters())
-    n_trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     rows = rows_of_step(arguments)
     if arguments.max_steps > 0:
         n_steps = arguments.max_steps
@@ -119,15 +113,14 @@ def plan(recipe: FinetuneRecipe) -> dict[str, str]:
     precision, noun = precision_of(arguments), ready.task.item_noun
     lines = {
         "recipe": recipe.name,
-        "model": f"{type(ready.built.body).__name__} from {recipe.model}, {n_trained / 1e6:.1f} of "
-        f"{sum(parameter.numel() for parameter in parameters) / 1e6:.1f} million parameters trained",
+        "model": f"{type(ready.body).__name__} from {recipe.model}, {trained_share(ready.model)}",
         "windows": f"{len(ready.rows):,} of at most {ready.max_length:,} tokens, overlapping by {ready.overlap}",
         "data": f"{len(ready.train.examples):,} {noun}s of {', '.join(recipe.train_data)}",
         "counts": ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items() if n),
         "evaluation": f"{len(ready.evaluation.examples):,} {noun}s" if ready.eval_rows else "none",
         "training": f"{n_steps:,} steps of {rows} windows, learning rate {arguments.learning_rate:g}, {precision}, "
         f"on {arguments.device}, seed {recipe.seed}",
-        "output": f"{recipe.output_dir}" + (f", going on from {ready.resume_from}" if ready.resume_from else ""),
+        "output": output_line(recipe, resume_from),
     }
     if recipe.max_minutes is not None:
         lines["training"] += f", {recipe.max_minutes:g} minutes at most"

@@ -1,4 +1,4 @@
-"""The Trainer of fine-tuning: batches of like length, scores in evaluation, no NaN."""
+"""The Trainer of fine-tuning: batches of similar length, scores in evaluation, a check for NaN."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from longspan.training.run.checkpoints import DurableTrainer
 
 
 class GroupedByLength(Sampler[int]):
-    """Random order in which a batch's rows are of like length.
+    """Random order in which the rows of a batch have similar lengths.
 
-    The order of an epoch follows from the seed and the epoch alone, so that a resumed run sees the same batches.
+    The order depends on the seed and the epoch alone, so that a resumed run sees the same batches.
     """
 
     def __init__(self, lengths: Sequence[int], rows_per_step: int, seed: int) -> None:
@@ -39,7 +39,7 @@ class GroupedByLength(Sampler[int]):
 
 
 class FinetuneTrainer(DurableTrainer):
-    """The Trainer over the rows of a task: grouping by length, scores in evaluation, no NaN.
+    """The Trainer over the rows of a task: groups by length, scores evaluations, refuses NaN.
 
     Args:
         score: logits of the evaluation's rows -> the scores to log beside the loss; None logs the loss alone.
@@ -82,7 +82,7 @@ class FinetuneTrainer(DurableTrainer):
         return super()._get_train_sampler(train_dataset)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        # The rows are in order of length already.
+        # The rows are sorted by length already.
         return SequentialSampler(eval_dataset)
 
 

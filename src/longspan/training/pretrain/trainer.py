@@ -1,4 +1,4 @@
-"""transformers' Trainer over an endless stream of masked blocks, which looks at what is not finite."""
+"""transformers' Trainer over an endless stream of masked blocks, with a guard against losses that are not finite."""
 
 import logging
 from collections.abc import Callable
@@ -22,12 +22,12 @@ class PretrainTrainer(DurableTrainer):
 
     Args:
         score: evaluates the model: metrics by name, all of which begin with "eval_".
-        skips_non_finite: leave a step out whose loss or gradient is not finite, instead of stopping.
+        skips_non_finite: skip a step whose loss or gradient is not finite, instead of stopping.
         rows_of_epoch: blocks in an epoch, for the logs.
         kwargs: as transformers.Trainer takes.
 
     Attributes:
-        n_skipped: steps left out.
+        n_skipped: number of skipped steps.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class PretrainTrainer(DurableTrainer):
         """One forward and backward.
 
         Raises:
-            InputError: the loss is not finite and such steps are not left out.
+            InputError: the loss is not finite and such steps are not skipped.
         """
         self._blocks_of_step += inputs.pop("block_ids").tolist()
         self._tokens += inputs["attention_mask"].sum()
@@ -68,17 +68,17 @@ class PretrainTrainer(DurableTrainer):
         return loss
 
     def begin_step(self) -> None:
-        """Forget the step before."""
+        """Reset what was noted of the step before."""
         self._blocks_of_step, self._bad_loss = [], None
         self._loss_of_step = 0.0
 
     def check_gradients(self) -> None:
-        """Look at all gradients before the optimiser does.
+        """Check all gradients before the optimiser uses them.
 
         Raises:
-            InputError: one is not finite and such steps are not left out.
+            InputError: one is not finite and such steps are not skipped.
         """
-        # float16's loss scale finds its own gradients that are not finite, and leaves such steps out.
+        # float16's loss scaler detects gradients that are not finite itself, and skips such steps.
         is_scaled = getattr(self.accelerator, "scaler", None) is not None
         is_bad = self._bad_loss is not None or (not is_scaled and not _are_finite(self._net))
         if not anywhere(self.args, is_bad):
@@ -94,7 +94,7 @@ class PretrainTrainer(DurableTrainer):
             self._net.zero_grad(set_to_none=True)
 
     def tokens_seen(self) -> int:
-        """Tokens trained on by all processes, special ones counted and padding not; called in all processes."""
+        """Tokens trained on by all processes, with special tokens and without padding; called in all processes."""
         return int(summed(self.args, int(self._tokens)))
 
     def progress(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class PretrainTrainer(DurableTrainer):
         self._tokens = progress.get("tokens_seen", 0) if self.is_world_process_zero() else 0
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Score the model, log it, tell the callbacks."""
+        """Score the model, log the scores, and call the callbacks."""
         metrics = self._score(self._net)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -120,7 +120,7 @@ class PretrainTrainer(DurableTrainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As in transformers, with the epoch of the data (all steps are one epoch to the Trainer).
 
-        The mean loss is that of the steps which were taken.
+        The mean loss is over the steps that were not skipped.
         """
         if "loss" in logs:
             n_steps = self.state.global_step - self._step_of_log
@@ -134,7 +134,7 @@ class PretrainTrainer(DurableTrainer):
         super().log(logs, *args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # The stream has its own order.
+        # The stream decides the order.
         stream: Any = self.train_dataset if train_dataset is None else train_dataset
         return SequentialSampler(stream)
 
@@ -172,7 +172,7 @@ class _Guard(TrainerCallback):
 
 
 def _are_finite(model: nn.Module) -> bool:
-    """Whether all gradients here are finite; each is read once, nothing of its size is made."""
+    """Whether all gradients of this process are finite; each is read once, without a copy."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     local: list[Any] = [getattr(gradient, "to_local", lambda gradient=gradient: gradient)() for gradient in gradients]
     norms = [norm.to(local[0].device) for norm in torch._foreach_norm(local)] if local else []

@@ -24,10 +24,10 @@ def argument_types() -> dict[str, Any]:
 
 
 def convert(value: Any, annotation: Any) -> Any:
-    """`value` from YAML or the command line as `annotation` wants it: "3e-5" is a number, "true" a bool.
+    """Convert `value` from YAML or the command line to the type `annotation`: "3e-5" is a number, "true" a bool.
 
     Raises:
-        TypeError: it is not of that type; the message says which is.
+        TypeError: it is not of that type; the message names the type.
     """
     parts = _parts(annotation)
     enums = [part for part in parts if isinstance(part, type) and issubclass(part, enum.Enum)]
@@ -61,7 +61,7 @@ def convert(value: Any, annotation: Any) -> Any:
 
 
 def expected(annotation: Any) -> str:
-    """A type in words: "a number", "one of linear, cosine"."""
+    """Describe a type in words: "a number", "one of linear, cosine"."""
     words = [_words(part) for part in _parts(annotation)]
     enums = [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, enum.Enum)]
     if enums:  # `SchedulerType | str` means the names of SchedulerType
@@ -139,7 +139,7 @@ def _is_true(value: Any) -> bool:
         raise TypeError(expected(bool)) from None
 
 
-# Names that transformers, or the recipes of papers made with it, used to have -> what they are called now.
+# Former names of fields, in transformers and in the recipes of papers -> their present names.
 OLD_NAMES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "adafactor": _switch("optim", "adafactor", "adamw_torch"),
     "doc_stride": _rename("overlap"),
@@ -163,12 +163,12 @@ OLD_NAMES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "valid_file_path": _rename("eval_data"),
     "warmup_ratio": _share("warmup_steps"),  # below 1 it is a share of all steps
 }
-# Pairs of which one transformers of our range has only the first, a later one prefers the second.
+# Pairs of names: older versions of transformers have only the first, later ones prefer the second.
 _SAME = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
-# What no longer changes anything: taken and reported, so that an old command line still runs.
+# Fields without effect today: accepted with a warning, so that old command lines still run.
 GONE = {
     "fp16_backend": "autocast is the only one left",
     "fp16_full_precision": "autocast is the only one left",
@@ -185,7 +185,7 @@ GONE = {
 
 
 def modern_fields(name: str, value: Any) -> dict[str, Any]:
-    """`{name: value}` under today's name, an empty dict for what is gone (`GONE` says why).
+    """Return `{name: value}` under the present name; an empty dict for a removed field (`GONE` says why).
 
     Raises:
         InputError: an old switch has a value that is neither true nor false.

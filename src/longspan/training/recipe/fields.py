@@ -1,6 +1,6 @@
-"""What a recipe says: the fields of a run, checked one by one. `recipe_files` reads them.
+"""The fields of a recipe, with types and checks. `files.py` reads them.
 
-Every field of transformers' TrainingArguments stands at the top level under its own name, beside ours.
+Every field of transformers' TrainingArguments is at the top level under its own name, beside ours.
 """
 
 import functools
@@ -13,13 +13,13 @@ from longspan.tasks import DEFAULT_TASK, find_fine_tuning_task
 
 
 class Recipe(BaseModel):
-    """What every run says. `training` holds the fields of transformers' TrainingArguments that the recipe sets."""
+    """The fields of every run. `training` holds the fields of transformers' TrainingArguments that the recipe sets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # A field that switches something on -> those that say how.
+    # A field that switches something on -> the fields that have no effect without it.
     needed_by: ClassVar[dict[str, set[str]]] = {"max_tokens": {"attention_window", "positions", "proof"}}
-    # The verb that carries such a recipe out.
+    # The verb that runs such a recipe.
     verb: ClassVar[str]
 
     name: str = Field(description="of the run, in records; the recipe's file name unless said otherwise")
@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     output_dir: str = Field(description="folder of the finished model, its record, checkpoints and logs")
     overwrite_output_dir: bool = Field(False, description="allow output_dir to hold a run; it is replaced")
     resume_from_checkpoint: bool | str = Field(
-        False, description="true: go on from the newest checkpoint in output_dir, if there is one; or a checkpoint"
+        False, description="true: resume from the newest checkpoint in output_dir, if there is one; or a checkpoint"
     )
 
     max_tokens: int | None = Field(None, gt=0, description="extend the model to this length first; null: do not")
@@ -58,12 +58,12 @@ class Recipe(BaseModel):
         return self.training.get("seed", 42)
 
     def fields(self) -> dict[str, Any]:
-        """Every field that the recipe sets, flat again: what a record keeps."""
+        """Every field that the recipe sets, in one flat mapping, as a record keeps it."""
         own = self.model_dump(mode="json", exclude={"training"}, exclude_unset=True)
         return own | self.training
 
     def implied_fields(self) -> set[str]:
-        """Fields that the values of others stand for."""
+        """Fields that the values of other fields set."""
         return set()
 
     @classmethod
@@ -122,7 +122,7 @@ class FinetuneRecipe(Recipe):
     merge_adapter: bool = Field(False, description="write the whole model, adapters added, instead of the adapter")
 
     def __reduce__(self) -> Any:
-        """Pickle by the task's name: the class of a task's recipe is made when it is asked for."""
+        """Pickle by the task's name, because the class of a task's recipe is created on demand."""
         return _rebuild, (self.task, self.model_dump(exclude_unset=True))
 
 

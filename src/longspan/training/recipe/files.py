@@ -1,6 +1,5 @@
-"""A recipe as a flat YAML file: found, read, checked field by field, overridden from the command line."""
+"""Reads recipes: flat YAML files, checked field by field, with overrides from the command line."""
 
-import difflib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -17,6 +16,7 @@ from longspan.tasks import DEFAULT_TASK, all_tasks, find_task
 from longspan.training.recipe.field_types import GONE, OLD_NAMES, argument_types, convert, modern_fields
 from longspan.training.recipe.fields import FinetuneRecipe, Recipe, recipe_of_task
 from longspan.training.recipe.number_ranges import require_in_range
+from longspan.wording import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
     Args:
         path: a YAML file, or a name that `shipped_recipes` lists.
         fields: words of a command line: `--field value`, `--field=value`, `--field` (true), `--no_field` (false).
-        kind: what it is a recipe of.
+        kind: the type of the recipe.
 
     Raises:
         InputError: there is no such recipe, it is not a flat YAML mapping (the message has the line), a field is
@@ -51,7 +51,7 @@ def load_recipe(path: str | Path, fields: Sequence[str] = (), *, kind: type[Any]
 
 
 def parse_recipe(words: Sequence[str], *, kind: type[Kind], defaults: Mapping[str, Any]) -> Kind:
-    """The recipe that a command line says by itself, over `defaults`.
+    """Make a recipe from the words of a command line alone, over `defaults`.
 
     Raises:
         InputError: as `load_recipe`.
@@ -64,7 +64,7 @@ def parse_recipe(words: Sequence[str], *, kind: type[Kind], defaults: Mapping[st
 
 
 def verb_of(path: str | Path) -> str:
-    """The verb that the recipe at `path` is for; "finetune" where it names no task.
+    """The verb that the recipe at `path` is for; "finetune" if it names no task.
 
     Raises:
         InputError: there is no such recipe, or it is not a flat YAML mapping.
@@ -117,7 +117,7 @@ def _find(path: str | Path) -> Path:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML would take silently: a key that stands twice, and half of a surrogate pair."""
+    """Refuses what YAML accepts silently: a key that is set twice, and half of a surrogate pair."""
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         place = find_surrogate(node.value) if isinstance(node.value, str) else None
@@ -136,7 +136,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; a key that stands twice is refused.
+    """Read the mapping in a YAML file; a key that is set twice is refused.
 
     Raises:
         InputError: it is not UTF-8, not YAML (the message has the line), too large, or holds no mapping.
@@ -178,15 +178,15 @@ def _parse_words(words: Sequence[str], kind: type[Recipe]) -> Iterator[tuple[str
 
 
 def _merge(into: dict[str, Any], fields: Any, where: str, kind: type[Recipe]) -> None:
-    """Add `fields` under today's names.
+    """Add `fields` under their present names.
 
     Raises:
         InputError: a field is unknown, stands twice or an old switch has a wrong value.
     """
     for name, value in fields:
         if name not in _all_names(kind):
-            nearest = [near for names in (_new_names(kind), _all_names(kind)) for near in _close(name, names)]
-            hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/recipes.md lists all fields"
+            by_any_name = did_you_mean(name, _all_names(kind), "docs/recipes.md lists all fields", cutoff=0.7)
+            hint = "; " + did_you_mean(name, _new_names(kind), by_any_name, cutoff=0.7)
             if others := _tasks_with(name, kind):
                 hint = f" of this recipe's task; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
             raise InputError(f"{where}: unknown field {name}{hint}")
@@ -218,10 +218,6 @@ def _new_names(kind: type[Recipe]) -> list[str]:
 
 def _all_names(kind: type[Recipe]) -> list[str]:
     return list(dict.fromkeys([*_new_names(kind), *OLD_NAMES, *GONE]))
-
-
-def _close(name: str, names: list[str]) -> list[str]:
-    return difflib.get_close_matches(name, names, n=1, cutoff=0.7)
 
 
 def _build(values: dict[str, Any], where: str, overridden: set[str], kind: type[Recipe]) -> Recipe:

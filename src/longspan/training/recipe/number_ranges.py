@@ -1,4 +1,4 @@
-"""The ranges of TrainingArguments' numbers, of which transformers checks few."""
+"""The ranges of TrainingArguments' numbers; transformers checks few of them."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from longspan.errors import InputError
 
 
 class _Range(NamedTuple):
-    """The numbers that a field may be; `is_open`: the ends are not among them. `advice` follows the message."""
+    """The range of a field. `is_open`: without its ends. `advice` is appended to the message."""
 
     smallest: float
     largest: float = math.inf
@@ -16,7 +16,7 @@ class _Range(NamedTuple):
     advice: str = ""
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is one of them; NaN never is."""
+        """Whether `value` is in the range; NaN never is."""
         if self.is_open:
             return self.smallest < value < self.largest
         return self.smallest <= value <= self.largest
@@ -53,15 +53,15 @@ _RANGES = {
     "warmup_steps": _Range(0, advice="; below 1 it is a share of all steps"),
     "weight_decay": _Range(0),
 }
-# Counted in steps only where the strategy says so; its default.
+# Fields that count only if a strategy is "steps": the strategy's field and its default.
 _STRATEGIES = {"eval_steps": ("eval_strategy", "no"), "logging_steps": ("logging_strategy", "steps")}
 
 
 def require_in_range(training: Mapping[str, Any]) -> None:
-    """Refuse numbers of `training`, TrainingArguments' fields, that no training can be made with.
+    """Refuse TrainingArguments' fields in `training` whose numbers are out of range.
 
     Raises:
-        InputError: names the first such field, its value and what it may be.
+        InputError: names the first such field, its value and its range.
     """
     for name, value in training.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -1,7 +1,7 @@
-"""What a recipe asks of transformers' Trainer, tried before the first file is opened.
+"""Tries a recipe's arguments on transformers' Trainer before any file is opened.
 
 `rehearse` makes a Trainer with the recipe's arguments and a model of two numbers, its data loaders, optimiser and
-scheduler: whatever they refuse is refused before the data is read and the model is loaded, and without a traceback.
+scheduler. What they refuse is refused before data and model are loaded, and without a traceback.
 """
 
 import copy
@@ -26,12 +26,12 @@ REFUSALS = (ValueError, TypeError, ImportError, RuntimeError, LookupError, OSErr
 
 
 def rehearse(arguments: TrainingArguments, *, trackers: list[str], is_given: Mapping[str, Any]) -> None:
-    """Make everything that the Trainer makes of its arguments, without the run's model and data.
+    """Make the Trainer's parts from its arguments, without the run's model and data.
 
     Args:
-        arguments: of the run; they stay as they are.
+        arguments: of the run; not changed.
         trackers: where the run is logged, TensorBoard among them.
-        is_given: the fields that the recipe sets, by which an error says what to change.
+        is_given: the fields that the recipe sets; an error names those to change.
 
     Raises:
         InputError: names the fields that are refused, and says what the Trainer says.
@@ -56,27 +56,27 @@ def rehearse(arguments: TrainingArguments, *, trackers: list[str], is_given: Map
         try:
             _make_trainer(arguments, folder, is_given)
         finally:
-            # accelerate keeps what the first trainer of a process was made with; the run's own comes now.
+            # accelerate keeps the settings of the first trainer of a process; the run's own trainer comes next.
             AcceleratorState._reset_state(reset_partial_state=False)
 
 
 def is_alone_with_fsdp(arguments: TrainingArguments) -> bool:
-    """Whether the arguments ask for parameters that are shared out, and there is one process."""
+    """Whether the arguments ask for FSDP, which shards the parameters, in a single process."""
     return bool(arguments.fsdp) and arguments.world_size <= 1
 
 
 def require_processes(arguments: TrainingArguments) -> None:
-    """Refuse FSDP in a single process: a recipe can be looked at there, and not trained.
+    """Refuse FSDP in a single process: a recipe can be checked there, but not trained.
 
     Raises:
-        InputError: as said.
+        InputError: the arguments ask for FSDP, and there is one process.
     """
     if is_alone_with_fsdp(arguments):
-        raise InputError("fsdp shares the parameters out to several processes; start it with torchrun, or remove fsdp")
+        raise InputError("fsdp shards the parameters over several processes; start it with torchrun, or remove fsdp")
 
 
 def _require_packages(arguments: TrainingArguments) -> None:
-    """What the Trainer looks for when it starts to train, or asks the hub when it is made."""
+    """Check what the Trainer looks for when the training starts, or asks the hub when it is made."""
     if arguments.use_liger_kernel and not is_liger_kernel_available():
         raise InputError("use_liger_kernel needs the package liger-kernel; install it or remove the field")
     if arguments.push_to_hub:
@@ -89,7 +89,7 @@ def _require_packages(arguments: TrainingArguments) -> None:
 
 
 def _make_trackers(names: list[str]) -> None:
-    """Each one's callback, which says that its package is missing; none begins a run before the training does."""
+    """Make the callback of each tracker, which fails if its package is missing; no run is started."""
     if {"tensorboard", "all"} & set(names):
         TensorBoardCallback()
     for kind in get_reporting_integration_callbacks([name for name in names if name not in ("tensorboard", "all")]):
@@ -109,7 +109,7 @@ def _make_trainer(arguments: TrainingArguments, folder: str, is_given: Mapping[s
         trainer.get_train_dataloader()
         trainer.get_eval_dataloader()
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
-        return  # they make the optimiser of what they have made of the model
+        return  # they make the optimiser from the wrapped model
     with _named(is_given, "optim", "optim_args", "adam_beta1", "adam_beta2"):
         _make_optimizer(trainer)
     optimizer: Any = trainer.optimizer
@@ -123,7 +123,7 @@ def _make_optimizer(trainer: Trainer) -> None:
     try:
         trainer.create_optimizer()
     except ValueError:
-        # Names of modules that the run's model has and this one does not.
+        # The run's model has modules of these names; this one has not.
         if not trainer.args.optim_target_modules:
             raise
 
@@ -140,7 +140,7 @@ def _named(is_given: Mapping[str, Any], *names: str) -> Iterator[None]:
 
 
 class _Model(nn.Module):
-    """The least that the Trainer, its optimisers and its schedulers take for a model."""
+    """The smallest model that the Trainer, its optimisers and its schedulers accept."""
 
     def __init__(self) -> None:
         super().__init__()

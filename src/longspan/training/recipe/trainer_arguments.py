@@ -1,4 +1,4 @@
-"""recipe -> the Trainer's arguments, and what they amount to."""
+"""recipe -> the Trainer's arguments, and figures that follow from them."""
 
 import os
 from collections.abc import Collection
@@ -15,34 +15,34 @@ from longspan.training.recipe.fields import Recipe
 from longspan.training.recipe.number_ranges import require_in_range
 from longspan.training.recipe.rehearsal import REFUSALS, rehearse
 
-# What the Trainer must not decide here; everything else of TrainingArguments is the recipe's.
+# Fields that longspan sets itself; all others of TrainingArguments are the recipe's.
 _FIXED = {"remove_unused_columns": False}
 
 
 def make_arguments(
     recipe: Recipe, checkpoints: Path, *, evaluates: bool, metrics: Collection[str], **defaults: Any
 ) -> TrainingArguments:
-    """The Trainer's arguments: the recipe's fields over transformers' defaults, tried on a Trainer of their own.
+    """The Trainer's arguments: the recipe's fields over transformers' defaults, tried on a small Trainer.
 
     Args:
         recipe: what to do.
-        checkpoints: where they are saved.
+        checkpoints: the folder of the checkpoints.
         evaluates: the recipe has something to evaluate on.
         metrics: what an evaluation during the training measures.
-        defaults: fields in place of transformers' defaults; `eval_strategy` only where the recipe evaluates.
+        defaults: fields in place of transformers' defaults; `eval_strategy` is used only if the recipe evaluates.
 
     Raises:
         InputError: transformers or its Trainer refuses a value, a package that a field needs is not installed, or the
             fields contradict each other.
     """
     has_device = torch.accelerator.is_available()
-    # transformers wants to be told that a run is on the processor; a recipe that says bf16 runs there too.
+    # transformers runs on the CPU only if `use_cpu` is set; a recipe with bf16 then runs there too.
     fields: dict[str, Any] = {"dataloader_pin_memory": has_device, "use_cpu": not has_device} | defaults
     if not evaluates:
         fields.pop("eval_strategy", None)
     fields |= recipe.training
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-        # So that a recipe for many processes runs in one, where transformers would ask for their group.
+        # A recipe for many processes also runs in one, where transformers would look for a process group.
         fields.pop("ddp_backend", None)
     if recipe.precision is not None:
         if {"bf16", "fp16"} & recipe.training.keys():
@@ -56,13 +56,13 @@ def make_arguments(
         raise InputError(f"{recipe.name}: eval_strategy is {fields['eval_strategy']} but there is no eval_data; add it")
     if fields.get("train_sampling_strategy") == "batch_rebalance":
         raise InputError(f"{recipe.name}: train_sampling_strategy must be random, sequential or group_by_length")
-    # TensorBoard gets a callback of its own (longspan.training.run.tensorboard), for a folder of its own.
+    # TensorBoard has its own callback (longspan.training.run.tensorboard), which takes the folder.
     others = [name for name in reports(recipe) if name != "tensorboard"]
     fields |= _FIXED | {"output_dir": str(checkpoints), "report_to": others or "none"}
     if fields.get("fp16") and fields["use_cpu"]:
         raise InputError(f"{recipe.name}: fp16 needs a GPU; use precision: auto, bf16 or float32")
     try:
-        require_in_range(recipe.training)  # of a recipe that was not read from a file, too
+        require_in_range(recipe.training)  # also for a recipe that was not read from a file
         arguments = TrainingArguments(**fields)
         _settle_precision(arguments, is_said=bool(recipe.precision or {"bf16", "fp16"} & recipe.training.keys()))
         _require_evaluation(arguments, evaluates=evaluates, metrics=metrics)
@@ -73,9 +73,9 @@ def make_arguments(
 
 
 def _settle_precision(arguments: TrainingArguments, *, is_said: bool) -> None:
-    """Make one precision of the recipe's and the launcher's (`accelerate launch --mixed_precision`).
+    """Settle on the recipe's or the launcher's precision (`accelerate launch --mixed_precision`).
 
-    transformers takes the launcher's wherever neither bf16 nor fp16 is true, whether the recipe says so or nothing.
+    transformers takes the launcher's if neither bf16 nor fp16 is true, even if the recipe sets them to false.
     """
     if is_said:
         arguments.mixed_precision = "fp16" if arguments.fp16 else "bf16" if arguments.bf16 else "no"
@@ -84,7 +84,7 @@ def _settle_precision(arguments: TrainingArguments, *, is_said: bool) -> None:
 
 
 def _require_evaluation(arguments: TrainingArguments, *, evaluates: bool, metrics: Collection[str]) -> None:
-    """Refuse fields that want an evaluation which there is not, or a metric that it does not measure.
+    """Refuse fields that need an evaluation if there is none, or a metric that it does not measure.
 
     Raises:
         InputError: names the field.
@@ -104,7 +104,7 @@ def _require_evaluation(arguments: TrainingArguments, *, evaluates: bool, metric
 
 
 def require_windows(recipe: Recipe) -> None:
-    """Refuse windows that no extended model can have; how many layers want one is not known yet.
+    """Refuse windows that no extended model can have; the number of layers is not known yet.
 
     Raises:
         InputError: one is odd, zero or negative.
@@ -120,12 +120,12 @@ def require_windows(recipe: Recipe) -> None:
 
 
 def precision_of(arguments: TrainingArguments) -> str:
-    """The arguments' precision by the name a recipe has for it."""
+    """The precision of the arguments, by its name in a recipe."""
     return "float32" if arguments.mixed_precision == "no" else arguments.mixed_precision
 
 
 def resolve_precision(precision: str, *, use_cpu: bool) -> str:
-    """What "auto" means on this machine: bf16 on a GPU or processor with instructions for it, else float32."""
+    """Resolve "auto" on this machine: bf16 on a GPU or processor with instructions for it, else float32."""
     if precision != "auto":
         return precision
     if not use_cpu:

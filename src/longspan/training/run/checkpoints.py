@@ -1,12 +1,11 @@
-"""Checkpoints that can be trusted: written beside and renamed, with a manifest that finds what was cut off or changed.
+"""Durable checkpoints: written to a staging folder and renamed, with a manifest that detects damaged files.
 
 A checkpoint is a folder `checkpoint-<step>` as transformers' Trainer writes it, and in it `manifest.json`: size and
-SHA-256 of every other file. It gets its name when all of it is on the disk.
+SHA-256 of every other file. The folder gets its name once all its files are on the disk.
 """
 
 import contextlib
 import functools
-import hashlib
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from longspan.errors import InputError
 from longspan.full_disk import is_full_disk, no_room_behind
 from longspan.limits import load_json
+from longspan.records import hash_file
 from longspan.replacing import remove
 from longspan.training.run.cost import Usage
 from longspan.training.run.distributed import anywhere, largest
@@ -35,7 +35,7 @@ MANIFEST = "manifest.json"
 _STAGING = ".saving"
 _LEAVING = ".leaving-"
 _PROGRESS = "progress.json"
-# What a checkpoint cannot do without, and how its files' names begin (FSDP and PEFT have their own).
+# Required parts of a checkpoint, and how the names of their files begin (FSDP and PEFT have their own names).
 _PARTS = {
     "trainer_state.json": TRAINER_STATE_NAME,
     "model": ("model", "pytorch_model", "adapter_model"),
@@ -44,10 +44,10 @@ _PARTS = {
 
 
 def write_manifest(folder: Path) -> None:
-    """List all files of `folder` in its manifest, and bring all to the disk."""
+    """List all files of `folder` in its manifest, and flush them to the disk."""
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": hash_file(path)}
         _sync(path)
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
@@ -56,7 +56,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def fault_of(folder: Path) -> str | None:
-    """What is wrong with the checkpoint in `folder`, naming the file; None for a whole one."""
+    """The fault of the checkpoint in `folder`, with the file's name; None if the checkpoint is whole."""
     try:
         listed = load_json(folder / MANIFEST)["files"]
         files = {name: (int(expected["bytes"]), str(expected["sha256"])) for name, expected in listed.items()}
@@ -75,7 +75,7 @@ def fault_of(folder: Path) -> str | None:
             return f"{name} is missing"
         if size != n_bytes:
             return f"{name} has {size:,} bytes of {n_bytes:,}"
-        if _sha256(path) != sha256:
+        if hash_file(path) != sha256:
             return f"{name} has changed since it was written (its checksum is another)"
     return None
 
@@ -91,7 +91,7 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Take the name away first, so that half of it never passes for a checkpoint."""
+    """Remove a checkpoint. It is renamed first, so that a half-removed one is never taken for a checkpoint."""
     leaving = path.with_name(_LEAVING + path.name)
     shutil.rmtree(leaving, ignore_errors=True)
     try:
@@ -104,7 +104,7 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run was writing or removing in `folder`; for whoever has the lock of it."""
+    """Remove what a killed run was writing or removing in `folder`. The caller holds the folder's lock."""
     for path in [folder / _STAGING, *folder.glob(f"{_LEAVING}*")]:
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".*.json.*"):  # as `longspan.files.replace_file` names what it writes
@@ -118,10 +118,10 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 class DurableTrainer(Trainer):
-    """Trainer whose checkpoints are whole or not there, and which survives a disk that is full while saving.
+    """Trainer with atomic checkpoints; a full disk while saving does not end the training.
 
-    The loss summed since the last log is part of a checkpoint: logs of a run that was killed and went on are those of
-    one that was not. Time and memory count on as well.
+    The loss summed since the last log is part of a checkpoint, so that a resumed run logs what an uninterrupted run
+    logs. Time and peak memory are kept too.
 
     Attributes:
         failed_saves: checkpoints that could not be written.
@@ -139,7 +139,7 @@ class DurableTrainer(Trainer):
         self.usage = Usage(on_gpu=self.args.device.type == "cuda")
 
     def train_from(self, checkpoint: Path | None) -> None:
-        """Train from the beginning, or go on from a checkpoint."""
+        """Train from the beginning, or resume from a checkpoint."""
         self.usage.start()
         if checkpoint is None:
             self.train()
@@ -149,7 +149,7 @@ class DurableTrainer(Trainer):
         self.train(resume_from_checkpoint=str(checkpoint))
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """As in transformers, with the mean loss of all steps, those before a resume too, at the end."""
+        """As in transformers; the final mean loss is over all steps, including those before a resume."""
         if "train_loss" in logs:
             # Newer versions divide the sum over all steps by the steps since the resume.
             logs["train_loss"] = self._total_loss_scalar / max(1, self.state.global_step)
@@ -183,7 +183,7 @@ class DurableTrainer(Trainer):
             self._rotate(root)
 
     def _write_beside(self, staging: Path, save: Callable[[], None], progress: dict[str, Any]) -> None:
-        """All that the Trainer writes, and `progress`; in all processes."""
+        """Write the Trainer's files and `progress` into `staging`; called in all processes."""
         self._staging = staging
         try:
             staging.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ class DurableTrainer(Trainer):
             self._staging = None
         folder = staging / f"checkpoint-{self.state.global_step}"
         if self.state.best_model_checkpoint == str(folder):
-            # By the name that it will have.
+            # The name that the folder will have after the rename.
             self.state.best_model_checkpoint = str(staging.parent / folder.name)
             if self.is_world_process_zero():
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
@@ -203,13 +203,13 @@ class DurableTrainer(Trainer):
         if not self.is_world_process_zero():
             return
         write_manifest(new)
-        if path.exists():  # of an earlier try at these steps
+        if path.exists():  # from an earlier attempt at these steps
             remove_checkpoint(path)
         os.replace(new, path)
         _sync(path.parent)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        # Tied weights are stored once and restored by it; transformers warns of the other names.
+        # Tied weights are stored once; transformers would warn about the other names.
         tied = getattr(self.model, "_tied_weights_keys", None) or ()
         load_result.missing_keys[:] = [key for key in load_result.missing_keys if key not in tied]
         super()._issue_warnings_after_load(load_result)
@@ -220,22 +220,22 @@ class DurableTrainer(Trainer):
             shutil.rmtree(staging, ignore_errors=True)
             last = f"the last good one is {self.last_checkpoint}" if self.last_checkpoint else "there is none before it"
             logger.error(
-                "%s could not be saved: %s. Training goes on; %s. Make room: the next one is tried as planned",
+                "%s could not be saved: %s. Training continues; %s. Make room: the next one is saved as planned",
                 path, error.strerror if error else "another process failed", last,
             )  # fmt: skip
 
     def _rotate(self, root: Path) -> None:
-        """Remove the oldest checkpoints: `save_total_limit` stay, among them the last one and the best."""
+        """Remove the oldest checkpoints; keep `save_total_limit` of them, and always the last and the best."""
         limit = self.args.save_total_limit
         best = self.state.best_model_checkpoint
         if limit:
             for path in checkpoints_in(root)[:-limit]:
-                # Steps beyond the last one may be of another run.
+                # Checkpoints of later steps may belong to another run.
                 if path != self.last_checkpoint and str(path) != best:
                     remove_checkpoint(path)
 
     def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside transformers' own state; to be called in all processes."""
+        """Return what a checkpoint keeps beside transformers' own state; called in all processes."""
         return {
             # Logs are means over processes.
             "loss_since_log": self.accelerator.gather(self._tr_loss).mean().item(),  # pyright: ignore
@@ -247,20 +247,20 @@ class DurableTrainer(Trainer):
         }
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
-        """Go on from what `progress` gave; called when the training begins."""
+        """Restore what `progress` returned; called when the training begins."""
         self._tr_loss += progress["loss_since_log"]
         self._total_loss_scalar = progress["loss_logged"]
         self._globalstep_last_logged = progress["step_of_log"]
         self.failed_saves = progress["failed_saves"]
-        # A checkpoint of an earlier version, which is gone on from by force, knows neither.
+        # Checkpoints of earlier versions, resumed with --force_resume, have neither.
         self.usage.add(seconds=progress.get("seconds", 0), peak_memory_gib=progress.get("peak_memory_gib", 0))
 
 
 def require_steps(trainer: Trainer) -> None:
-    """Refuse a training that made no step: what it leaves is the model that it started from.
+    """Refuse a training that made no step: its result would be the model that it started from.
 
     Raises:
-        InputError: it made none.
+        InputError: no step was made.
     """
     if not trainer.state.global_step:
         raise InputError(
@@ -270,9 +270,9 @@ def require_steps(trainer: Trainer) -> None:
 
 
 class _Restore(TrainerCallback):
-    """Restores a trainer's progress between its own preparation and the first step.
+    """Restores a trainer's progress after the Trainer's own preparation and before the first step.
 
-    A checkpoint's state brings back how often it logged, evaluated and saved; the arguments of this run decide.
+    The checkpoint's state also restores how often to log, evaluate and save; this run's arguments replace that.
     """
 
     def __init__(self, trainer: DurableTrainer, checkpoint: Path) -> None:
@@ -285,9 +285,9 @@ class _Restore(TrainerCallback):
 
 
 def _no_room_for(write: Callable[[], None], staging: Path, n_bytes: int) -> OSError | None:
-    """The refusal of a disk that had no room for what `write` wrote in `staging`, None if it had; other errors go on.
+    """Call `write`; return the error if the disk has no room in `staging`, None if it has. Other errors are raised.
 
-    `n_bytes` is the size of the weights: safetensors removes what it cannot finish.
+    `n_bytes` is the size of the weights, because safetensors removes a file that it cannot finish.
     """
     try:
         write()
@@ -299,13 +299,8 @@ def _no_room_for(write: Callable[[], None], staging: Path, n_bytes: int) -> OSEr
     return None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _sync(path: Path) -> None:
-    """Bring a file or folder to the disk, where the system can."""
+    """Flush a file or folder to the disk, if the system can."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What a run has used so far: time and memory, over all the times it was started."""
+"""Time and peak memory of a run, including the time before it was resumed."""
 
 import time
 
@@ -6,9 +6,9 @@ from longspan.memory import lifetime_peak_gib
 
 
 class Usage:
-    """Seconds of training and the most memory of a process; kept in checkpoints, so that a run that goes on counts on.
+    """Seconds of training and peak memory of a process. Checkpoints keep both, so that a resumed run keeps counting.
 
-    What a killed run did after its last checkpoint is not counted: those steps are taken again.
+    Steps of a killed run after its last checkpoint are not counted, because they are taken again.
     """
 
     def __init__(self, *, on_gpu: bool) -> None:
@@ -21,16 +21,16 @@ class Usage:
         self._began = time.monotonic()
 
     def add(self, *, seconds: float, peak_memory_gib: float) -> None:
-        """Count what the run used before it was started this time."""
+        """Add what the run used before it was resumed."""
         self._seconds_before += seconds
         self._peak_before = max(self._peak_before, peak_memory_gib)
 
     @property
     def seconds(self) -> float:
-        """Since the first start, without the time between."""
+        """Seconds of training since the first start, without the interruptions."""
         return self._seconds_before + (0.0 if self._began is None else time.monotonic() - self._began)
 
     @property
     def peak_memory_gib(self) -> float:
-        """The most that this process, or one of an earlier start, held: of the GPU, else of the host's memory."""
+        """Peak memory of this process and of those before a resume: the GPU's, or the host's without a GPU."""
         return max(self._peak_before, lifetime_peak_gib(on_gpu=self._on_gpu))

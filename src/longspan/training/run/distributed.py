@@ -1,6 +1,6 @@
-"""A run in several processes: the first speaks for all, and what one of them finds all know.
+"""Helpers for runs in several processes: the first one decides, and all get the result.
 
-Every function here is called by all processes of the run, in the same order; for a run in one process it costs nothing.
+All processes of a run call each function here, in the same order. With one process they cost nothing.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ Found = TypeVar("Found")
 
 
 def in_first_process(arguments: TrainingArguments, do: Callable[[], Found]) -> Found:
-    """What `do` gives in the first process, in all of them; its InputError too.
+    """Call `do` in the first process; return its result, or raise its InputError, in all processes.
 
-    Anything but paths, lists, mappings, text and numbers stays in the first process, and is None in the others.
+    Only paths, lists, mappings, text and numbers are sent; other results are None in the other processes.
     """
     if arguments.world_size <= 1:
         return do()
@@ -36,7 +36,7 @@ def in_first_process(arguments: TrainingArguments, do: Callable[[], Found]) -> F
 
 
 def anywhere(arguments: TrainingArguments, here: bool) -> bool:
-    """Whether it is so in any process."""
+    """Whether `here` is true in any process."""
     return bool(largest(arguments, float(here)))
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: where checkpoints, logs and the finished model are, and what may be in it beforehand.
+"""The output folder of a run: its layout, and when a run may use it.
 
     output_dir/
       config.json model.safetensors tokenizer.json README.md training.json ...   the finished model, all at once
@@ -7,8 +7,8 @@
       checkpoints/identity.json                                                  what of it decides the losses
       logs/                                                                      TensorBoard
 
-The model appears when the training is over; until then the folder holds what it held before (nothing, or the model
-of the run that is being replaced).
+The finished model is written when the training is over. Until then the folder keeps what it had before: nothing, or the
+model of the run that is replaced.
 """
 
 import contextlib
@@ -51,11 +51,11 @@ _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 class RunFolder:
     """The output folder of one recipe.
 
-    Whoever calls more than `held` does so in the first process of a run (longspan.training.run.distributed).
+    Only the first process of a run calls the methods other than `held` (longspan.training.run.distributed).
     """
 
     must_be_same: ClassVar[bool] = False
-    """A run that would go on otherwise than it was started is refused, not warned of."""
+    """Whether a resume with another recipe or other data is refused; otherwise it is only a warning."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -78,7 +78,7 @@ class RunFolder:
             yield
 
     def check(self) -> Path | None:
-        """Whether the run may start here; returns the checkpoint it goes on from, None for the beginning.
+        """Check that the run may start here; return the checkpoint to resume from, None to start from the beginning.
 
         Raises:
             InputError: the folder is not empty and neither resuming nor overwriting is allowed, it is not writable,
@@ -87,12 +87,12 @@ class RunFolder:
         resume = self.recipe.resume_from_checkpoint
         overwrite = self.recipe.overwrite_output_dir
         if self.root.is_dir():
-            require_writable_directory(self.root, overwrite=True)  # and what a killed run left to do there is done
+            require_writable_directory(self.root, overwrite=True)  # this also finishes what a killed run left undone
         if self.root.is_dir() and entries_of(self.root) and not resume and not overwrite:
             n_checkpoints = len(checkpoints_in(self.checkpoints))
             holds = f"holds {n_checkpoints} checkpoints of a run" if n_checkpoints else "is not empty"
             raise InputError(
-                f"{self.root} {holds}; choose another output_dir, go on with --resume_from_checkpoint true, or "
+                f"{self.root} {holds}; choose another output_dir, resume with --resume_from_checkpoint true, or "
                 "replace it with --overwrite_output_dir"
             )
         require_writable_directory(self.root, overwrite=True)
@@ -115,7 +115,7 @@ class RunFolder:
         return [f"{path.name}: {fault_of(path)}" for path in checkpoints_in(self.checkpoints)]
 
     def require_same(self, identity: dict[str, Any], resume_from: Path | None) -> None:
-        """Refuse to go on with something else than the run was started with, or say so.
+        """Refuse to resume with another recipe or other data than the run was started with, or warn of it.
 
         Raises:
             InputError: `must_be_same`, and `identity` differs from the one beside the checkpoint (the message lists
@@ -124,25 +124,25 @@ class RunFolder:
         if resume_from is None:
             return
         refuses = self.must_be_same and not self._is_forced
-        path = resume_from.parent / self._identity.name  # of the run that the checkpoint is of, which may be another
+        path = resume_from.parent / self._identity.name  # the checkpoint may belong to another run
         try:
             before = load_json(path)
         except (OSError, ValueError) as error:
             if refuses:
                 raise InputError(
-                    f"{path} cannot be read, so that nobody knows what {resume_from} was trained with; bring it along "
-                    "with the checkpoint, or insist with --force_resume"
+                    f"{path} cannot be read, so that it is unknown what {resume_from} was trained with; copy it "
+                    "beside the checkpoint, or insist with --force_resume"
                 ) from error
-            logger.warning("%s cannot be read: whether the run was started otherwise is not known", path)
+            logger.warning("%s cannot be read: it is not known whether the run was started otherwise", path)
             return
         now = json.loads(json.dumps(identity))
         if listed := "; ".join(differences(before, now)):
             if refuses:
                 raise InputError(
-                    f"{self.root}: this run was started otherwise: {listed}. Go on as it was started, choose another "
-                    "output_dir, or insist with --force_resume (the result is then neither run's)"
+                    f"{self.root}: this run was started otherwise: {listed}. Resume it as it was started, choose "
+                    "another output_dir, or insist with --force_resume (the result is then neither run's)"
                 )
-            logger.warning("going on although the run was started otherwise: %s; the result is neither run's", listed)
+            logger.warning("resuming although the run was started otherwise: %s; the result is neither run's", listed)
         if before.get(PROCESSES) != now.get(PROCESSES):
             logger.warning(
                 "the run had %s processes and has %s now: its steps hold the same rows, but dropout is drawn in each "
@@ -150,10 +150,10 @@ class RunFolder:
             )  # fmt: skip
 
     def start(self, identity: dict[str, Any], resume_from: Path | None) -> None:
-        """Make the folders for a run that goes on after the step of `resume_from`, or starts from the beginning.
+        """Make the folders for a run that resumes after the step of `resume_from`, or starts from the beginning.
 
-        What killed runs left half-written goes, and so do checkpoints of later steps; from the beginning, all of them
-        and the logs.
+        Half-written files of killed runs and checkpoints of later steps are removed. A run from the beginning removes
+        all checkpoints and the logs.
         """
         with explain_full_disk(self.root):
             if resume_from is None:
@@ -169,8 +169,8 @@ class RunFolder:
             here = resume_from.resolve()
             later = found[resolved.index(here) + 1 :] if here in resolved else []
             for path in later:
-                # They are damaged, or the user goes back: either way those steps are taken again.
-                logger.warning("%s is removed: training goes on from %s", path, resume_from)
+                # They are damaged, or the user chose an earlier one: those steps are taken again.
+                logger.warning("%s is removed: training resumes from %s", path, resume_from)
                 remove_checkpoint(path)
         for path, value in ((self._started_with, self.recipe.fields()), (self._identity, identity)):
             with replace_file(path) as temporary:
@@ -178,12 +178,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def finish(self, *, leave_out: Collection[str] = ()) -> Iterator[Path]:
-        """Yield a folder for the finished model; checkpoints and logs join it, and it takes the run's place at once.
+        """Yield a folder for the finished model; it replaces the run's folder at once, and keeps checkpoints and logs.
 
-        `leave_out` names files of an earlier end of the run that would not fit to this one.
+        `leave_out` names files of an earlier finished run that contradict this one.
         """
         self._remove_leftovers()
-        # A run that replaces another keeps its own parts only; one that goes on keeps whatever lies beside them.
+        # A run that replaces another one keeps its own parts only; a resumed run keeps all files beside them.
         keep_all = not self.recipe.overwrite_output_dir
         ours = {self.checkpoints.name, self.logs.name}
 
@@ -194,12 +194,12 @@ class RunFolder:
             yield folder
 
     def _remove_leftovers(self) -> None:
-        """Of runs that were killed while they saved (beside checkpoints) or finished (beside the folder)."""
+        """Remove files of runs that were killed while saving (beside checkpoints) or finishing (beside the folder)."""
         remove_leftovers(self.checkpoints)
         remove_unfinished(self.root)
         if not self.root.is_dir() or not os.access(self.root.parent, os.R_OK | os.W_OK):
             return
-        # As `longspan.files.replace_directory` names them; nobody else writes there, since the lock is ours.
+        # Names that `longspan.files.replace_directory` gives. No other run writes there, because this one has the lock.
         begun = re.compile(rf"\.{re.escape(self.root.name)}\.[a-z0-9_]{{8}}(\.old)?")
         for path in self.root.parent.iterdir():
             if begun.fullmatch(path.name) and path.is_dir():

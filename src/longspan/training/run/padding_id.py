@@ -1,4 +1,4 @@
-"""The padding id that a model's positions are counted by, kept through transformers' Trainer."""
+"""Keeps the padding id that a model's positions are counted by; transformers' Trainer would replace it."""
 
 import logging
 from typing import Any
@@ -9,17 +9,17 @@ logger = logging.getLogger(__name__)
 
 
 class KeepPaddingId(TrainerCallback):
-    """Put the model's padding id back, in whose place the Trainer writes the tokenizer's.
+    """Restores the model's padding id, which the Trainer replaces by the tokenizer's.
 
-    Where both differ, the position rows were trained by the model's: with another one in config.json a saved model
-    would read other rows than the one that was trained.
+    If the two differ, the position rows were trained with the model's. With the other one in config.json, a saved model
+    would read other rows than it was trained with.
     """
 
     def __init__(self, config: Any) -> None:
         self._config, self._pad_token_id = config, config.pad_token_id
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Put it back: the Trainer has written the tokenizer's just now, and said so."""
+        """Restore it: the Trainer has just written the tokenizer's, and logged that."""
         if self._config.pad_token_id != self._pad_token_id:
             logger.warning("the model's pad_token_id stays %s, by which its positions are counted", self._pad_token_id)
         self._config.pad_token_id = self._pad_token_id

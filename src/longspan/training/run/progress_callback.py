@@ -1,4 +1,4 @@
-"""The Trainer's progress, also where standard error is no terminal."""
+"""The Trainer's progress, also if standard error is not a terminal."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class ShowProgress(ProgressCallback):
 
     @classmethod
     def replace_in(cls, trainer: Trainer) -> None:
-        """Take the place of transformers' own bar, if `trainer` has one (`disable_tqdm`)."""
+        """Replace transformers' own bar, if `trainer` has one (`disable_tqdm`)."""
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(cls())
 
@@ -33,7 +33,7 @@ class ShowProgress(ProgressCallback):
         eval_dataloader: Any = None,
         **_: Any,
     ) -> None:
-        """Show a bar of the evaluation, and move it."""
+        """Show the bar of the evaluation, and advance it."""
         if not state.is_world_process_zero or not has_length(eval_dataloader):
             return
         if self.prediction_bar is None:

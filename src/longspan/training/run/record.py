@@ -12,16 +12,16 @@ from longspan.training.recipe.trainer_arguments import precision_of
 
 
 def as_run(recipe: Recipe, arguments: TrainingArguments) -> dict[str, Any]:
-    """The recipe's fields for the record: no secrets, and the precision that was computed in."""
+    """The recipe's fields for the record, without secrets and with the precision that was used."""
     fields = {name: value for name, value in recipe.fields().items() if name != "hub_token"}
     precision = precision_of(arguments)
-    # "auto" was resolved; a recipe that says nothing leaves it to the launcher.
+    # "auto" was resolved; a recipe without a precision leaves it to the launcher.
     is_open = recipe.precision is None and not {"bf16", "fp16"} & recipe.training.keys() and precision != "float32"
     return fields | ({"precision": precision} if recipe.precision == "auto" or is_open else {})
 
 
 def logged_steps(log_history: list[dict[str, Any]]) -> list[StepLog]:
-    """What the Trainer logged, numbers only."""
+    """The numbers that the Trainer logged."""
     return [
         StepLog(
             step=int(log["step"]),

@@ -1,4 +1,4 @@
-"""What decides the losses of a run: kept beside its checkpoints, and compared when it goes on."""
+"""What decides the losses of a run: stored beside its checkpoints, and compared on resume."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from longspan.training.recipe.fields import Recipe
 from longspan.training.recipe.trainer_arguments import precision_of
 
 PROCESSES = "processes"
-"""Of the parts of an identity the one that may differ: the rows of a step, and their order, stay the same."""
+"""The only field of an identity that may change on resume: the rows of a step and their order stay the same."""
 
 FREE_ON_RESUME = frozenset(
     {
@@ -37,8 +37,8 @@ FREE_ON_RESUME = frozenset(
 )
 """Fields that change neither the data nor the model nor the order of steps, nor what a finished run holds."""
 
-# Others that do not decide the losses, or stand in an identity in another form: the precision and seeds that were
-# resolved, the data's hashes.
+# Further fields that do not decide the losses, or that an identity has in another form: the resolved precision and
+# seeds, the hashes of the data.
 _FREE = FREE_ON_RESUME | {
     "allow_pickle",
     "bf16",
@@ -61,10 +61,10 @@ _FREE_BEGINNINGS = ("dataloader_num", "dataloader_p", "eval_", "hub_", "log_", "
 
 
 def identity_of(recipe: Recipe, arguments: TrainingArguments, free: Set[str] = frozenset()) -> dict[str, Any]:
-    """What of `recipe` decides the losses of a run, `free` fields left out.
+    """The fields of `recipe` that decide the losses of a run, without the `free` ones.
 
-    Our own fields with their defaults; of TrainingArguments' those that are not at their default: a default that is
-    written out changes nothing. Precision and seeds as they were resolved.
+    Our own fields with their defaults, and TrainingArguments' fields that differ from their defaults, so that writing a
+    default out changes nothing. Precision and seeds are the resolved ones.
     """
     given = {name: plain(value) for name, value in recipe.training.items()}
     fields = recipe.model_dump(mode="json", exclude={"training"})
@@ -83,13 +83,13 @@ def identity_of(recipe: Recipe, arguments: TrainingArguments, free: Set[str] = f
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How two identities differ, one part each: "seed was 42, is 7"."""
+    """The differences of two identities, one text each: "seed was 42, is 7"."""
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return [f"{name} was {_short(before.get(name))}, is {_short(now.get(name))}" for name in names if name != PROCESSES]
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON has it."""
+    """`value` as it is read back from JSON."""
     return json.loads(json.dumps(value, default=lambda one: one.value if isinstance(one, Enum) else str(one)))
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's log in the run's own folder; a run does not end because it cannot be written."""
+"""TensorBoard's log in the run's folder. A full disk there does not end the run."""
 
 import logging
 from collections.abc import Callable
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 def tensorboard(recipe: Recipe, folder: Path) -> list[TrainerCallback]:
-    """The callback that logs into `folder`, where the recipe wants TensorBoard."""
+    """The callback that logs into `folder`, if the recipe asks for TensorBoard."""
     return [DurableTensorBoard(folder)] if {"tensorboard", "all"} & set(reports(recipe)) else []
 
 
 class DurableTensorBoard(TensorBoardCallback):
-    """transformers' callback, for `folder`. The first process alone opens it, when the training begins.
+    """transformers' callback for `folder`, which only the first process opens, when the training begins.
 
-    A full disk is said once, and the run goes on without TensorBoard: `training.json` has the same figures.
+    A full disk is logged once, and the run continues without TensorBoard: `training.json` has the same figures.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,9 +62,9 @@ class DurableTensorBoard(TensorBoardCallback):
         except OSError as error:
             if not is_full_disk(error):
                 raise
-            # The writer's own thread has ended by this; what it still holds cannot be written either.
+            # The error has ended the writer's thread; what it still holds cannot be written either.
             self._is_off, self.tb_writer = True, None
             logger.error(
-                "TensorBoard's log in %s cannot be written: %s. Training goes on without it; training.json will have "
+                "TensorBoard's log in %s cannot be written: %s. Training continues without it; training.json will have "
                 "the same figures", self.logging_dir, error.strerror,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Training for so many minutes: the step during which the time runs out is the last one."""
+"""A time limit of a training: the step during which the time runs out is the last one."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from longspan.training.run.distributed import anywhere
 class StopAfter(TrainerCallback):
     """Ends the training once the run has used `minutes`; saving and evaluation happen as usual.
 
-    Minutes of a run that was killed count up to the checkpoint it goes on from. Of several processes the first one's
-    clock decides for all. The progress bar counts seconds: the Trainer's own counts steps that will not be taken. The
-    schedule knows nothing of the clock, so a constant one (after a warm-up) fits best.
+    A resumed run counts the minutes up to its checkpoint too. With several processes, the first one's clock decides.
+    The progress bar counts seconds, because the Trainer's own would count steps that are never taken. The learning rate
+    schedule does not see the clock, so a constant one (after a warm-up) fits best.
     """
 
     def __init__(self, minutes: float, usage: Usage, *, show_progress: bool = True) -> None:
@@ -25,7 +25,7 @@ class StopAfter(TrainerCallback):
         self._bar: tqdm | None = None
 
     def take_over(self, trainer: Trainer) -> None:
-        """Join `trainer` in place of its progress bar."""
+        """Add this callback to `trainer`, and remove its progress bar."""
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(self)
 
@@ -41,7 +41,7 @@ class StopAfter(TrainerCallback):
             self._bar.set_postfix_str(f", step {state.global_step}, loss {float(logs['loss']):.2f}", refresh=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop where the time is up."""
+        """Stop if the time is up."""
         passed = self._usage.seconds
         if self._bar is not None:
             self._bar.update(min(passed, self.seconds) - self._bar.n)
@@ -49,6 +49,6 @@ class StopAfter(TrainerCallback):
             control.should_training_stop = True
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Take the bar away."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
