@@ -24,7 +24,7 @@ class CoreferenceDocument:
         sentences: the tokens of each sentence, in order and without gaps; one sentence if the corpus marks none.
         speakers: who says each token, None if it is not known; empty if the corpus names no speaker.
         clusters: the tokens of each mention. Every cluster has a mention, no mention comes twice, and the mentions of
-            a cluster are sorted. The clusters are in the order of the corpus.
+            a cluster are sorted. The clusters are sorted by their first mention.
         header: what follows `#begin document` in a CoNLL file, which scorers compare; None in other formats.
     """
 
@@ -120,14 +120,14 @@ class FaultLog:
 def distinct_clusters(
     clusters: Iterable[Sequence[Span]], words: Sequence[str], where: str, faults: FaultLog
 ) -> Clusters:
-    """Clusters in which every mention comes once, sorted; clusters that lose all mentions are gone.
+    """Clusters in which every mention comes once, both sorted; clusters that lose all mentions are gone.
 
     A mention that comes again in its own cluster is counted as `repeated_mentions`. One that comes again in another
     cluster is a fault (`mentions_in_two_clusters`), and stays in the first cluster only, as the reference scorer has
     it.
 
     Args:
-        clusters: the mentions of each cluster, as spans of tokens.
+        clusters: the mentions of each cluster, as spans of tokens, in the order of the corpus.
         words: of the document.
         where: its file and document, for errors.
         faults: of the corpus.
@@ -151,7 +151,7 @@ def distinct_clusters(
                 faults.count("repeated_mentions")
             else:
                 kept[i].append(mention)
-    return tuple(tuple(sorted(cluster)) for cluster in kept if cluster)
+    return tuple(sorted(tuple(sorted(cluster)) for cluster in kept if cluster))
 
 
 def show_mention(mention: Span, words: Sequence[str]) -> str:
