@@ -175,8 +175,8 @@ def _offsets(text: str, where: str, faults: FaultLog) -> Span:
         numbers = [int(number) for piece in pieces for number in piece.split()]
     except ValueError:
         numbers = []
-    if len(numbers) != 2 * len(pieces):
-        raise InputError(f"{where} has the offsets {text!r}; they must be numbers such as 12 15")
+    if len(numbers) != 2 * len(pieces) or numbers != sorted(numbers):
+        raise InputError(f"{where} has the offsets {text!r}; they must be ascending numbers such as 12 15")
     faults.count("mentions_in_pieces", len(pieces) > 1)
     return min(numbers), max(numbers)
 
