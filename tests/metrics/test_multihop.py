@@ -47,7 +47,7 @@ SCORERS["musique"] = (musique, score_musique)
 @pytest.mark.parametrize(
     ("name", "case"), [(name, case) for name in SCORERS for case in CASES[name]], ids=lambda one: str(one)[:40]
 )
-def test_each_case_equals_its_figures_to_the_last_digit(name, case):
+def test_each_case_equals_its_figures(name, case):
     make, score = SCORERS[name]
     found = score(*make(case))
     assert found == {figure: case[figure] for figure in found}, case["why"]
