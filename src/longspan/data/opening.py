@@ -58,13 +58,13 @@ def parse_json(path: str | Path, data: bytes) -> Any:
         text = decode(path, data)
     except InputError:
         if _ends_inside_a_character(data):
-            raise _cut(path, len(data)) from None
+            raise cut_json(path, len(data)) from None
         raise
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        if _is_cut(error, text):
-            raise _cut(path, len(data)) from error
+        if is_cut_json(error, text):
+            raise cut_json(path, len(data)) from error
         byte = len(data) - len(text.encode()) + len(text[: error.pos].encode())
         raise InputError(
             f"{path} is not JSON: {error.msg} at byte {byte} (line {error.lineno}, column {error.colno})"
@@ -75,7 +75,8 @@ def parse_json(path: str | Path, data: bytes) -> Any:
         raise InputError(f"{path} is nested too deeply to be a data set") from None
 
 
-def _cut(path: str | Path, n_bytes: int) -> InputError:
+def cut_json(path: str | Path, n_bytes: int) -> InputError:
+    """What to say of a JSON file that ends too early, after `n_bytes` of its decompressed content."""
     return InputError(f"{path} is cut: it ends after byte {n_bytes:,} in the middle of its JSON; fetch the file again")
 
 
@@ -92,8 +93,8 @@ _WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 _NUMBER_TAIL = re.compile(r"\.|[eE][+-]?")
 
 
-def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
-    """The JSON goes wrong only because the text ends."""
+def is_cut_json(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether the JSON goes wrong only because the text ends."""
     if error.msg.startswith("Unterminated string"):
         return True
     rest = text[error.pos :].strip()

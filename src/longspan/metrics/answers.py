@@ -1,7 +1,6 @@
 """Exact match and F1 of extracted answers, by the rules of SQuAD, MLQA or TriviaQA, or by Unicode's properties."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from longspan.errors import InputError
 from longspan.metrics.mlqa import MLQA_LANGUAGES, normalize_mlqa
+from longspan.metrics.overlap import word_overlap
 from longspan.metrics.squad import normalize_squad
 from longspan.metrics.trivia_qa import normalize_trivia_qa
 from longspan.metrics.unicode import normalize_unicode
@@ -69,12 +69,7 @@ def f1(prediction: str, gold: str, language: str = "en", rules: str = "squad") -
     MLQA; SQuAD 2.0 gives them 1 (see `squad_v2_scores`).
     """
     predicted = normalize_answer(prediction, language, rules).split()
-    wanted = normalize_answer(gold, language, rules).split()
-    n_shared = sum((Counter(predicted) & Counter(wanted)).values())
-    if n_shared == 0:
-        return 0.0
-    precision, recall = n_shared / len(predicted), n_shared / len(wanted)
-    return 2 * precision * recall / (precision + recall)
+    return word_overlap(predicted, normalize_answer(gold, language, rules).split()).f1
 
 
 def best_over_gold(

@@ -12,8 +12,9 @@ from longspan.data.names import known_split, name_of_file
 from longspan.data.opening import COMPRESSIONS, read_json
 from longspan.data.qa.examples import QaDataset, QaExample
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
-from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad, unique_id
+from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad
 from longspan.data.qa.trivia_qa import is_trivia_qa, read_trivia_qa
+from longspan.data.record_checker import unique_id
 from longspan.data.rows import json_line_objects
 from longspan.data.unpacking import Meter
 from longspan.errors import InputError

@@ -1,17 +1,15 @@
 """Reader of SQuAD's JSON, versions 1.1 and 2.0, and of rows with SQuAD's columns."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from longspan.data.decoding import require_text
 from longspan.data.names import name_of_file
 from longspan.data.opening import read_json
 from longspan.data.qa.examples import GoldAnswer, QaDataset, QaExample
 from longspan.data.qa.repair_offsets import locate_answer
-from longspan.errors import InputError
+from longspan.data.record_checker import RecordChecker, kind_of
 from longspan.records import hash_file
 
 logger = logging.getLogger(__name__)
@@ -111,56 +109,14 @@ def dataset_from_rows(
     return collector.dataset(name, language, dict(sha256 or {}))
 
 
-def unique_id(identifier: str, seen: set[str]) -> str:
-    """The id, with a number behind it where it is in `seen`; what is returned is added there."""
-    own, n = identifier, 2
-    while own in seen:
-        own, n = f"{identifier}#{n}", n + 1
-    seen.add(own)
-    return own
-
-
-class QaCollector:
+class QaCollector(RecordChecker):
     """Checks records one by one and collects them with their counts; errors name the source and the record."""
 
     def __init__(self, source: str, keep: Callable[[str], bool] | None = None) -> None:
-        self.source = source
+        super().__init__(source)
         self.keep = keep
         self.examples: list[QaExample] = []
-        self.counts: Counter[str] = Counter()
         self.unlocatable_ids: list[str] = []
-        self.seen_ids: set[str] = set()
-
-    def fail(self, where: str, problem: str) -> NoReturn:
-        """Raise the InputError that says what is wrong where."""
-        raise InputError(f"{self.source}: {where} {problem}" if where else f"{self.source} {problem}")
-
-    def field(self, record: Any, key: str, where: str) -> Any:
-        """`record[key]`, which must be there."""
-        if not isinstance(record, Mapping):
-            self.fail(where, f"should be an object, and is {_kind(record)}")
-        if key not in record:
-            self.fail(where, f"has no `{key}`; it has {', '.join(map(str, record)) or 'no fields'}")
-        return record[key]
-
-    def text_of(self, record: Any, key: str, where: str, default: str | None = None) -> str:
-        """`record[key]`, which must be text; `default` where it is missing and a default is given."""
-        if default is not None and isinstance(record, Mapping) and record.get(key) is None:
-            return default
-        return self.text(self.field(record, key, where), f"{where}.{key}")
-
-    def text(self, value: Any, where: str) -> str:
-        """`value`, which must be text that a tokenizer takes."""
-        if not isinstance(value, str):
-            self.fail(where, f"should be text, and is {_kind(value)}")
-        return require_text(value, f"{self.source}: {where}")
-
-    def list_of(self, record: Any, key: str, where: str) -> list[Any]:
-        """`record[key]`, which must be a list."""
-        value = self.field(record, key, where)
-        if not isinstance(value, list):
-            self.fail(f"{where}.{key}", f"should be a list, and is {_kind(value)}")
-        return value
 
     def document(self, record: Any, where: str) -> str:
         """The record's `context`, which must not be empty."""
@@ -182,7 +138,7 @@ class QaCollector:
         answers = [self._locate(context, answer, identifier) for answer in self._answers(record, where)]
         is_impossible = record.get("is_impossible")
         if not isinstance(is_impossible, bool | None):
-            self.fail(f"{where}.is_impossible", f"should be true or false, and is {_kind(is_impossible)}")
+            self.fail(f"{where}.is_impossible", f"should be true or false, and is {kind_of(is_impossible)}")
         if is_impossible and answers:
             self.fail(where, "is marked `is_impossible` and has answers; remove one of the two")
         if is_impossible is False and not answers:
@@ -218,19 +174,6 @@ class QaCollector:
             sha256=sha256,
         )
 
-    def identifier_of(self, record: Mapping[str, Any], key: str, where: str) -> str:
-        """`record[key]`, which must be text or a whole number."""
-        value = self.field(record, key, where)
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            self.fail(f"{where}.{key}", f"should be text or a whole number, and is {_kind(value)}")
-        return self.text(str(value), f"{where}.{key}")
-
-    def unique(self, identifier: str) -> str:
-        """The id, or a new one where an earlier question has it; both questions count."""
-        own = unique_id(identifier, self.seen_ids)
-        self.counts["repeated_ids"] += own != identifier
-        return own
-
     def _answers(self, record: Mapping[str, Any], where: str) -> list[tuple[str, int]]:
         """Text and given offset of each answer."""
         if "answers" not in record and record.get("is_impossible") is True:
@@ -243,13 +186,13 @@ class QaCollector:
                 self.fail(where, f"has {len(texts)} texts and {len(starts)} offsets (`answer_start`)")
             value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
         if not isinstance(value, list):
-            self.fail(where, f"should be a list of answers, and is {_kind(value)}")
+            self.fail(where, f"should be a list of answers, and is {kind_of(value)}")
         answers = []
         for i, answer in enumerate(value):
             text = self.text_of(answer, "text", f"{where}[{i}]")
             start = self.field(answer, "answer_start", f"{where}[{i}]")
             if isinstance(start, bool) or not isinstance(start, int):
-                self.fail(f"{where}[{i}].answer_start", f"should be a whole number, and is {_kind(start)}")
+                self.fail(f"{where}[{i}].answer_start", f"should be a whole number, and is {kind_of(start)}")
             answers.append((text, start))
         return answers
 
@@ -265,11 +208,3 @@ class QaCollector:
             if self.unlocatable_ids[-1:] != [identifier]:
                 self.unlocatable_ids.append(identifier)
         return located.answer
-
-
-_KINDS = {type(None): "null", bool: "true or false", str: "text", int: "a number", float: "a number", list: "a list"}
-
-
-def _kind(value: Any) -> str:
-    """What a JSON value is, in words."""
-    return _KINDS.get(type(value), "an object" if isinstance(value, Mapping) else type(value).__name__)
