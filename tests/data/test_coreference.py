@@ -385,6 +385,9 @@ def test_a_name_finds_the_folder_of_the_same_name(tmp_path, monkeypatch):
     assert load_coreference_dataset("openboek").language == "nl"
     assert load_coreference_dataset("openboek.test").name == "openboek.test"
     require_coreference_data("openboek")
+    save(tmp_path, "litbank/coref/conll/a.conll", ANNA)
+    refused("say which split: litbank.train", "litbank")
+    assert load_coreference_dataset("./litbank").counts["documents"] == 1
 
 
 def test_splits_of_litbank_and_gum_have_their_sizes():

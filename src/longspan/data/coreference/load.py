@@ -45,7 +45,7 @@ def load_coreference_dataset(
             - a folder or a tar of such files of one format;
             - `NAME.SPLIT@PATH` with a name of `COREFERENCE_CATALOGUE`: `litbank.test@corpora/litbank`. PATH may be the
               folder that holds a folder NAME;
-            - `NAME.SPLIT` if there is a folder NAME here or in `data`.
+            - `NAME.SPLIT` if there is a folder NAME here or in `data` (`./NAME` is the folder without its splits).
         split: one of the set's; needed if the name has none and the set has several.
         language: of the texts; what the name tells, else English, if None.
         faults: "refuse" or "leave_out" what a corpus has wrong: unbalanced brackets, a mention in two clusters,
@@ -59,7 +59,7 @@ def load_coreference_dataset(
     """
     if faults not in {None, "refuse", "leave_out"}:
         raise InputError(f"faults is {faults!r}; it must be 'refuse' or 'leave_out'")
-    if _exists(name):
+    if name not in COREFERENCE_CATALOGUE and _exists(name):
         path = Path(name)
         if split is not None:
             raise InputError(f"{path} has no splits; leave split out, or pass NAME.SPLIT@{path}")
@@ -92,7 +92,7 @@ def require_coreference_data(name: str, *, split: str | None = None) -> None:
     Raises:
         InputError: no such file or folder, no data set of that name, or not a split that it has.
     """
-    if not _exists(name):
+    if name in COREFERENCE_CATALOGUE or not _exists(name):
         _entry_parts(name, split)
 
 
