@@ -19,7 +19,6 @@ from longspan.data.classification import (
     require_known_labels,
 )
 from longspan.data.classification.hyperpartisan import ids_of_split
-from longspan.data.classification.newsgroups import split_of_post
 from longspan.errors import InputError
 
 ROWS = [{"text": 'A "good" film,\nlong', "label": "pos"}, {"text": "καλό", "label": "neg"}]
@@ -330,24 +329,45 @@ def test_broken_or_missing_xml_is_refused(tmp_path):
 # 20 Newsgroups.
 
 
-def test_newsgroups_are_split_by_hash(tmp_path):
-    posts = [{"group": f"g{i % 2}", "file": str(i), "subject": "s", "text": f"text {i}"} for i in range(400)]
-    path = save(tmp_path, "posts.jsonl", write_lines(posts))
-    train, test = (load_labelled_dataset(f"20newsgroups.{split}@{path}") for split in ("train", "test"))
-    assert len(train.examples) + len(test.examples) == 400
-    assert 200 < len(train.examples) < 280
+def write_posts(folder, posts):
+    rows = [{"group": group, "file": file, "subject": "s", "text": text} for group, file, text in posts]
+    return save(folder, "posts.jsonl", write_lines(rows))
+
+
+def newsgroups_parts(path):
+    return [load_labelled_dataset(f"20newsgroups.{split}@{path}") for split in ("train", "test")]
+
+
+def test_newsgroups_are_split_within_each_group(tmp_path):
+    posts = [(group, str(i), f"{group} {i}") for group, n in (("a", 7), ("b", 100), ("c", 333)) for i in range(n)]
+    train, test = newsgroups_parts(write_posts(tmp_path, posts))
+    for part, sizes in ((train, [4, 60, 200]), (test, [3, 40, 133])):
+        groups = [row.labels[0] for row in part.examples]
+        assert [groups.count(group) for group in "abc"] == sizes
     assert {row.id for row in train.examples}.isdisjoint(row.id for row in test.examples)
     assert train.counts["posts_in_other_splits"] == len(test.examples)
-    assert train.label_names == ("g0", "g1")
-    assert [split_of_post("alt.atheism", file) for file in ("49960", "51060", "51119")] == ["train", "train", "test"]
+    assert train.label_names == ("a", "b", "c")
+    # The split of a release stays: benchmarks depend on it.
+    assert [row.id for row in test.examples if row.id.startswith("a/")] == ["a/0", "a/4", "a/6"]
+    shuffled, _ = newsgroups_parts(write_posts(tmp_path, posts[::-1]))
+    assert {row.id for row in shuffled.examples} == {row.id for row in train.examples}
+
+
+def test_equal_posts_are_on_one_side(tmp_path):
+    posts = [(group, str(i), f"text {i // 2}" + "\n" * (i % 2)) for group in "ab" for i in range(100)]
+    posts += [("c", str(i), f"again {i // 2}" + " " * (i % 2)) for i in range(100)]
+    train, test = newsgroups_parts(write_posts(tmp_path, posts))
+    sides = [{" ".join(row.text.split()) for row in part.examples} for part in (train, test)]
+    assert sides[0].isdisjoint(sides[1])
+    assert sum(row.labels == ("c",) for row in train.examples) == 60
 
 
 def test_wrong_posts_are_named(tmp_path):
     path = save(tmp_path, "posts.jsonl", write_lines([{"group": "g", "file": 3, "text": "x"}]))
     refused("line 1 has no text in 'file'", f"20newsgroups.train@{path}")
-    posts = [{"group": "g", "file": "1", "text": "x"}, {"group": "g", "file": "1", "text": "y"}]
-    split = split_of_post("g", "1")
-    refused("the id 'g/1' comes 2 times", f"20newsgroups.{split}@{save(tmp_path, 'p.jsonl', write_lines(posts))}")
+    path = write_posts(tmp_path, [("g", "1", "x"), ("g", "1", "y")])
+    for split in ("train", "test"):
+        refused("the id 'g/1' comes 2 times", f"20newsgroups.{split}@{path}")
 
 
 # Names.

@@ -83,10 +83,7 @@ def make_labelled_dataset(
     rows = tuple(examples)
     if not rows:
         raise InputError(f"{source} holds no texts; pass data with at least one row")
-    ids = Counter(row.id for row in rows)
-    repeated = next((identifier for identifier, n in ids.items() if n > 1), None)
-    if repeated is not None:
-        raise InputError(f"{source}: the id {repeated!r} comes {ids[repeated]} times; give each row an id of its own")
+    require_unique_ids(rows, source)
     used = {label for row in rows for label in row.labels}
     names = tuple(sorted(used) if declared is None else declared)
     empty = [label for label in names if label not in used]
@@ -114,6 +111,14 @@ def make_labelled_dataset(
         counts={key: n for key, n in found.items() if n},
         sha256=sha256,
     )
+
+
+def require_unique_ids(rows: Sequence[LabelledText], source: str) -> None:
+    """Raise an InputError that names `source` if two rows have the same id."""
+    ids = Counter(row.id for row in rows)
+    repeated = next((identifier for identifier, n in ids.items() if n > 1), None)
+    if repeated is not None:
+        raise InputError(f"{source}: the id {repeated!r} comes {ids[repeated]} times; give each row an id of its own")
 
 
 def require_known_labels(train: LabelledDataset, other: LabelledDataset) -> None:

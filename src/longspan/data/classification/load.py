@@ -63,7 +63,7 @@ CLASSIFICATION_CATALOGUE = {
     "20newsgroups": ClassificationEntry(
         read=lambda path, split, name: read_newsgroups(path, split=split, name=name),
         splits=("train", "test"),
-        description="20 Newsgroups: posts by group, split by hash and not by date",
+        description="20 Newsgroups: posts by group; 60 per cent of each group to train, by hash and not by date",
         licence="none (public posts)",
         path="a file of JSON lines with group, file and text",
     ),
