@@ -16,7 +16,9 @@ from longspan.records import read_record
 from longspan.tasks import TASKS, all_tasks, find_task
 from longspan.tasks.adapters import load_with_head
 from longspan.tasks.detect_task import task_of
-from longspan.tasks.sequence_classification import DocumentWindows, LabelPredictor, chosen_labels, merge_windows
+from longspan.tasks.sequence_classification.merging import chosen_labels, merge_windows
+from longspan.tasks.sequence_classification.predictor import LabelPredictor
+from longspan.tasks.sequence_classification.windows import DocumentWindows
 from longspan.tasks.task import PredictorOptions
 
 BORN, WROTE = "Anna was born in Lund.", "Boris wrote 9 books about bees."
@@ -392,7 +394,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_a_package_can_add_a_task(package):
-    package(bees="longspan.tasks.sequence_classification:SequenceClassification")
+    package(bees="longspan.tasks.sequence_classification.task:SequenceClassification")
     assert find_task("bees").title == "sequence classification"
     assert len(all_tasks()) == len(TASKS) + 1
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 TASKS = {
     "question_answering": "longspan.tasks.question_answering.task:QuestionAnswering",
-    "sequence_classification": "longspan.tasks.sequence_classification:SequenceClassification",
+    "sequence_classification": "longspan.tasks.sequence_classification.task:SequenceClassification",
     "masked_lm": "longspan.tasks.masked_lm.task:MaskedLm",
 }
 """Name -> where the task is. The first is the default of recipes that name no task."""
