@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from longspan.tasks.sequence_classification.merging import problem_type_of
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -26,7 +28,7 @@ class WindowCollator:
         self._has_global = has_global
         n_types = getattr(config, "type_vocab_size", 0) or 0
         self._takes_types = n_types > 1 and takes_argument(model, "token_type_ids")
-        self._is_float = getattr(config, "problem_type", None) in ("multi_label_classification", "regression")
+        self._is_float = problem_type_of(config) != "single_label_classification"
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
         """Return int64 tensors [B, T], and `labels` [B] or float [B, labels] if the rows have them."""

@@ -1,38 +1,57 @@
 """`longspan predict` for sequence classification: documents from the command line -> labels or numbers."""
 
 import argparse
-from collections.abc import Callable, Mapping
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
-from longspan.data.classification import LabelledText
-from longspan.data.text import load_text
+from longspan.data.text import document_chunks, require_document, store_document
+from longspan.errors import InputError
+from longspan.tasks.predicting import default_batch_size
 from longspan.tasks.sequence_classification.predictor import LabelPrediction, LabelPredictor
 from longspan.tasks.task import PredictorOptions, Rows
 
 
 def label_rows(arguments: argparse.Namespace, load: Callable[[], tuple[Any, Any]]) -> Rows:
-    """Label every document.
+    """Label every document; memory does not grow with the documents.
 
     Raises:
-        InputError: a document cannot be read or holds no text.
+        InputError: a document cannot be read or holds no text, or standard input is named twice. Every document is
+            read once before the model is loaded, to find this out.
     """
-    examples = [
-        LabelledText(id=name, text=load_text(name), pair=None, labels=(), value=None) for name in arguments.document
-    ]
-    model, tokenizer = load()
-    options = PredictorOptions(
-        max_length=arguments.max_length,
-        overlap=arguments.overlap,
-        truncate=arguments.truncate,
-        batch_size=arguments.batch_size or 1,
-        device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        dtype=torch.bfloat16 if arguments.bf16 else None,
-    )
-    predictor = LabelPredictor(model, tokenizer, options, arguments.merge)
-    rows = [_row(prediction) for prediction in predictor.predict(examples)]
+    if arguments.document.count("-") > 1:
+        raise InputError("standard input (-) is named twice among the documents; it can be read once")
+    with contextlib.ExitStack() as stack:
+        documents = [(name, _open(name, stack)) for name in arguments.document]
+        model, tokenizer = load()
+        options = PredictorOptions(
+            max_length=arguments.max_length,
+            overlap=arguments.overlap,
+            truncate=arguments.truncate,
+            batch_size=arguments.batch_size or 1,
+            device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            dtype=torch.bfloat16 if arguments.bf16 else None,
+        )
+        predictor = LabelPredictor(model, tokenizer, options, arguments.merge)
+        if arguments.batch_size is None:
+            predictor.batch_size = default_batch_size(predictor.max_length, predictor.model.device)
+        predictions = predictor.predict_streams((name, chunks()) for name, chunks in documents)
+    rows = [_row(prediction) for prediction in predictions]
     return Rows(rows, [_as_text(row) for row in rows])
+
+
+def _open(source: str, stack: contextlib.ExitStack) -> Callable[[], Iterator[str]]:
+    """Return what reads a document in chunks; standard input and pipes, which end, are kept in a temporary file."""
+    if source != "-" and os.path.isfile(source):
+        require_document(source)
+        return partial(document_chunks, source)
+    text, _ = store_document(source)
+    stack.callback(text.close)
+    return text.chunks
 
 
 def _row(prediction: LabelPrediction) -> dict[str, Any]:

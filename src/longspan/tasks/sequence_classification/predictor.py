@@ -4,8 +4,9 @@ Documents longer than a window are read in overlapping windows, whose answers ar
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,18 @@ from longspan.errors import InputError
 from longspan.progress import progress_bar
 from longspan.tasks.predicting import autocast, check_max_length, default_overlap, require_device
 from longspan.tasks.sequence_classification.batch import WindowCollator
-from longspan.tasks.sequence_classification.merging import Merge, chosen_labels, labels_of, merge_windows
-from longspan.tasks.sequence_classification.windows import DocumentWindows, WindowRow
+from longspan.tasks.sequence_classification.merging import (
+    Merge,
+    WindowMerger,
+    chosen_labels,
+    labels_of,
+    problem_type_of,
+)
+from longspan.tasks.sequence_classification.windows import DocumentStream, DocumentWindows, WindowRow
 from longspan.tasks.task import PredictorOptions
+
+# Batches of windows that are made ahead, of documents read as streams.
+_BATCHES_AHEAD = 8
 
 
 @dataclass
@@ -70,7 +80,7 @@ class LabelPredictor:
         self.has_global_tokens = options.has_global
         self.merge: Merge = merge
         self.labels = labels_of(model.config)
-        self.gives_number = model.config.problem_type == "regression"
+        self.gives_number = problem_type_of(model.config) == "regression"
         self._collate = WindowCollator(model, tokenizer, has_global=options.has_global)
 
     def describe(self) -> dict[str, Any]:
@@ -91,27 +101,79 @@ class LabelPredictor:
             examples, self.tokenizer, max_length=self.max_length, overlap=self.overlap, first_only=self.truncate
         )
         windows.sort_longest_first()
-        seconds = [(time.perf_counter() - began) / max(len(examples), 1)] * len(examples)
-        logits: list[list[np.ndarray]] = [[] for _ in examples]
-        n_read = [0] * len(examples)
-        with progress_bar(total=len(windows), unit="window", is_shown=progress) as bar:
-            for first in range(0, len(windows), self.batch_size):
-                rows = [windows[i] for i in range(first, min(first + self.batch_size, len(windows)))]
-                began = time.perf_counter()
-                found = self._logits(rows)
-                share = (time.perf_counter() - began) / len(rows)
-                for row, own in zip(rows, found, strict=True):
-                    index = row["example_index"]
-                    if np.isnan(own).any():
-                        raise InputError(f"document {examples[index].id!r}: the model's logits are NaN; try float32")
-                    logits[index].append(own)
-                    n_read[index] = max(n_read[index], row["window_index"] + 1)
-                    seconds[index] += share
-                bar.update(len(rows))
-        return [
-            self._prediction(example, logits[i], windows.n_tokens[i], windows.n_windows[i], n_read[i], seconds[i])
-            for i, example in enumerate(examples)
+        share = (time.perf_counter() - began) / max(len(examples), 1)
+        documents = [
+            _OpenDocument(self, example.id, n_tokens, share)
+            for example, n_tokens in zip(examples, windows.n_tokens, strict=True)
         ]
+        with progress_bar(total=len(windows), unit="window", is_shown=progress) as bar:
+            for batch in self._batches(windows):
+                self._read(batch, documents)
+                bar.update(len(batch))
+        return [document.prediction() for document in documents]
+
+    def predict_streams(
+        self, streams: Iterable[tuple[str, Iterable[str]]], *, progress: bool = True
+    ) -> list[LabelPrediction]:
+        """Return one prediction for each document, in order, of any length: memory does not grow with it.
+
+        The predictions are those of `predict`. A document is tokenised while it is read. Windows of several documents
+        share batches. If the predictor truncates, the model reads the first window, and the tokens of the rest are
+        counted.
+
+        Args:
+            streams: id and text of each document, the text in chunks; each is asked for when the one before has ended.
+            progress: show a bar.
+
+        Raises:
+            InputError: as `predict`, or as a document's chunks do.
+        """
+        documents: list[_OpenDocument] = []
+        rows = self._stream(streams, documents)
+        # Windows of like length share a batch; a batch of one need not wait for others.
+        n_ahead = 1 if self.batch_size == 1 else _BATCHES_AHEAD * self.batch_size
+        with progress_bar(unit="window", is_shown=progress) as bar:
+            while waiting := list(islice(rows, n_ahead)):
+                waiting.sort(key=lambda row: -len(row["input_ids"]))
+                for batch in self._batches(waiting):
+                    self._read(batch, documents)
+                    bar.update(len(batch))
+        return [document.prediction() for document in documents]
+
+    def _stream(
+        self, streams: Iterable[tuple[str, Iterable[str]]], documents: "list[_OpenDocument]"
+    ) -> Iterator[WindowRow]:
+        """Yield the windows of one document after the other; each document is added to `documents` at its start."""
+        for index, (name, chunks) in enumerate(streams):
+            document = _OpenDocument(self, name)
+            documents.append(document)
+            windows = DocumentStream(
+                index,
+                chunks,
+                self.tokenizer,
+                max_length=self.max_length,
+                overlap=self.overlap,
+                first_only=self.truncate,
+            )
+            began = time.perf_counter()
+            for row in windows:
+                document.seconds += time.perf_counter() - began
+                yield row
+                began = time.perf_counter()
+            document.seconds += time.perf_counter() - began
+            document.n_tokens = windows.n_tokens
+
+    def _batches(self, rows: "DocumentWindows | list[WindowRow]") -> Iterator[list[WindowRow]]:
+        for first in range(0, len(rows), self.batch_size):
+            yield [rows[i] for i in range(first, min(first + self.batch_size, len(rows)))]
+
+    def _read(self, batch: Sequence[WindowRow], documents: "Sequence[_OpenDocument]") -> None:
+        """Give each window's logits to its document."""
+        began = time.perf_counter()
+        logits_BL = self._logits(batch)
+        share = (time.perf_counter() - began) / len(batch)
+        for row, logits_L in zip(batch, logits_BL, strict=True):
+            documents[row["example_index"]].add(logits_L, share)
 
     def _logits(self, rows: Sequence[WindowRow]) -> np.ndarray:
         """Return float32 logits [B, labels]."""
@@ -124,18 +186,44 @@ class LabelPredictor:
         finally:
             self.model.train(was_training)
 
-    def _prediction(
-        self, example: LabelledText, logits: list[np.ndarray], n_tokens: int, n_all: int, n_read: int, seconds: float
-    ) -> LabelPrediction:
-        value, probabilities = merge_windows(np.stack(logits), self.model.config, self.merge)
-        is_whole = n_read == n_all
+
+class _OpenDocument:
+    """What the windows of a document gave so far, in any order.
+
+    Args:
+        predictor: its options and the configuration of its model.
+        name: the document's id.
+        n_tokens: of the whole document; set later if it is a stream.
+        seconds: spent on it before.
+    """
+
+    def __init__(self, predictor: LabelPredictor, name: str, n_tokens: int = 0, seconds: float = 0.0) -> None:
+        self._predictor, self._name = predictor, name
+        self._merger = WindowMerger(predictor.model.config, predictor.merge)
+        self.n_tokens, self.seconds = n_tokens, seconds
+
+    def add(self, logits_L: np.ndarray, seconds: float) -> None:
+        """Take in one window, whose logits took `seconds`.
+
+        Raises:
+            InputError: a logit is NaN.
+        """
+        if np.isnan(logits_L).any():
+            raise InputError(f"document {self._name!r}: the model's logits are NaN; try float32")
+        self._merger.add(logits_L)
+        self.seconds += seconds
+
+    def prediction(self) -> LabelPrediction:
+        """Return the labels or the number, when all windows are in."""
+        value, probabilities = self._merger.result()
+        is_cut = self._predictor.truncate
         return LabelPrediction(
-            id=example.id,
-            labels=chosen_labels(probabilities, self.model.config),
+            id=self._name,
+            labels=chosen_labels(probabilities, self._predictor.model.config),
             probabilities=probabilities,
             value=value,
-            n_tokens=n_tokens,
-            n_tokens_read=n_tokens if is_whole else min(n_tokens, self.max_length),
-            n_windows=n_read,
-            seconds=seconds,
+            n_tokens=self.n_tokens,
+            n_tokens_read=min(self.n_tokens, self._predictor.max_length) if is_cut else self.n_tokens,
+            n_windows=self._merger.n_windows,
+            seconds=self.seconds,
         )

@@ -9,7 +9,13 @@ import numpy as np
 from longspan.errors import InputError
 from longspan.metrics.classification import classification_scores, regression_scores
 from longspan.records import Item, Metric, Score
-from longspan.tasks.sequence_classification.merging import Merge, chosen_labels, labels_of, merge_windows
+from longspan.tasks.sequence_classification.merging import (
+    Merge,
+    chosen_labels,
+    labels_of,
+    merge_windows,
+    problem_type_of,
+)
 from longspan.tasks.task import FeatureSet, Scored
 
 if TYPE_CHECKING:
@@ -53,7 +59,7 @@ def score_windows(
     golds = [example for example, _ in examples]
     values = [value for value, _ in merged]
     predicted = [chosen_labels(probabilities, config) for _, probabilities in merged]
-    return scores_of(golds, predicted, values, config.problem_type, labels_of(config))
+    return scores_of(golds, predicted, values, problem_type_of(config), labels_of(config))
 
 
 def score_predictions(

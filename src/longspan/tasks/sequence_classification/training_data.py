@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from longspan.data.classification import load_labelled_dataset, require_known_labels
 from longspan.errors import InputError
-from longspan.tasks.sequence_classification.merging import labels_of
+from longspan.tasks.sequence_classification.merging import labels_of, problem_type_of
 
 if TYPE_CHECKING:
     from longspan.data.classification import LabelledDataset
@@ -70,9 +70,9 @@ def target_of(config: Any) -> Callable[[Any], Any]:
     label2id = {label: i for i, label in enumerate(labels_of(config))}
 
     def target(example: Any) -> Any:
-        if config.problem_type == "regression":
+        if problem_type_of(config) == "regression":
             return example.value
-        if config.problem_type == "multi_label_classification":
+        if problem_type_of(config) == "multi_label_classification":
             return [float(label in example.labels) for label in label2id]
         return label2id[example.labels[0]]
 
