@@ -28,7 +28,7 @@ def find_task(name: str) -> "Task":
     """Return the task of that name, of longspan or of an installed package.
 
     Raises:
-        InputError: there is none (near names are suggested), or its package fails when it is imported.
+        InputError: there is none (the message lists all, and a near name), or its package fails when it is imported.
     """
     if name in TASKS:
         return _load(TASKS[name])
@@ -43,8 +43,8 @@ def find_task(name: str) -> "Task":
                 ) from error
     names = task_names()
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-    raise InputError(f"there is no task {name!r}; {hint}")
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise InputError(f"there is no task {name!r}{hint}; there are {', '.join(names)}")
 
 
 def find_fine_tuning_task(name: str) -> "FineTuningTask":

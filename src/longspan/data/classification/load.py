@@ -1,6 +1,7 @@
 """`load_labelled_dataset`: a file, a folder, a name with a path, or a name of the hub -> labelled texts."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,10 +150,7 @@ def require_data(name: str, *, split: str | None = None) -> None:
 def _exists(name: str) -> bool:
     if not name.strip():
         raise InputError("the name of the data is empty; pass a file, a folder, or the name of a data set")
-    try:
-        return Path(name).exists()
-    except OSError:  # too long for a file's name
-        return False
+    return os.path.exists(name)  # `Path.exists` raises OSError for a name that is too long
 
 
 def _hub_parts(name: str) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def read_newsgroups(path: Path, *, split: str | None, name: str, language: str =
                 )
             require_text(record[field], f"{where}: {field!r}")
         group, file = record["group"], record["file"]
-        posts.append(LabelledText(f"{group}/{file}", record["text"], None, (group,), None))
+        posts.append(LabelledText(f"{group}/{file}", record["text"], None, (group,), None, f"line {line:,}"))
     require_unique_ids(posts, str(path))
     train = frozenset() if split is None else train_ids(posts)
     examples = [post for post in posts if split is None or (post.id in train) == (split == "train")]

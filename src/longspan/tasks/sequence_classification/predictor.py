@@ -61,7 +61,7 @@ class LabelPredictor:
         merge: of the windows of a document.
 
     Raises:
-        InputError: `max_length` is beyond the model, or the device is not there.
+        InputError: `max_length` is beyond the model, the device is not there, or the model predicts several numbers.
     """
 
     def __init__(
@@ -80,7 +80,12 @@ class LabelPredictor:
         self.has_global_tokens = options.has_global
         self.merge: Merge = merge
         self.labels = labels_of(model.config)
-        self.gives_number = problem_type_of(model.config) == "regression"
+        self.problem_type = problem_type_of(model.config)
+        if self.problem_type == "regression" and len(self.labels) != 1:
+            raise InputError(
+                f"{model.name_or_path or type(model).__name__} predicts {len(self.labels)} numbers for a document; "
+                "longspan reads models of one number"
+            )
         self._collate = WindowCollator(model, tokenizer, has_global=options.has_global)
 
     def describe(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from longspan.data.classification import require_known_labels
 from longspan.errors import InputError
 from longspan.metrics.classification import classification_scores, regression_scores
 from longspan.records import Item, Metric, Score
@@ -19,6 +20,7 @@ from longspan.tasks.sequence_classification.merging import (
 from longspan.tasks.task import FeatureSet, Scored
 
 if TYPE_CHECKING:
+    from longspan.data.classification import LabelledDataset
     from longspan.tasks.sequence_classification.predictor import LabelPrediction
 
 _EXCERPT = 200  # characters of a document in a record
@@ -66,16 +68,13 @@ def score_predictions(
     system: str, dataset: Any, predictor: Any, predictions: Sequence[Any], metrics: Sequence[Metric]
 ) -> Scored:
     """Score labels or numbers; a document without a prediction has none of the labels, or the number 0."""
-    known = getattr(predictor, "labels", list(dataset.label_names))
-    _require_kind_of_model(dataset, predictor)
-    _require_labels_of_model(dataset, known)
     items = [
         _item(system, dataset, example, prediction)
         for example, prediction in zip(dataset.examples, predictions, strict=True)
     ]
     predicted = [[] if one is None else one.labels for one in predictions]
     values = [0.0 if one is None or one.value is None else one.value for one in predictions]
-    labels = list(dict.fromkeys([*known, *dataset.label_names]))
+    labels = getattr(predictor, "labels", dataset.label_names)
     found = scores_of(dataset.examples, predicted, values, dataset.problem_type, labels)
     seconds = [one.seconds for one in predictions if one is not None]
     n_truncated = sum(bool(item.truncated) for item in items)
@@ -122,21 +121,25 @@ def _item(system: str, dataset: Any, example: Any, prediction: "LabelPrediction 
     )
 
 
-def _require_kind_of_model(dataset: Any, predictor: Any) -> None:
-    """Refuse numbers for a model of labels, and labels for a model of a number."""
-    gives_number = getattr(predictor, "gives_number", dataset.problem_type == "regression")
-    if gives_number and dataset.problem_type != "regression":
-        raise InputError(f"{dataset.name} has labels, but the model predicts a number; set problem_type: regression")
-    if not gives_number and dataset.problem_type == "regression":
-        raise InputError(f"{dataset.name} has numbers, but the model predicts labels; leave problem_type out")
+def require_fit(dataset: "LabelledDataset", predictor: Any) -> None:
+    """Refuse a data set that a model cannot be scored on.
 
+    Args:
+        dataset: the documents.
+        predictor: has `problem_type` and `labels` of its model; what it lacks is not checked.
 
-def _require_labels_of_model(dataset: Any, known: Sequence[str]) -> None:
-    """Refuse a data set with labels that the model does not have."""
-    for example in dataset.examples:
-        for label in example.labels:
-            if label not in known:
-                raise InputError(
-                    f"{dataset.name}: document {example.id!r} has the label {label!r}, which the model was not trained "
-                    f"on; it knows {', '.join(known)}"
-                )
+    Raises:
+        InputError: labels for a model of a number or the reverse, one label a document for a model that may give
+            several, or a label that the model does not have.
+    """
+    source, kind = dataset.source or dataset.name, getattr(predictor, "problem_type", dataset.problem_type)
+    if kind == "regression" != dataset.problem_type:
+        raise InputError(f"{source} has labels, but the model predicts a number; set problem_type: regression")
+    if dataset.problem_type == "regression" != kind:
+        raise InputError(f"{source} has numbers, but the model predicts labels; leave problem_type out")
+    if kind == "multi_label_classification" != dataset.problem_type:
+        raise InputError(
+            f"{source} has one label a document, but the model may give several; set problem_type: "
+            "multi_label_classification"
+        )
+    require_known_labels(getattr(predictor, "labels", dataset.label_names), dataset, "the model's")

@@ -40,7 +40,8 @@ class SequenceClassification(FineTuningTask):
     head_keys = ("id2label", "label2id", "problem_type")
     training_metrics = ("accuracy", "f1_macro", "mse", "pearson")
     counts_worth_saying: ClassVar[Mapping[str, str]] = {
-        "documents_cut": "documents were trained on with their first window only; windows: all trains on all"
+        "labels_stripped": "rows had white space around a label, which was taken off",
+        "documents_cut": "documents were trained on with their first window only; windows: all trains on all",
     }
 
     def read(self, entry: str, fields: Any, *, for_training: bool) -> "LabelledDataset":
@@ -64,18 +65,30 @@ class SequenceClassification(FineTuningTask):
         """Return the labels of the training data.
 
         Raises:
-            InputError: the data sets are of several problem types, or there is only one label.
+            InputError: the data sets are of several problem types, there is only one label, or one has no text.
         """
         from longspan.tasks.sequence_classification.training_data import head_config
 
         del fields
         return head_config(training) if training else {}
 
-    def check_training(self, training: Sequence[Any], evaluation: Sequence[Any]) -> None:
-        """Refuse labels that no training example can have."""
-        from longspan.tasks.sequence_classification.training_data import require_labels_of_training
+    def keeps_head(self, config: Any, wanted: Mapping[str, Any]) -> bool:
+        """Return whether the head has the wanted labels, or gives a number as wanted."""
+        from longspan.tasks.sequence_classification.training_data import keeps_head
 
-        require_labels_of_training(training, evaluation)
+        return keeps_head(config, wanted)
+
+    def check_training(self, training: Sequence[Any], evaluation: Sequence[Any]) -> None:
+        """Refuse a label without a text to train on, and one of a text to evaluate on that none to train on has."""
+        from longspan.tasks.sequence_classification.training_data import check_data
+
+        check_data(training, evaluation)
+
+    def check_evaluation(self, dataset: Any, predictor: Any) -> None:
+        """Refuse labels that the model does not have, and data of another problem type."""
+        from longspan.tasks.sequence_classification.scoring import require_fit
+
+        require_fit(dataset, predictor)
 
     def features(
         self,

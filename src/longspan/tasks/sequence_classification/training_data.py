@@ -1,11 +1,10 @@
 """What a model is trained on: the split of an entry, the labels of its head, and each document's target."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from longspan.data.classification import load_labelled_dataset, require_known_labels
+from longspan.data.classification import labels_to_train, load_labelled_dataset, require_known_labels
 from longspan.errors import InputError
 from longspan.tasks.sequence_classification.merging import labels_of, problem_type_of
 
@@ -35,17 +34,11 @@ def head_config(training: Sequence["LabelledDataset"]) -> dict[str, Any]:
     """Return what the configuration says of a head that is trained on these data sets.
 
     Raises:
-        InputError: the data sets are of several problem types, or there is only one label.
+        InputError: as `labels_to_train`.
     """
-    kinds = dict.fromkeys(dataset.problem_type for dataset in training)
-    if len(kinds) > 1:
-        raise InputError(f"the training data is of several kinds ({', '.join(kinds)}); set problem_type")
-    kind = next(iter(kinds))
-    labels = list(dict.fromkeys(label for dataset in training for label in dataset.label_names))
+    kind, labels = labels_to_train(training)
     if kind == "regression":
-        labels = ["value"]
-    elif len(labels) < 2:
-        raise InputError(f"the training data has one label only ({', '.join(labels)}); give it at least two")
+        labels = ("value",)
     return {
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
@@ -53,12 +46,35 @@ def head_config(training: Sequence["LabelledDataset"]) -> dict[str, Any]:
     }
 
 
-def require_labels_of_training(training: Sequence["LabelledDataset"], evaluation: Sequence["LabelledDataset"]) -> None:
-    """Raise an InputError if a document to evaluate on has a label that no document to train on has."""
-    labels = dict.fromkeys(label for dataset in training for label in dataset.label_names)
-    train = replace(training[0], label_names=tuple(labels))
+def keeps_head(config: Any, wanted: Mapping[str, Any]) -> bool:
+    """Return whether a trained head has the wanted labels in their order, or gives a number as wanted.
+
+    Args:
+        config: of the model that has the head; it need not name its problem type.
+        wanted: what `head_config` returned; empty if any head will do.
+    """
+    kind = wanted.get("problem_type")
+    if kind is not None and problem_type_of(config) != kind:
+        return False
+    if kind == "regression":
+        return config.num_labels == 1
+    return all(getattr(config, key, None) == value for key, value in wanted.items() if key != "problem_type")
+
+
+def check_data(training: Sequence["LabelledDataset"], evaluation: Sequence["LabelledDataset"]) -> None:
+    """Refuse data that no model can be trained on, and labels to evaluate on that no document to train on has.
+
+    Raises:
+        InputError: as `labels_to_train` and `require_known_labels`; or training and evaluation data are of different
+            problem types.
+    """
+    kind, labels = labels_to_train(training)
     for other in evaluation:
-        require_known_labels(train, other)
+        if other.problem_type != kind:
+            raise InputError(
+                f"{other.source} is {other.problem_type}, but the training data is {kind}; set problem_type"
+            )
+        require_known_labels(labels, other, "the training data's")
 
 
 def target_of(config: Any) -> Callable[[Any], Any]:
@@ -81,5 +97,6 @@ def target_of(config: Any) -> Callable[[Any], Any]:
 
 def _has_splits(entry: str) -> bool:
     """Whether an entry of `train_data` stands for several splits: a name on the hub, or a folder with one for each."""
-    path = Path(entry)
-    return (path / "train").is_dir() if path.exists() else "@" not in entry
+    if os.path.exists(entry):  # `Path.exists` raises OSError for a name that is too long
+        return os.path.isdir(os.path.join(entry, "train"))
+    return "@" not in entry
