@@ -25,7 +25,8 @@ def test_data_of_another_task(tmp_path, capsys):
     path = tmp_path / "posts.csv"
     path.write_text("text,topic\nBees fly.,bees\nAnts walk.,ants\n")
     assert main(["check", str(path), "--task", "sequence_classification", "--label_column", "topic"]) == 0
-    assert "2 documents" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "2 documents" in out and "label        bees: 1" in out and "9 to 10 characters" in out
     assert main(["check", str(path), "--task", "sequence_classification", "--label_column", "topik"]) == 2
     assert "has no column 'topik'; it has 'text', 'topic'" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ from longspan.cli.main import main
         ("datasets", ["mlqa.<context language>.<question language>", "squad_long.<paragraphs>", "squad_v2"]),
         ("datasets", ["xquad_long.<language>.<paragraphs>", "tydiqa.<language>", "trivia_qa", "7,993 questions"]),
         ("datasets", ["needle"]),
+        ("datasets", ["imdb.<split>@PATH", "hyperpartisan.<split>@PATH", "sequence_classification", "CC BY 4.0"]),
         ("grids", ["thesis", "thesis-small", "The whole grid of Sagen's thesis"]),
         ("recipes", ["squad-e5-short", "squad-e5-long", "xquad-demo"]),
         ("families", ["XLM-R", "BERT", "question answering"]),

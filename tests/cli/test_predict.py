@@ -350,13 +350,13 @@ def test_without_a_model_where_none_is_packaged(packaged, document, capsys):
     ("n_tokens", "words", "n_windows"), [(100, [], 1), (4096, [], 4), (100, ["--batch_size", "3"], 3)]
 )
 def test_long_windows_are_read_one_by_one_on_cpu(tiny_qa_folder, document, monkeypatch, n_tokens, words, n_windows):
-    from longspan.tasks.question_answering import answer_rows
+    from longspan.tasks import predicting
     from longspan.tasks.question_answering.predictor import QaPredictor
 
     asked = []
     answer = QaPredictor._logits
     monkeypatch.setattr(QaPredictor, "_logits", lambda self, batch: asked.append(len(batch)) or answer(self, batch))
-    monkeypatch.setattr(answer_rows, "_CPU_TOKENS", n_tokens)
+    monkeypatch.setattr(predicting, "_CPU_TOKENS", n_tokens)
     words = [*words, "--max_length", "64", "--overlap", "16", "--device", "cpu"]
     model = str(tiny_qa_folder("bert"))
     assert main(["predict", model, "--document", document, "--question", "Where?", *words]) == 0

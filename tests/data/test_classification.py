@@ -14,12 +14,12 @@ import pytest
 from longspan.data.classification import (
     CLASSIFICATION_CATALOGUE,
     LabelledText,
+    labels_to_train,
     load_labelled_dataset,
     require_data,
     require_known_labels,
 )
 from longspan.data.classification.hyperpartisan import ids_of_split
-from longspan.data.classification.newsgroups import split_of_post
 from longspan.errors import InputError
 
 ROWS = [{"text": 'A "good" film,\nlong', "label": "pos"}, {"text": "καλό", "label": "neg"}]
@@ -136,7 +136,6 @@ def test_columns_that_cannot_be_told_are_listed(tmp_path, header, match):
         ("a.csv", "text,label\nx,a\ny,\n", r"row 2 has no label in 'label'"),
         ("a.csv", "", r"has no header"),
         ("a.csv", "text,label\n", r"holds no texts"),
-        ("a.csv", "text,label\nx,a\ny,a\n", r"only the label 'a'"),
         ("a.csv", "id,text,label\n1,x,a\n1,y,b\n", r"the id '1' comes 2 times"),
         ("a.csv", b'text,label\n"x\ny",a\n\xe9t\xe9,b\n', r"is not UTF-8: byte 19 is 0xe9 .*in row 2 \(line 4\)"),
         ("a.csv", b"te\xffxt,label\n", r"not UTF-8.*the header \(line 1\)"),
@@ -200,14 +199,35 @@ def test_options_that_do_not_fit_are_refused(tmp_path, options, match):
     refused(match, save(tmp_path, "a.csv", write_csv(ROWS)), **options)
 
 
-def test_labels_outside_the_training_set_are_refused(tmp_path):
-    train = load_labelled_dataset(save(tmp_path, "train.csv", "text,label\nx,a\ny,b\n"))
+def test_unknown_labels_are_refused_by_row(tmp_path):
     other = load_labelled_dataset(save(tmp_path, "test.csv", "id,text,label\nq1,x,a\nq2,y,c\n"))
-    with pytest.raises(InputError, match=r"test: q2 has the label 'c', .* training set train; its labels are 'a', 'b'"):
-        require_known_labels(train, other)
-    require_known_labels(train, replace(other, examples=other.examples[:1]))
-    with pytest.raises(InputError, match="same problem_type"):
-        require_known_labels(train, replace(other, problem_type="multi_label_classification"))
+    match = r"test.csv: row 2 has the label 'c', which the model does not know; it knows 'a', 'b'"
+    with pytest.raises(InputError, match=match):
+        require_known_labels(["a", "b"], other, "the model")
+    require_known_labels(["a", "b"], replace(other, examples=other.examples[:1]), "the model")
+
+
+def test_one_label_is_enough_to_evaluate_not_to_train(tmp_path):
+    one = load_labelled_dataset(save(tmp_path, "one.csv", "text,label\nx,a\ny,a\n"))
+    other = load_labelled_dataset(save(tmp_path, "other.csv", "text,label\nx,b\n"))
+    numbers = load_labelled_dataset(save(tmp_path, "n.csv", "text,label\nx,1\n"), problem_type="regression")
+    with pytest.raises(InputError, match=r"one.csv: there is only the label 'a'; training needs two or more"):
+        labels_to_train([one])
+    assert labels_to_train([one, other]) == ("single_label_classification", ("a", "b"))
+    assert labels_to_train([numbers]) == ("regression", ())
+    with pytest.raises(InputError, match=r"one.csv is single_label_classification and .*n.csv is regression"):
+        labels_to_train([one, numbers])
+
+
+def test_white_space_is_no_part_of_a_label(tmp_path):
+    dataset = load_labelled_dataset(save(tmp_path, "a.csv", "text,label\nx, a\ny,a\nz,b \n"))
+    assert dataset.label_names == ("a", "b") and dataset.counts["labels_stripped"] == 2
+
+
+def test_carriage_returns_end_lines(tmp_path):
+    dataset = load_labelled_dataset(save(tmp_path, "a.csv", b'text,label\rx,a\r"y\rz",b\r'))
+    assert [row.text for row in dataset.examples] == ["x", "y\rz"]
+    refused("a carriage return outside of quotes ends a row", save(tmp_path, "b.csv", b"text,label\nx,a\ny\rz,b\n"))
 
 
 # Folders.
@@ -247,7 +267,10 @@ def test_unsup_is_no_class_beside_a_third_one(imdb):
 def test_wrong_class_folders_are_named(tmp_path):
     save(tmp_path, "a/one/1.txt", "x")
     (tmp_path / "a/two").mkdir()
-    refused(r"no text of the class 'two'", str(tmp_path / "a"))
+    dataset = load_labelled_dataset(str(tmp_path / "a"))
+    assert dataset.counts["labels_without_texts"] == 1
+    with pytest.raises(InputError, match="no text has the label 'two', which the data declares"):
+        labels_to_train([dataset])
     save(tmp_path, "a/two/1.txt", b"\xe9 x")
     refused(r"two/1.txt is not UTF-8: byte 0", str(tmp_path / "a"))
     save(tmp_path, "a/two/1.txt", "y")
@@ -305,7 +328,6 @@ def test_overlaps_of_the_released_split_are_counted(tmp_path):
         ({"n_truth": 644}, rf"{TRUTH} lacks 1 of the articles .*'0000644'"),
         ({"label": "maybe"}, "article '0000000' has hyperpartisan='maybe'"),
         ({"n": 10}, "holds 10 articles; the split is of the 645"),
-        ({"label": "true"}, "no text of the class 'false'"),
     ],
 )
 def test_wrong_hyperpartisan_files_are_refused(tmp_path, options, match):
@@ -330,24 +352,45 @@ def test_broken_or_missing_xml_is_refused(tmp_path):
 # 20 Newsgroups.
 
 
-def test_newsgroups_are_split_by_hash(tmp_path):
-    posts = [{"group": f"g{i % 2}", "file": str(i), "subject": "s", "text": f"text {i}"} for i in range(400)]
-    path = save(tmp_path, "posts.jsonl", write_lines(posts))
-    train, test = (load_labelled_dataset(f"20newsgroups.{split}@{path}") for split in ("train", "test"))
-    assert len(train.examples) + len(test.examples) == 400
-    assert 200 < len(train.examples) < 280
+def write_posts(folder, posts):
+    rows = [{"group": group, "file": file, "subject": "s", "text": text} for group, file, text in posts]
+    return save(folder, "posts.jsonl", write_lines(rows))
+
+
+def newsgroups_parts(path):
+    return [load_labelled_dataset(f"20newsgroups.{split}@{path}") for split in ("train", "test")]
+
+
+def test_newsgroups_are_split_within_each_group(tmp_path):
+    posts = [(group, str(i), f"{group} {i}") for group, n in (("a", 7), ("b", 100), ("c", 333)) for i in range(n)]
+    train, test = newsgroups_parts(write_posts(tmp_path, posts))
+    for part, sizes in ((train, [4, 60, 200]), (test, [3, 40, 133])):
+        groups = [row.labels[0] for row in part.examples]
+        assert [groups.count(group) for group in "abc"] == sizes
     assert {row.id for row in train.examples}.isdisjoint(row.id for row in test.examples)
     assert train.counts["posts_in_other_splits"] == len(test.examples)
-    assert train.label_names == ("g0", "g1")
-    assert [split_of_post("alt.atheism", file) for file in ("49960", "51060", "51119")] == ["train", "train", "test"]
+    assert train.label_names == ("a", "b", "c")
+    # The split of a release stays: benchmarks depend on it.
+    assert [row.id for row in test.examples if row.id.startswith("a/")] == ["a/0", "a/4", "a/6"]
+    shuffled, _ = newsgroups_parts(write_posts(tmp_path, posts[::-1]))
+    assert {row.id for row in shuffled.examples} == {row.id for row in train.examples}
+
+
+def test_equal_posts_are_on_one_side(tmp_path):
+    posts = [(group, str(i), f"text {i // 2}" + "\n" * (i % 2)) for group in "ab" for i in range(100)]
+    posts += [("c", str(i), f"again {i // 2}" + " " * (i % 2)) for i in range(100)]
+    train, test = newsgroups_parts(write_posts(tmp_path, posts))
+    sides = [{" ".join(row.text.split()) for row in part.examples} for part in (train, test)]
+    assert sides[0].isdisjoint(sides[1])
+    assert sum(row.labels == ("c",) for row in train.examples) == 60
 
 
 def test_wrong_posts_are_named(tmp_path):
     path = save(tmp_path, "posts.jsonl", write_lines([{"group": "g", "file": 3, "text": "x"}]))
     refused("line 1 has no text in 'file'", f"20newsgroups.train@{path}")
-    posts = [{"group": "g", "file": "1", "text": "x"}, {"group": "g", "file": "1", "text": "y"}]
-    split = split_of_post("g", "1")
-    refused("the id 'g/1' comes 2 times", f"20newsgroups.{split}@{save(tmp_path, 'p.jsonl', write_lines(posts))}")
+    path = write_posts(tmp_path, [("g", "1", "x"), ("g", "1", "y")])
+    for split in ("train", "test"):
+        refused("the id 'g/1' comes 2 times", f"20newsgroups.{split}@{path}")
 
 
 # Names.
@@ -423,7 +466,7 @@ def test_class_labels_of_the_hub_give_the_names(hub):
     hub(labelled([0, -1], names))
     refused(r"row 2 has no label: 'label' is -1", "owner/news", split="test")
     hub(labelled([0, 0], names))
-    refused(r"no text of the class 'sports'", "owner/news", split="train")
+    assert load_labelled_dataset("owner/news", split="train").counts["labels_without_texts"] == 1
 
 
 def test_a_split_of_the_hub_must_be_chosen_if_several(hub):

@@ -1,22 +1,33 @@
 """Whole documents with labels or numbers: from a table through training to evaluation, prediction and report."""
 
 import csv
+import gzip
+import io
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from transformers import BertConfig
 
 from longspan.cli.main import main
 from longspan.data.classification import LabelledText
+from longspan.data.qa import tokens as qa_tokens
 from longspan.errors import InputError
 from longspan.records import read_record
 from longspan.tasks import TASKS, all_tasks, find_task
 from longspan.tasks.adapters import load_with_head
 from longspan.tasks.detect_task import task_of
-from longspan.tasks.sequence_classification import DocumentWindows, LabelPredictor, chosen_labels, merge_windows
+from longspan.tasks.sequence_classification.merging import chosen_labels, merge_windows, problem_type_of
+from longspan.tasks.sequence_classification.predictor import LabelPredictor
+from longspan.tasks.sequence_classification.windows import DocumentWindows
 from longspan.tasks.task import PredictorOptions
 
 BORN, WROTE = "Anna was born in Lund.", "Boris wrote 9 books about bees."
@@ -209,6 +220,81 @@ def test_predict_says_how_much_was_read(trained, documents, capsys):
     assert [row["n_windows"] for row in (whole[1], cut[1])] == [1, 1]
 
 
+@pytest.fixture(scope="module")
+def loaded(trained):
+    """A model that is sure of nothing, and its tokenizer."""
+    return load_with_head(str(trained("single", max_steps=1)[0]), find_task("sequence_classification"))
+
+
+@pytest.mark.parametrize("merge", ["mean", "maximum"])
+@pytest.mark.parametrize(("truncate", "batch_size"), [(False, 1), (False, 3), (True, 2)])
+def test_streams_are_labelled_as_whole_texts(loaded, monkeypatch, merge, truncate, batch_size):
+    texts = [BORN, WROTE * 40, "", f"{BOTH} " * 30, "Lund"]
+    examples = [LabelledText(id=str(i), text=text, pair=None, labels=(), value=None) for i, text in enumerate(texts)]
+    options = PredictorOptions(max_length=24, overlap=7, truncate=truncate, batch_size=batch_size)
+    predictor = LabelPredictor(*loaded, options, merge)
+    expected = predictor.predict(examples)
+    monkeypatch.setattr(qa_tokens, "_PIECE", 300)
+    streams = ((str(i), (text[at : at + 99] for at in range(0, len(text), 99))) for i, text in enumerate(texts))
+    found = predictor.predict_streams(streams)
+    for one, other in zip(found, expected, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+        assert one.seconds > 0
+        assert replace(one, probabilities={}, seconds=0) == replace(other, probabilities={}, seconds=0)
+    assert found[1].n_tokens > 200
+    assert found[1].n_tokens_read == (24 if truncate else found[1].n_tokens)
+    assert found[1].n_windows == (1 if truncate else -(-(found[1].n_tokens - 2 - 7) // (22 - 7)))
+
+
+def test_a_truncated_stream_computes_one_window(loaded):
+    predictor = LabelPredictor(*loaded, PredictorOptions(max_length=24, overlap=7, truncate=True, batch_size=8))
+    computed = []
+    compute = predictor._logits
+    predictor._logits = lambda rows: computed.extend(rows) or compute(rows)
+    (found,) = predictor.predict_streams([("a", [WROTE] * 100)])
+    assert (len(computed), found.n_windows) == (1, 1)
+    assert found.n_tokens == len(loaded[1](WROTE * 100)["input_ids"])
+
+
+def test_a_stream_is_read_window_by_window(loaded):
+    predictor = LabelPredictor(*loaded, PredictorOptions(max_length=24, batch_size=1))
+    n_given, seen = 0, []
+
+    def chunks():
+        nonlocal n_given
+        for _ in range(40):
+            n_given += 1
+            yield f"{BOTH} " * 60
+
+    compute = predictor._logits
+    predictor._logits = lambda rows: seen.append(n_given) or compute(rows)
+    predictor.predict_streams([("a", chunks())], progress=False)
+    assert seen[0] < 40 and seen[-1] == 40
+
+
+_PEAK = """
+import resource, sys
+from longspan.cli.main import main
+assert main(["predict", *sys.argv[1:], "--max_length", "64", "--batch_size", "32", "--device", "cpu"]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_memory_does_not_grow_with_the_document(trained, tmp_path):
+    peaks = []
+    for n_bytes in (300_000, 1_800_000):
+        path = tmp_path / "long.txt"
+        path.write_text(f"{BOTH}\n" * (n_bytes // len(BOTH)))
+        words = [sys.executable, "-c", _PEAK, str(trained("single")[0]), "--document", str(path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["n_tokens_read"] > n_bytes / 8
+        peaks.append(int(done.stderr.split()[-1]))
+    # Kept whole, 1.5 MB more took 86 MiB more.
+    assert peaks[1] - peaks[0] < 40, peaks
+
+
 @pytest.mark.parametrize("merge", ["mean", "maximum"])
 def test_a_document_merges_its_windows(trained, merge):
     import torch
@@ -285,24 +371,33 @@ def test_unknown_labels_of_evaluation_data_are_refused(tmp_path, tiny_qa_folder,
     held_out = write_table(tmp_path / "held_out.csv", [*SINGLE, (BOTH, "bees")])
     fields = {"train_data": str(train), "eval_data": str(held_out), "eval_strategy": "steps"}
     assert main(["finetune", write_recipe(tmp_path, tiny_qa_folder("xlm-roberta encoder"), **fields)]) == 2
-    assert "held_out: 3 has the label 'bees', which is not in the training set train" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "held_out.csv: row 3 has the label 'bees', which the training data does not know; it knows" in error
     assert not (tmp_path / "run").exists()
 
 
-def test_evaluate_refuses_labels_of_another_model(trained, tmp_path, capsys):
+def test_one_output_without_a_kind_is_a_number():
+    config = BertConfig(num_labels=1)
+    assert problem_type_of(config) == "regression"
+    assert problem_type_of(BertConfig(num_labels=2)) == "single_label_classification"
+    assert problem_type_of(BertConfig(num_labels=1, problem_type="multi_label_classification")).startswith("multi")
+
+
+def test_evaluate_refuses_labels_of_another_model(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(LabelPredictor, "predict", None)  # nothing is computed before
     other = write_table(tmp_path / "other.csv", [*SINGLE, (BOTH, "bees")])
     argv = ["evaluate", str(trained("single")[0]), "--data", str(other), "--systems", "truncate 64"]
     assert main([*argv, "--device", "cpu", "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "other: document '3' has the label 'bees'" in error and "it knows life, work" in error
+    assert "other.csv: row 3 has the label 'bees', which the model does not know; it knows 'life', 'work'" in error
     assert not (tmp_path / "out" / "evaluation.json").exists()
 
 
 @pytest.mark.parametrize(
     ("kind", "words", "message"),
     [
-        ("single", ["--problem_type", "regression"], "other has numbers, but the model predicts labels"),
-        ("number", [], "other has labels, but the model predicts a number"),
+        ("single", ["--problem_type", "regression"], "other.csv has numbers, but the model predicts labels"),
+        ("number", [], "other.csv has labels, but the model predicts a number"),
     ],
 )
 def test_evaluate_refuses_data_of_another_problem_type(trained, tmp_path, capsys, kind, words, message):
@@ -337,6 +432,71 @@ def test_task_option_chooses_the_tasks_options(trained, documents, tmp_path, cap
     assert main(["predict", str(folder), "--document", str(paths[0]), *words[:2], "--top_k", "2"]) == 2
     error = capsys.readouterr().err
     assert "no option --top_k for the task sequence_classification; the task question_answering has it" in error
+
+
+TEI = f"<TEI><teiHeader>1895</teiHeader><text><p>{WROTE}</p></text></TEI>"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("plain.txt", WROTE.encode()),
+        ("windows.txt", f"{WROTE}\r\n{WROTE}\r".encode("utf-8-sig")),
+        ("packed.txt.gz", gzip.compress(WROTE.encode())),
+        ("packed", gzip.compress(WROTE.encode())),
+        ("novel.xml", TEI.encode()),
+    ],
+    ids=["plain", "line ends and mark", "gzip", "gzip without ending", "TEI"],
+)
+def test_standard_input_is_labelled_as_a_file(trained, tmp_path, capsys, monkeypatch, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    folder, _ = trained("single")
+    (of_file,) = predicted(capsys, folder, [path])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape"))
+    (of_input,) = predicted(capsys, folder, ["-"])
+    assert (of_file["label"], of_input["document"]) == ("work", "-")
+    assert of_file | {"document": "-", "seconds": 0} == of_input | {"seconds": 0}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_labelled(trained, tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(WROTE,))
+    writer.start()
+    (row,) = predicted(capsys, trained("single")[0], [pipe])
+    writer.join()
+    assert row["label"] == "work"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"Anna \xe9", "1.txt is not UTF-8: byte 5 is 0xe9"),
+        (b" \n", "1.txt is empty"),
+        (gzip.compress(WROTE.encode())[:-9], "1.txt: its .gz data is broken or cut"),
+    ],
+    ids=["not UTF-8", "empty", "cut"],
+)
+def test_a_wrong_document_is_refused_before_the_model(documents, tmp_path, capsys, data, message):
+    paths = documents(BORN, "", WROTE)
+    paths[1].write_bytes(data)
+    words = ["--task", "sequence_classification", "--document", *map(str, paths)]
+    assert main(["predict", str(tmp_path / "no model is looked for"), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_standard_input_is_read_once(tmp_path, capsys):
+    words = ["--task", "sequence_classification", "--document", "-", "-"]
+    assert main(["predict", str(tmp_path / "no model is looked for"), *words]) == 2
+    assert "standard input (-) is named twice" in capsys.readouterr().err
+
+
+def test_a_window_without_room_is_refused(trained, documents, capsys):
+    words = ["--document", str(documents(BORN)[0]), "--max_length", "2"]
+    assert main(["predict", str(trained("single")[0]), *words]) == 2
+    assert "a window of 2 tokens holds no text beside 2 special tokens" in capsys.readouterr().err
 
 
 def test_predict_prints_a_label_for_people(trained, documents, capsys):
@@ -392,7 +552,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_a_package_can_add_a_task(package):
-    package(bees="longspan.tasks.sequence_classification:SequenceClassification")
+    package(bees="longspan.tasks.sequence_classification.task:SequenceClassification")
     assert find_task("bees").title == "sequence classification"
     assert len(all_tasks()) == len(TASKS) + 1
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[i
     """The rows of a CSV or TSV file with their numbers, from 1; the header is not counted.
 
     CSV follows RFC 4180: a cell may be quoted, a quote in it is doubled. TSV has no quoting: a quote is a character.
+    Lines end with LF, CR LF, or CR alone, as spreadsheets of old Macs write them.
 
     Raises:
         InputError: as `open_stream`; a row is not UTF-8, has a quote in the wrong place or another number of cells
@@ -125,7 +127,7 @@ def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[i
     quoting = csv.QUOTE_MINIMAL if is_csv else csv.QUOTE_NONE
     bound = csv.field_size_limit(bound_of_file(LINE_BYTES))
     try:
-        lines = _decoded_lines(path, meter, lambda: row)
+        lines = _Remembered(_decoded_lines(path, meter, lambda: row))
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
         header = next(reader, [])
         if not any(header):
@@ -139,7 +141,7 @@ def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[i
                 if len(cells) != len(header):
                     raise InputError(
                         f"{path}: row {row:,} (it ends in line {reader.line_num:,}) has {len(cells)} cells, the header "
-                        f"has {len(header)}; mend the row"
+                        f"has {len(header)}; mend the row{_hint(lines.last)}"
                     )
                 yield row, dict(zip(header, cells, strict=True))
                 row += 1
@@ -149,14 +151,39 @@ def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[i
         csv.field_size_limit(bound)
 
 
+class _Remembered:
+    """Lines, of which the last one that was read is kept."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines, self.last = lines, ""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.last = line
+            yield line
+
+
+def _hint(line: str) -> str:
+    return "; a carriage return outside of quotes ends a row, too" if line.endswith("\r") else ""
+
+
 def _told(row: int) -> str:
     return f"row {row:,}" if row else "the header"
 
 
+_CARRIAGE_RETURN = re.compile(rb"(?<=\r)(?!\n)")
+
+
 def _decoded_lines(path: Path, meter: Meter, row: Callable[[], int]) -> Iterator[str]:
-    for line, offset, data in _lines(path, meter):
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            raise not_utf8(path, offset, error, f"{_told(row())} (line {line:,})") from error
-        yield text.removeprefix(BYTE_ORDER_MARK) if line == 1 else text
+    line = 0
+    for _, offset, data in _lines(path, meter):
+        for part in _CARRIAGE_RETURN.split(data) if b"\r" in data else [data]:
+            if not part:  # behind a carriage return that ends the file
+                continue
+            line += 1
+            try:
+                text = part.decode()
+            except UnicodeDecodeError as error:
+                raise not_utf8(path, offset, error, f"{_told(row())} (line {line:,})") from error
+            yield text.removeprefix(BYTE_ORDER_MARK) if line == 1 else text
+            offset += len(part)  # noqa: PLW2901  (of the next part)

@@ -54,11 +54,26 @@ def store_document(source: str | Path) -> tuple[StoredText, "Places"]:
     return text, places
 
 
+def require_document(source: str | Path) -> None:
+    """Raise what `read_document` raises; the document is read to its end, and nothing of it is kept.
+
+    Raises:
+        InputError: as `read_document`.
+    """
+    has_words = False
+    for chunk in document_chunks(source):
+        has_words = has_words or not (chunk.isspace() or not chunk)
+    if not has_words:
+        raise _empty(source)
+
+
 def _empty(source: str | Path) -> InputError:
     return InputError(f"{STANDARD_INPUT if source == '-' else source} is empty; pass a document with text in it")
 
 
-def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | None = None) -> Iterator[str]:
+def document_chunks(
+    source: str | Path, places: "Places | None" = None, *, most_bytes: int | None = None
+) -> Iterator[str]:
     """The text of a document in chunks: line ends as newlines, no byte order mark; of TEI without the markup.
 
     A file and standard input with the same bytes give the same text. What is compressed is known by the file's name
@@ -66,7 +81,7 @@ def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | N
 
     Args:
         source: a file, or "-" for standard input (a `Path` is always a file).
-        places: told where the characters stand.
+        places: told where the characters stand; None to keep nothing of it.
         most_bytes: as `open_stream` has it.
 
     Raises:
@@ -74,6 +89,7 @@ def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | N
             is not TEI.
     """
     meter = Meter()
+    places = Places(is_kept=False) if places is None else places
     is_file = source != "-"
     name = str(source) if is_file else STANDARD_INPUT
     stream = (
@@ -93,9 +109,14 @@ def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | N
 
 
 class Places:
-    """How a document was written before its line ends became newlines and its byte order mark was left out."""
+    """How a document was written before its line ends became newlines and its byte order mark was left out.
 
-    def __init__(self) -> None:
+    Args:
+        is_kept: False to make the text alone: no place can be asked for.
+    """
+
+    def __init__(self, *, is_kept: bool = True) -> None:
+        self._is_kept = is_kept
         self._n_before = 0
         # The newlines of the text that were \r\n, and those that were \r.
         self._pairs = array("q")
@@ -111,7 +132,8 @@ class Places:
             held = "\r" if text.endswith("\r") else ""  # the first half of a line end, maybe
             text = text.removesuffix("\r")
             if "\r" in text:
-                self._note_line_ends(text, n_given)
+                if self._is_kept:
+                    self._note_line_ends(text, n_given)
                 text = text.replace("\r\n", "\n").replace("\r", "\n")
             n_given += len(text)
             yield text

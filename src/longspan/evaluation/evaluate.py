@@ -65,9 +65,13 @@ def evaluate(
         progress: show a progress bar.
 
     Raises:
-        InputError: no system, no example, two data sets of one name, or an unknown `compare`.
+        InputError: no system, no example, two data sets of one name, an unknown `compare`, or a system that the task
+            cannot score on a data set.
     """
     _check(systems, datasets, compare, task.item_noun)
+    for dataset in datasets:
+        for predictor in systems.values():
+            task.check_evaluation(dataset, predictor)
     cells = _evaluate_cells(task, systems, datasets, Cells(partial), progress=progress)
     scores = [cell.score for _, cell in cells]
     items = [item for _, cell in cells for item in cell.items]

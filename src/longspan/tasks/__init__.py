@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 TASKS = {
     "question_answering": "longspan.tasks.question_answering.task:QuestionAnswering",
-    "sequence_classification": "longspan.tasks.sequence_classification:SequenceClassification",
+    "sequence_classification": "longspan.tasks.sequence_classification.task:SequenceClassification",
     "masked_lm": "longspan.tasks.masked_lm.task:MaskedLm",
 }
 """Name -> where the task is. The first is the default of recipes that name no task."""
@@ -31,7 +31,7 @@ def find_task(name: str) -> "Task":
     """Return the task of that name, of longspan or of an installed package.
 
     Raises:
-        InputError: there is none (near names are suggested), or its package fails when it is imported.
+        InputError: there is none (the message lists all, and a near name), or its package fails when it is imported.
     """
     if name in TASKS:
         return _load(TASKS[name])
@@ -45,8 +45,9 @@ def find_task(name: str) -> "Task":
                     "mend or remove that package"
                 ) from error
     names = task_names()
-    hint = did_you_mean(name, names, f"there are {', '.join(names)}")
-    raise InputError(f"there is no task {name!r}; {hint}")
+    near = did_you_mean(name, names)
+    hint = f" ({near})" if near else ""
+    raise InputError(f"there is no task {name!r}{hint}; there are {', '.join(names)}")
 
 
 def find_fine_tuning_task(name: str) -> "FineTuningTask":

@@ -10,6 +10,8 @@ from transformers import PreTrainedModel
 from longspan.errors import InputError
 from longspan.models.agreement import max_tokens_of
 
+_CPU_TOKENS = 4096
+
 
 def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
     """Return `max_length`, or the longest input of the model if it is None.
@@ -35,6 +37,15 @@ def check_max_length(model: PreTrainedModel, max_length: int | None) -> int:
 def default_overlap(max_length: int) -> int:
     """Return the tokens that neighbouring windows of `max_length` share by default."""
     return min(128, max_length // 4)
+
+
+def default_batch_size(max_length: int, device: str | torch.device) -> int:
+    """Return the windows per batch of `longspan predict`: 4, and on a CPU at most 4,096 tokens.
+
+    Longer batches take more memory on a CPU, and no less time.
+    """
+    is_cpu = torch.device(device).type == "cpu"
+    return max(1, min(4, _CPU_TOKENS // max_length)) if is_cpu else 4
 
 
 def require_device(device: str | torch.device) -> torch.device:

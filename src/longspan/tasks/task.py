@@ -382,6 +382,13 @@ class FineTuningTask(Task):
             predictions: one for each example, in order; None if the system said nothing.
         """
 
+    def check_evaluation(self, dataset: Any, predictor: Any) -> None:
+        """Raise an InputError if a predictor cannot be scored on a data set, such as for a label that it does not have.
+
+        It is called for each pair of both before anything is predicted.
+        """
+        del dataset, predictor
+
     def prediction_type(self) -> Any:
         """Return the type of a prediction, as pydantic reads it back; None if an interrupted cell starts again."""
         return None

@@ -20,8 +20,7 @@ def read_class_folders(path: Path, *, split: str | None, name: str, language: st
     IMDB's folder `unsup` holds reviews without labels. It is left out, and its files are counted.
 
     Raises:
-        InputError: there is no such split, or several and none was chosen; a class folder is empty; a file is not
-            UTF-8 text.
+        InputError: there is no such split, or several and none was chosen; a file is not UTF-8 text.
     """
     folder = _folder_of_split(path, split)
     classes = _subfolders(folder)
@@ -43,7 +42,7 @@ def read_class_folders(path: Path, *, split: str | None, name: str, language: st
             data = read_bytes(file)
             identifier = f"{one.name}/{file.name}"
             digest.update(f"{hashlib.sha256(data).hexdigest()}  {identifier}\n".encode())
-            examples.append(LabelledText(identifier, decode(file, data), None, (one.name,), None))
+            examples.append(LabelledText(identifier, decode(file, data), None, (one.name,), None, identifier))
     return make_labelled_dataset(
         examples,
         source=str(folder),

@@ -95,7 +95,7 @@ def read_hyperpartisan(
         if label not in _LABELS:
             raise InputError(f"{truth_file}: article {identifier!r} has hyperpartisan={label!r}, not true or false")
         text = "".join(articles[identifier].itertext()).strip()
-        examples.append(LabelledText(identifier, text, None, (label,), None))
+        examples.append(LabelledText(identifier, text, None, (label,), None, f"article {identifier!r}"))
     counts = {"articles_in_other_splits": len(articles) - len(wanted)}
     if released and split is not None:
         others = frozenset().union(*(ids_of_split(one, released=True) for one in SPLITS if one != split))

@@ -1,5 +1,6 @@
 """`load_labelled_dataset`: a file, a folder, a name with a path, or a name of the hub -> labelled texts."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class ClassificationEntry:
         description: one line.
         licence: of the data.
         path: what to give after the @.
+        language: of the texts.
     """
 
     read: Callable[[Path, str, str], LabelledDataset]
@@ -36,6 +38,7 @@ class ClassificationEntry:
     description: str
     licence: str
     path: str
+    language: str = "en"
 
 
 CLASSIFICATION_CATALOGUE = {
@@ -63,7 +66,7 @@ CLASSIFICATION_CATALOGUE = {
     "20newsgroups": ClassificationEntry(
         read=lambda path, split, name: read_newsgroups(path, split=split, name=name),
         splits=("train", "test"),
-        description="20 Newsgroups: posts by group, split by hash and not by date",
+        description="20 Newsgroups: posts by group; 60 per cent of each group to train, by hash and not by date",
         licence="none (public posts)",
         path="a file of JSON lines with group, file and text",
     ),
@@ -149,10 +152,7 @@ def require_data(name: str, *, split: str | None = None) -> None:
 def _exists(name: str) -> bool:
     if not name.strip():
         raise InputError("the name of the data is empty; pass a file, a folder, or the name of a data set")
-    try:
-        return Path(name).exists()
-    except OSError:  # too long for a file's name
-        return False
+    return os.path.exists(name)  # `Path.exists` raises OSError for a name that is too long
 
 
 def _hub_parts(name: str) -> tuple[str, str]:

@@ -179,6 +179,8 @@ def dataset_of_rows(
 ) -> LabelledDataset:
     """The data set of rows with numbers; errors name the source and the row.
 
+    White space around a label is no part of it; `counts` has how many rows had some (`labels_stripped`).
+
     Args:
         rows: number and columns of each row.
         columns: which columns to read.
@@ -195,6 +197,7 @@ def dataset_of_rows(
     examples: list[LabelledText] = []
     resolved: Columns | None = None
     problem_type: ProblemType | None = columns.problem_type
+    n_stripped = 0
     for number, row in rows:
         where = f"{source}: {word} {number:,}"
         if resolved is None:
@@ -204,6 +207,7 @@ def dataset_of_rows(
         cell = _cell(row, resolved.label, where)
         value = _number(cell, where, resolved.label) if problem_type == "regression" else None
         labels = () if problem_type == "regression" else _labels(cell, resolved, problem_type, declared, where)
+        n_stripped += problem_type != "regression" and _has_edges(cell)
         examples.append(
             LabelledText(
                 id=str(number) if row.get("id") is None else require_text(str(row["id"]), f"{where}: 'id'"),
@@ -211,6 +215,7 @@ def dataset_of_rows(
                 pair=None if resolved.pair is None else _text(row, resolved.pair, where),
                 labels=labels,
                 value=value,
+                place=f"{word} {number:,}",
             )
         )
     return make_labelled_dataset(
@@ -221,6 +226,7 @@ def dataset_of_rows(
         problem_type=problem_type or "single_label_classification",
         sha256=sha256,
         declared=declared if problem_type != "regression" else None,
+        counts={"labels_stripped": n_stripped},
     )
 
 
@@ -291,4 +297,10 @@ def _label(cell: Any, columns: Columns, declared: list[str] | None, where: str) 
         raise InputError(f"{where}: {columns.label!r} holds {type(cell).__name__} ({cell!r}), not a label")
     if not cell.strip():
         raise InputError(f"{where} has no label in {columns.label!r}; add it or remove the row")
-    return require_text(cell, f"{where}: {columns.label!r}")
+    return require_text(cell.strip(), f"{where}: {columns.label!r}")
+
+
+def _has_edges(cell: Any) -> bool:
+    """Whether white space was taken off a label; white space around a separator is no part of a label."""
+    parts = cell if isinstance(cell, (list, tuple)) else [cell]
+    return any(isinstance(part, str) and part != part.strip() for part in parts)

@@ -1,5 +1,6 @@
 """`load_qa_dataset`: a file, a folder, a name of the catalogue or of the hub -> questions."""
 
+import os
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -41,7 +42,7 @@ def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, langu
     """
     name = str(name_or_path)
     split = None if split is None else _SPLITS.get(split, split)
-    if Path(name).exists() or looks_like_a_path(name):
+    if os.path.exists(name) or looks_like_a_path(name):  # `Path.exists` raises OSError for a name that is too long
         return read_local(Path(name), split, language)
     entry_name, entry = _find(name)
     if entry is None:
@@ -76,7 +77,7 @@ def expand_name(name_or_path: str | Path, languages: Sequence[str] | None = None
     if is_folder_of_files(Path(name)):
         return [(str(file), code) for file, code in files_of_folder(Path(name), list(languages) if languages else None)]
     entry_name, entry = _find(name)
-    if entry is None or not entry.languages_at or Path(name).exists():
+    if entry is None or not entry.languages_at or os.path.exists(name):
         return [(name, None)]
     parts, split = _parts_of(name, entry_name)
     wanted = [code for code in entry.choices if languages is None or code in languages]
@@ -106,7 +107,7 @@ def require_data(name_or_path: str | Path) -> None:
         InputError: no such file, no data set of that name, or not the parts that it takes.
     """
     name = str(name_or_path)
-    if Path(name).exists():
+    if os.path.exists(name):
         return
     if looks_like_a_path(name):
         raise InputError(f"{name}: no such file")

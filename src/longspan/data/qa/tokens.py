@@ -93,6 +93,14 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm
     return [tokens[text] for text in texts]
 
 
+def tokenise_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """Return the tokens of a text, int32 [T], none of them special: those of `tokenise_in_pieces`, without places."""
+    if len(text) > _PIECE + _CONTEXT:
+        return np.concatenate([np.asarray(piece.ids) for piece in tokenise_in_pieces([text], tokenizer)])
+    (encoding,) = _backend_encode(tokenizer, [text], add_special_tokens=False)
+    return np.array(encoding.ids, np.int32)
+
+
 _PIECE = 1 << 15
 """Characters that are tokenised at once of a longer text, where there is a safe place to cut it."""
 _LONGEST_PIECE = 1 << 18

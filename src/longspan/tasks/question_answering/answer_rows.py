@@ -14,6 +14,7 @@ from longspan.data.opening import parse_json, read_bytes, split_lines
 from longspan.data.text import store_document
 from longspan.errors import InputError
 from longspan.number_options import at_least
+from longspan.tasks.predicting import default_batch_size
 from longspan.tasks.question_answering.predictor import QaPrediction, QaPredictor
 from longspan.tasks.question_answering.sentences import sentence_around
 from longspan.tasks.task import Rows
@@ -21,8 +22,6 @@ from longspan.tasks.task import Rows
 if TYPE_CHECKING:
     from longspan.data.stored import StoredText
     from longspan.data.text import Places
-
-_CPU_TOKENS = 4096
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,15 +63,14 @@ def _answer(
         overlap=arguments.overlap,
         truncate=arguments.truncate,
         global_tokens=arguments.global_tokens,
-        batch_size=4 if arguments.batch_size is None else arguments.batch_size,
+        batch_size=arguments.batch_size or 1,
         max_answer_tokens=arguments.max_answer_tokens,
         n_best=max(20, arguments.top_k),
         device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         dtype=torch.bfloat16 if arguments.bf16 else None,
     )
-    if arguments.batch_size is None and predictor.model.device.type == "cpu":
-        # Longer batches take more memory there, and no less time.
-        predictor.batch_size = max(1, min(4, _CPU_TOKENS // predictor.max_length))
+    if arguments.batch_size is None:
+        predictor.batch_size = default_batch_size(predictor.max_length, predictor.model.device)
     named = [(str(i) if name is None else name, text) for i, (name, text) in enumerate(questions)]
     predictions = predictor.predict_document(document, named)
     rows = [

@@ -1,6 +1,7 @@
 """The questions that `longspan evaluate` asks: data sets read, joined and cut, and needles made."""
 
 import argparse
+import os
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -226,7 +227,7 @@ def make_needle_datasets(
 
 def name_of_questions(arguments: argparse.Namespace) -> str:
     """The default name of the evaluation."""
-    name = ", ".join(Path(data).name if Path(data).exists() else data for data in arguments.data)
+    name = ", ".join(Path(data).name if os.path.exists(data) else data for data in arguments.data)
     if arguments.n_concat is None:
         return name
     return f"{name}, {_listed(arguments.n_concat)} paragraphs joined"
