@@ -209,7 +209,7 @@ LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (LAUGHS, r"more than 10\*\*15 values with those that its aliases"),
+        (LAUGHS, r"more than 10\*\*15 values once its aliases"),
         ("a: &a [1, *a]\n", "nested too deeply"),
         ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
         ("a: " + "- " * 5000, "nested too deeply|sequence entries are not allowed here"),
