@@ -25,7 +25,7 @@ def progress_bar(iterable: Iterable[Any] | None = None, *, is_shown: bool = True
 
 
 def show_running(what: str) -> tqdm:
-    """Return a bar that prints once a minute that `what` is running, unless a newer bar is open; silent on a terminal."""
+    """Return a bar that prints once a minute that `what` runs, unless a newer bar is open; silent on a terminal."""
     return progress_bar(is_shown=not sys.stderr.isatty(), desc=what, bar_format="{desc}: running for {elapsed}")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from longspan.data.vocabulary import special_pieces, word_starts
+from longspan.data.vocabulary import special_token_mask, word_starts
 from longspan.errors import InputError
 
 IGNORED = -100
@@ -60,7 +60,7 @@ class Masker:
             raise InputError(f"mask_probability is {probability}; choose a number between 0 and 1, such as 0.15")
         self.mask_id: int = int(tokenizer.mask_token_id)  # pyright: ignore[reportArgumentType] - never a list here
         self.probability = probability
-        self._is_special_V = special_pieces(tokenizer)
+        self._is_special_V = special_token_mask(tokenizer)
         self._ordinary = np.flatnonzero(~self._is_special_V)
         self._starts_V = word_starts(tokenizer) if whole_words else None
         self._seed = (seed, _PURPOSES[purpose])

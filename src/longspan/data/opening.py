@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.data.decoding import decode
-from longspan.data.unpacking import CHUNK, Meter, open_stream
+from longspan.data.unpacking import CHUNK, ByteCounter, open_stream
 from longspan.errors import InputError
 from longspan.limits import DATA_BYTES
 
@@ -20,7 +20,7 @@ def read_bytes(path: str | Path) -> bytes:
         InputError: there is no such file, it is a folder or not readable, its compressed data is broken or cut, or it
             holds more than the bound (`longspan.limits`).
     """
-    with open_stream(Path(path), Meter(), most_bytes=DATA_BYTES) as stream:
+    with open_stream(Path(path), ByteCounter(), most_bytes=DATA_BYTES) as stream:
         return b"".join(iter(lambda: stream.read(CHUNK), b""))
 
 

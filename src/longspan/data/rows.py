@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from longspan.data.decoding import BYTE_ORDER_MARK, decoded_rows, not_utf8
-from longspan.data.unpacking import Meter, open_stream
+from longspan.data.unpacking import ByteCounter, open_stream
 from longspan.errors import InputError
 from longspan.limits import LINE_BYTES, bound_of_archive, bound_of_file, too_large
 
 _ROWS_AT_ONCE = 64
 
 
-def json_line_objects(path: Path, meter: Meter) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_line_objects(path: Path, counter: ByteCounter) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines with the numbers of their lines, from 1; blank lines are left out.
 
     Raises:
         InputError: as `open_stream`; a line is too long, not UTF-8 (with the byte), or not a JSON object.
     """
-    for line, offset, data in _lines(path, meter):
+    for line, offset, data in _lines(path, counter):
         if data.strip(b" \t\r\n\xef\xbb\xbf"):
             yield line, _object_of(path, line, data, offset)
 
 
-def _lines(path: Path, meter: Meter) -> Iterator[tuple[int, int, bytes]]:
+def _lines(path: Path, counter: ByteCounter) -> Iterator[tuple[int, int, bytes]]:
     """The lines of a file with their numbers, from 1, and the offsets of their first bytes."""
     offset = 0
-    with open_stream(path, meter) as stream:
+    with open_stream(path, counter) as stream:
         bound = bound_of_file(LINE_BYTES)
         for line, data in enumerate(iter(lambda: stream.readline(bound + 1), b""), 1):
             if len(data) > bound:
@@ -54,14 +54,14 @@ def _object_of(path: Path, line: int, data: bytes, offset: int) -> dict[str, Any
 
 
 def parquet_rows(
-    path: Path, choose: Callable[[dict[str, str]], list[str]], meter: Meter
+    path: Path, choose: Callable[[dict[str, str]], list[str]], counter: ByteCounter
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a Parquet file with their numbers, from 1.
 
     Args:
         path: the file.
         choose: (column -> its type in Arrow's words) -> the columns to read; it may raise InputError.
-        meter: counts what is read of the file.
+        counter: counts what is read of the file.
 
     Raises:
         InputError: there is no such file, it is not Parquet or cut, unpacks to too much, or text is not UTF-8.
@@ -70,7 +70,7 @@ def parquet_rows(
     import pyarrow.parquet as pq
 
     try:
-        before, size = meter.n_bytes, path.stat().st_size
+        before, size = counter.n_bytes, path.stat().st_size
         # Neither option of a Parquet file that would read whole row groups ahead.
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
             columns = choose({field.name: str(field.type) for field in file.schema_arrow})
@@ -81,7 +81,7 @@ def parquet_rows(
                 rows = ({column: batch.column(column)[i].as_py() for column in columns} for i in range(len(batch)))
                 yield from enumerate(decoded_rows(rows, path, first=n_read + 1), n_read + 1)
                 n_read += len(batch)
-                meter.n_bytes = before + size * n_read // max(file.metadata.num_rows, 1)
+                counter.n_bytes = before + size * n_read // max(file.metadata.num_rows, 1)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -104,7 +104,7 @@ def _require_bound(path: Path, n_packed: int, metadata: Any, column: str) -> Non
         raise too_large(path, declared, bound, is_packed=True)
 
 
-def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[int, dict[str, str]]]:
+def delimited_rows(path: Path, delimiter: str, counter: ByteCounter) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV or TSV file with their numbers, from 1; the header is not counted.
 
     CSV follows RFC 4180: a cell may be quoted, a quote in it is doubled. TSV has no quoting: a quote is a character.
@@ -118,7 +118,7 @@ def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[i
     quoting = csv.QUOTE_MINIMAL if is_csv else csv.QUOTE_NONE
     bound = csv.field_size_limit(bound_of_file(LINE_BYTES))
     try:
-        lines = _decoded_lines(path, meter, lambda: row)
+        lines = _decoded_lines(path, counter, lambda: row)
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
         header = next(reader, [])
         if not any(header):
@@ -146,8 +146,8 @@ def _told(row: int) -> str:
     return f"row {row:,}" if row else "the header"
 
 
-def _decoded_lines(path: Path, meter: Meter, row: Callable[[], int]) -> Iterator[str]:
-    for line, offset, data in _lines(path, meter):
+def _decoded_lines(path: Path, counter: ByteCounter, row: Callable[[], int]) -> Iterator[str]:
+    for line, offset, data in _lines(path, counter):
         try:
             text = data.decode()
         except UnicodeDecodeError as error:

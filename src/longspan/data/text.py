@@ -10,7 +10,7 @@ from longspan.data.corpora.readers.tei import begins_as_tei, tei_fragments
 from longspan.data.corpora.sources import format_of
 from longspan.data.decoding import BYTE_ORDER_MARK, decode_chunks
 from longspan.data.stored import StoredText, store_text
-from longspan.data.unpacking import CHUNK, STANDARD_INPUT, Meter, open_standard_input, open_stream
+from longspan.data.unpacking import CHUNK, STANDARD_INPUT, ByteCounter, open_standard_input, open_stream
 from longspan.errors import InputError
 from longspan.graphemes import Text
 from longspan.limits import DATA_BYTES
@@ -73,13 +73,13 @@ def document_chunks(source: str | Path, places: "Places", *, most_bytes: int | N
         InputError: there is no such file, it is not UTF-8 (the message says at which byte), or it is an XML file that
             is not TEI.
     """
-    meter = Meter()
+    counter = ByteCounter()
     is_file = source != "-"
     name = str(source) if is_file else STANDARD_INPUT
     stream = (
-        open_stream(Path(source), meter, most_bytes=most_bytes)
+        open_stream(Path(source), counter, most_bytes=most_bytes)
         if is_file
-        else open_standard_input(meter, most_bytes=most_bytes)
+        else open_standard_input(counter, most_bytes=most_bytes)
     )
     with stream:
         chunks = iter(lambda: stream.read(CHUNK), b"")

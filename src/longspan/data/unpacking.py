@@ -23,21 +23,21 @@ STANDARD_INPUT = "standard input"
 _ZST_BYTES = 1 << 10
 
 
-class Meter:
+class ByteCounter:
     """Counts the bytes of the source read so far, compressed as they lie on the disk; a progress bar reads it."""
 
     def __init__(self) -> None:
         self.n_bytes = 0
 
 
-def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
+def open_stream(path: Path, counter: ByteCounter, *, most_bytes: int | None = None) -> io.BufferedReader:
     """The bytes of a file, decompressed where its name ends in .gz, .xz, .bz2, .zip (of one file) or .zst.
 
     A file of another name is decompressed if its content begins as one of these formats but .zip does.
 
     Args:
         path: the file.
-        meter: counts what is read of it.
+        counter: counts what is read of it.
         most_bytes: that the file may hold or unpack to, where all of it is kept in memory; None: it is read in a
             stream, so that only a compressed file, a pipe and a device are bounded.
 
@@ -56,13 +56,13 @@ def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> i
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; pass a file") from None
     try:
-        return io.BufferedReader(_Decompressed(str(path), path.suffix.lower(), raw, meter, most_bytes), CHUNK)
+        return io.BufferedReader(_Decompressed(str(path), path.suffix.lower(), raw, counter, most_bytes), CHUNK)
     except InputError:
         raw.close()
         raise
 
 
-def open_standard_input(meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
+def open_standard_input(counter: ByteCounter, *, most_bytes: int | None = None) -> io.BufferedReader:
     """The bytes of standard input, as `open_stream` reads a file without an ending.
 
     Raises:
@@ -70,16 +70,16 @@ def open_standard_input(meter: Meter, *, most_bytes: int | None = None) -> io.Bu
     """
     if sys.stdin is None:
         raise InputError(f"{STANDARD_INPUT} is closed; pass a file")
-    return io.BufferedReader(_Decompressed(STANDARD_INPUT, "", sys.stdin.buffer, meter, most_bytes), CHUNK)
+    return io.BufferedReader(_Decompressed(STANDARD_INPUT, "", sys.stdin.buffer, counter, most_bytes), CHUNK)
 
 
 class _Decompressed(io.RawIOBase):
     """The decompressed bytes of an open file; names the file where they are broken, and counts what was read."""
 
-    def __init__(self, name: str, ending: str, raw: IO[bytes], meter: Meter, most_bytes: int | None) -> None:
-        self.name, self.raw, self.meter = name, raw, meter
+    def __init__(self, name: str, ending: str, raw: IO[bytes], counter: ByteCounter, most_bytes: int | None) -> None:
+        self.name, self.raw, self.counter = name, raw, counter
         self.n_out = 0
-        self.counted = _Counted(raw, meter)
+        self.counted = _Counted(raw, counter)
         is_regular, size = _regular_size(raw)
         try:
             self.ending = ending if ending in _OPENERS else self.counted.ending_of_content()
@@ -140,8 +140,8 @@ class _Decompressed(io.RawIOBase):
 class _Counted(io.RawIOBase):
     """An open file that counts what is read of it, which a pipe cannot tell."""
 
-    def __init__(self, raw: IO[bytes], meter: Meter) -> None:
-        self.raw, self.meter = raw, meter
+    def __init__(self, raw: IO[bytes], counter: ByteCounter) -> None:
+        self.raw, self.counter = raw, counter
         self.n_read = 0
         self.head = b""  # read already, to look at
 
@@ -170,7 +170,7 @@ class _Counted(io.RawIOBase):
         else:
             n = self.raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue]
         self.n_read += n
-        self.meter.n_bytes += n
+        self.counter.n_bytes += n
         return n
 
 

@@ -11,7 +11,7 @@ from longspan.errors import InputError
 _SENTENCEPIECE, _BYTE_LEVEL, _WORDPIECE = "▁", "Ġ", "##"
 
 
-def special_pieces(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
+def special_token_mask(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
     """True for every id that stands for no text, [V]: `<s>`, `<pad>`, `<mask>`, ids without a piece."""
     pieces = _pieces(tokenizer)
     special = set(tokenizer.all_special_ids)

@@ -1,4 +1,4 @@
-"""Writes an extended model to a folder: checkpoint, tokenizer, model card and proof, all or nothing."""
+"""Saves an extended model atomically: checkpoint, tokenizer, model card and proof."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,14 +39,13 @@ embeddings = SentenceTransformer("{title}").encode(["A long document ..."])
 def save_extended(extended: Extended, destination: str | Path, overwrite: bool = False) -> Path:
     """Save model, tokenizer, model card (`README.md`) and `proof.json`; returns the folder.
 
-    The modules of a sentence-transformers model (pooling, normalisation, dense layers) are copied from its source.
-
-    The folder is filled beside `destination` and renamed: a killed run leaves what was there before.
+    The modules of a sentence-transformers model (pooling, normalisation, dense layers) are copied from its source. A
+    killed run leaves the old content of `destination`.
 
     Args:
-        extended: what `extend` gave.
+        extended: the result of `extend`.
         destination: the folder to make.
-        overwrite: allow it to hold files; they are gone afterwards.
+        overwrite: allow `destination` to hold files; they are removed.
 
     Raises:
         InputError: `destination` is a file, not empty while `overwrite` is False, not writable, or the disk is full.
@@ -56,7 +55,7 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
     with replace_directory(destination, overwrite=overwrite) as folder:
         try:
             model.save_pretrained(folder)
-        except SafetensorError as error:  # it reports the system's refusals (a full disk) as its own error
+        except SafetensorError as error:  # safetensors wraps the system's errors, such as a full disk
             raise InputError(f"cannot write {destination}: {error}; choose another place") from error
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
@@ -75,14 +74,14 @@ def write_card(
     tokenizer: PreTrainedTokenizerBase | None = None,
     modules: Sequence[str] = (),
 ) -> str:
-    """The model card: tags, how the model was made, its proof, and how to use it.
+    """Write the model card: tags, how the model was made, its proof, and how to use it.
 
     Args:
-        model: the long one.
-        proof: of it.
-        title: of the card, the name of its folder.
-        tokenizer: the model's.
-        modules: of sentence-transformers, that lie beside it.
+        model: the long model.
+        proof: its proof.
+        title: title of the card, the name of the model's folder.
+        tokenizer: the model's tokenizer.
+        modules: paths of the sentence-transformers modules in the folder.
     """
     facts = find_facts(proof.source)
     head = next(head for head in HEADS.values() if type(model).__name__.endswith(head.class_ending))
@@ -110,9 +109,9 @@ def write_card(
         "",
         f"# {title}",
         "",
-        f"A {proof.family} encoder that took {proof.old_max_tokens:,} tokens, made into a Longformer of "
-        f"{proof.max_tokens:,} tokens by longspan. Nothing was trained on the way: train it further, on long text or "
-        "on the task, before expecting it to use the length.",
+        f"A {proof.family} encoder of {proof.old_max_tokens:,} tokens, extended to a Longformer of "
+        f"{proof.max_tokens:,} tokens by longspan. It was not trained after the extension: train it on long text or on "
+        "the task before you expect it to use long inputs.",
         "",
         *([warning] if warning else []),
         "## How it was made",
@@ -124,12 +123,12 @@ def write_card(
         f"- trained position rows: {_POSITIONS_IN_WORDS[proof.positions]}",
         "- projections of global tokens: copies of the local ones",
         *[f"- {note}" for note in proof.notes],
-        *([f"- sentence-transformers modules, as they were: {', '.join(modules)}"] if modules else []),
+        *([f"- sentence-transformers modules, unchanged: {', '.join(modules)}"] if modules else []),
         f"- made with {_versions(proof)} on {proof.made.date}",
         "",
         "## Proof",
         "",
-        "Against the source, in float32, at real tokens only; deviations are absolute, and relative where a value is "
+        "Comparison with the source, in float32, at real tokens only; deviations are absolute, and relative for values "
         "above 1.",
         "",
         format_proof(proof, markdown=True),

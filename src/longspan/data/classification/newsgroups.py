@@ -6,7 +6,7 @@ from pathlib import Path
 from longspan.data.classification.examples import LabelledDataset, LabelledText, make_labelled_dataset
 from longspan.data.decoding import require_text
 from longspan.data.rows import json_line_objects
-from longspan.data.unpacking import Meter
+from longspan.data.unpacking import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
 
@@ -32,7 +32,7 @@ def read_newsgroups(path: Path, *, split: str | None, name: str, language: str =
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
     n_other = 0
     examples: list[LabelledText] = []
-    for line, record in json_line_objects(path, Meter()):
+    for line, record in json_line_objects(path, ByteCounter()):
         where = f"{path}: line {line:,}"
         for field in ("group", "file", "text"):
             if not isinstance(record.get(field), str):

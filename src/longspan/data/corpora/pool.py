@@ -25,7 +25,7 @@ from longspan.errors import InputError
 MAX_THREADS = 4
 
 
-class Job(NamedTuple):
+class ShardJob(NamedTuple):
     """A shard to write; `position` is how far the source had been read when its pieces were."""
 
     path: Path
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     position: int
 
 
-def write_shards(jobs: Iterable[Job], encoder: Encoder, n_workers: int) -> Iterator[int]:
+def write_shards(jobs: Iterable[ShardJob], encoder: Encoder, n_workers: int) -> Iterator[int]:
     """Write each job's shard; yields positions as they are done.
 
     At most two jobs more than there are workers are read ahead. If something fails, shards under work are finished or
@@ -57,7 +57,9 @@ def write_shards(jobs: Iterable[Job], encoder: Encoder, n_workers: int) -> Itera
             yield from _spread(jobs, pool, _write, n_workers)
 
 
-def _spread(jobs: Iterable[Job], pool: Executor, write: Callable[[Job], object], n_workers: int) -> Iterator[int]:
+def _spread(
+    jobs: Iterable[ShardJob], pool: Executor, write: Callable[[ShardJob], object], n_workers: int
+) -> Iterator[int]:
     running: dict[Future[object], int] = {}
     try:
         for job in jobs:
@@ -102,7 +104,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _write(job: Job) -> None:
+def _write(job: ShardJob) -> None:
     assert _encoder is not None
     write_shard(job.path, _encoder, job.pieces)
     gc.collect(0)

@@ -9,7 +9,7 @@ from longspan.errors import InputError
 Distractors = Literal["neighbours", "same article", "other articles"]
 
 
-class Drawn(NamedTuple):
+class DrawnDistractors(NamedTuple):
     """The distractors of one paragraph, in the order they were drawn."""
 
     paragraphs: list[int]
@@ -23,7 +23,7 @@ def draw_distractors(
     source: Literal["same article", "other articles"],
     seed: int,
     name: str,
-) -> list[Drawn]:
+) -> list[DrawnDistractors]:
     """Draw `n` distractors for each paragraph, none with its own text.
 
     What is drawn for a paragraph depends on the seed, its number and the source alone, and the first of a longer draw
@@ -67,14 +67,14 @@ def draw_distractors(
         else:
             own = _draw(rng, len(paragraphs), is_outside, min(n, n_outside))
             rest = inside[: n - len(own)]
-        result.append(Drawn([*own, *rest], len(rest)))
+        result.append(DrawnDistractors([*own, *rest], len(rest)))
     return result
 
 
 def _draw(rng: random.Random, n_all: int, is_allowed: Callable[[int], bool], n: int) -> list[int]:
     """`n` different allowed numbers below `n_all`, of which there are as many.
 
-    Drawn one by one rather than from a list: the list would have to be made for each of thousands of paragraphs.
+    DrawnDistractors one by one rather than from a list: the list would have to be made for each of thousands of paragraphs.
     """
     found: dict[int, None] = {}
     while len(found) < n:
