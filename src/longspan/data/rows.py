@@ -1,4 +1,4 @@
-"""Rows of tables: JSON lines, Parquet, CSV and TSV, one after the other, each with its number."""
+"""Reads the rows of tables (JSON lines, Parquet, CSV, TSV) one by one, with their numbers."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 64
 
 
 def json_line_objects(path: Path, counter: ByteCounter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file of JSON lines with the numbers of their lines, from 1; blank lines are left out.
+    """Yield the line numbers, from 1, and objects of a file of JSON lines; blank lines are skipped.
 
     Raises:
         InputError: as `open_stream`; a line is too long, not UTF-8 (with the byte), or not a JSON object.
@@ -26,7 +26,7 @@ def json_line_objects(path: Path, counter: ByteCounter) -> Iterator[tuple[int, d
 
 
 def _lines(path: Path, counter: ByteCounter) -> Iterator[tuple[int, int, bytes]]:
-    """The lines of a file with their numbers, from 1, and the offsets of their first bytes."""
+    """Yield the number (from 1), the byte offset and the bytes of each line."""
     offset = 0
     with open_stream(path, counter) as stream:
         bound = bound_of_file(LINE_BYTES)
@@ -56,22 +56,23 @@ def _object_of(path: Path, line: int, data: bytes, offset: int) -> dict[str, Any
 def parquet_rows(
     path: Path, choose: Callable[[dict[str, str]], list[str]], counter: ByteCounter
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a Parquet file with their numbers, from 1.
+    """Yield the numbers, from 1, and rows of a Parquet file.
 
     Args:
         path: the file.
-        choose: (column -> its type in Arrow's words) -> the columns to read; it may raise InputError.
-        counter: counts what is read of the file.
+        choose: (column -> name of its Arrow type) -> the columns to read; it may raise InputError.
+        counter: counts the bytes read.
 
     Raises:
-        InputError: there is no such file, it is not Parquet or cut, unpacks to too much, or text is not UTF-8.
+        InputError: the file does not exist, is not Parquet or truncated, unpacks to too much, or has text that is not
+            UTF-8.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         before, size = counter.n_bytes, path.stat().st_size
-        # Neither option of a Parquet file that would read whole row groups ahead.
+        # Without the two options that would read whole row groups ahead.
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
             columns = choose({field.name: str(field.type) for field in file.schema_arrow})
             for column in columns:
@@ -91,7 +92,7 @@ def parquet_rows(
 
 
 def _require_bound(path: Path, n_packed: int, metadata: Any, column: str) -> None:
-    """Refuse a column that declares more than a file of `n_packed` bytes may unpack to."""
+    """Refuse a column whose declared size is above the bound for a file of `n_packed` bytes."""
     groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
     declared = sum(
         group.column(i).total_uncompressed_size
@@ -105,13 +106,14 @@ def _require_bound(path: Path, n_packed: int, metadata: Any, column: str) -> Non
 
 
 def delimited_rows(path: Path, delimiter: str, counter: ByteCounter) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV or TSV file with their numbers, from 1; the header is not counted.
+    """Yield the numbers, from 1, and rows of a CSV or TSV file; the header is not counted.
 
-    CSV follows RFC 4180: a cell may be quoted, a quote in it is doubled. TSV has no quoting: a quote is a character.
+    CSV follows RFC 4180: a cell may be quoted, and a quote in it is doubled. TSV has no quoting: a quote is an ordinary
+    character.
 
     Raises:
         InputError: as `open_stream`; a row is not UTF-8, has a quote in the wrong place or another number of cells
-            than the header; there is no header, or a column's name comes twice in it.
+            than the header; there is no header, or a column's name occurs twice in it.
     """
     row = 0
     is_csv = delimiter == ","
@@ -132,17 +134,17 @@ def delimited_rows(path: Path, delimiter: str, counter: ByteCounter) -> Iterator
                 if len(cells) != len(header):
                     raise InputError(
                         f"{path}: row {row:,} (it ends in line {reader.line_num:,}) has {len(cells)} cells, the header "
-                        f"has {len(header)}; mend the row"
+                        f"has {len(header)}; correct the row"
                     )
                 yield row, dict(zip(header, cells, strict=True))
                 row += 1
     except csv.Error as error:
-        raise InputError(f"{path}: {_told(row)} cannot be read ({error}); mend its quotes") from error
+        raise InputError(f"{path}: {_name_of_row(row)} cannot be read ({error}); correct its quotes") from error
     finally:
         csv.field_size_limit(bound)
 
 
-def _told(row: int) -> str:
+def _name_of_row(row: int) -> str:
     return f"row {row:,}" if row else "the header"
 
 
@@ -151,5 +153,5 @@ def _decoded_lines(path: Path, counter: ByteCounter, row: Callable[[], int]) -> 
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
-            raise not_utf8(path, offset, error, f"{_told(row())} (line {line:,})") from error
+            raise not_utf8(path, offset, error, f"{_name_of_row(row())} (line {line:,})") from error
         yield text.removeprefix(BYTE_ORDER_MARK) if line == 1 else text

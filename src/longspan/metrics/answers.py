@@ -110,8 +110,8 @@ def official_scores(
 ) -> dict[str, float]:
     """`exact_match` and `f1` in per cent, equal to the scorers of SQuAD 1.1, MLQA and TriviaQA to the last digit.
 
-    Like them, it sums the questions one by one in order and divides at the end. `aggregate` takes the mean of per cents,
-    whose last digits can differ.
+    Like them, it sums the questions one by one in order and divides at the end. `aggregate` takes the mean of
+    percentages, whose last digits can differ.
 
     Args:
         predictions: one per question; None counts as wrong.

@@ -2,8 +2,8 @@
 
 Text is casefolded, punctuation is removed (categories P* and ASCII signs, as in MLQA's rules), and words are separated
 by single blanks. Scripts without blanks between words (Han, kana, Thai, Lao, Khmer, Myanmar, Tibetan) are split into
-characters, as MLQA does with Chinese; vowel and tone marks stay with their letter. Articles stay, because the language's
-articles are not known.
+characters, as MLQA does with Chinese; vowel and tone marks stay with their letter. Articles stay, because they are not
+known for every language.
 """
 
 import re

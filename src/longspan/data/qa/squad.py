@@ -1,4 +1,4 @@
-"""Reader of SQuAD's JSON, versions 1.1 and 2.0, and of rows with SQuAD's columns."""
+"""Reads SQuAD's JSON, versions 1.1 and 2.0, and rows with SQuAD's columns."""
 
 import logging
 from collections import Counter
@@ -20,17 +20,17 @@ logger = logging.getLogger(__name__)
 def read_squad(path: str | Path, *, language: str = "en", name: str | None = None) -> QaDataset:
     """Read a file in the format of SQuAD 1.1 or 2.0, plain or compressed (.gz, .xz, .bz2, .zip, .zst).
 
-    No question is left out. A gold answer whose offset is wrong is found again (`locate_answer`) and counted; one
-    that is not in its context keeps its text, gets no offset, and its question is listed in `unlocatable_ids`.
+    No question is left out. A gold answer with a wrong offset is located (`locate_answer`) and counted. A gold answer
+    that is not in its context keeps its text and gets no offset, and its question is listed in `unlocatable_ids`.
 
     Args:
         path: the file.
-        language: of the contexts, as an ISO 639-1 code.
-        name: in tables; the file's name without its endings where None.
+        language: language of the contexts, an ISO 639-1 code.
+        name: name in tables; None: the file's name without suffixes.
 
     Raises:
-        InputError: the file is missing, broken or not in this format; or a record has no `context`, `question` or
-            `id`, one of the wrong type, or an empty document or question (the message names the record).
+        InputError: the file is missing, damaged or not in this format; or a record lacks `context`, `question` or `id`,
+            has one of the wrong type, or has an empty document or question (the message names the record).
     """
     path = Path(path)
     return dataset_from_squad(
@@ -51,16 +51,15 @@ def dataset_from_squad(
     sha256: Mapping[str, str] | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> QaDataset:
-    """The data set in a value that was read from SQuAD's JSON.
+    """Make a data set from a value read from SQuAD's JSON.
 
     Args:
         content: the value.
-        source: what errors call it.
-        name: in tables.
-        language: of the contexts.
-        sha256: of the files it comes from.
-        keep: whether a question of this id belongs to the data set; the others are counted as `other_languages`, for
-            that is what they are left out for.
+        source: name of the source in errors.
+        name: name in tables.
+        language: language of the contexts.
+        sha256: hashes of the files it comes from.
+        keep: predicate on question ids; questions for which it is False are counted as `other_languages`.
 
     Raises:
         InputError: as `read_squad`.
@@ -89,15 +88,15 @@ def dataset_from_rows(
     sha256: Mapping[str, str] | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> QaDataset:
-    """The data set in rows with SQuAD's columns, as `datasets` and JSON lines give them.
+    """Make a data set from rows with SQuAD's columns, from `datasets` or JSON lines.
 
     Args:
         rows: each with `id`, `question`, `context`, `answers` (`{"text": [...], "answer_start": [...]}` or a list of
-            `{"text", "answer_start"}`) and maybe `title`, `is_impossible`.
-        source: what errors call the rows.
-        name: in tables.
-        language: of the contexts.
-        sha256: of the files the rows come from.
+            `{"text", "answer_start"}`) and optionally `title`, `is_impossible`.
+        source: name of the source in errors.
+        name: name in tables.
+        language: language of the contexts.
+        sha256: hashes of the files the rows come from.
         keep: as in `dataset_from_squad`.
 
     Raises:
@@ -112,7 +111,7 @@ def dataset_from_rows(
 
 
 def unique_id(identifier: str, seen: set[str]) -> str:
-    """The id, with a number behind it where it is in `seen`; what is returned is added there."""
+    """Return the id, with a number appended if it is in `seen`, and add it to `seen`."""
     own, n = identifier, 2
     while own in seen:
         own, n = f"{identifier}#{n}", n + 1
@@ -132,11 +131,11 @@ class QaCollector:
         self.seen_ids: set[str] = set()
 
     def fail(self, where: str, problem: str) -> NoReturn:
-        """Raise the InputError that says what is wrong where."""
+        """Raise an InputError with the source, the record and the problem."""
         raise InputError(f"{self.source}: {where} {problem}" if where else f"{self.source} {problem}")
 
     def field(self, record: Any, key: str, where: str) -> Any:
-        """`record[key]`, which must be there."""
+        """Return `record[key]`, which must exist."""
         if not isinstance(record, Mapping):
             self.fail(where, f"should be an object, and is {_kind(record)}")
         if key not in record:
@@ -144,33 +143,33 @@ class QaCollector:
         return record[key]
 
     def text_of(self, record: Any, key: str, where: str, default: str | None = None) -> str:
-        """`record[key]`, which must be text; `default` where it is missing and a default is given."""
+        """Return `record[key]`, which must be text; `default`, if given, for a missing key."""
         if default is not None and isinstance(record, Mapping) and record.get(key) is None:
             return default
         return self.text(self.field(record, key, where), f"{where}.{key}")
 
     def text(self, value: Any, where: str) -> str:
-        """`value`, which must be text that a tokenizer takes."""
+        """Return `value`, which must be text without lone surrogates."""
         if not isinstance(value, str):
             self.fail(where, f"should be text, and is {_kind(value)}")
         return require_text(value, f"{self.source}: {where}")
 
     def list_of(self, record: Any, key: str, where: str) -> list[Any]:
-        """`record[key]`, which must be a list."""
+        """Return `record[key]`, which must be a list."""
         value = self.field(record, key, where)
         if not isinstance(value, list):
             self.fail(f"{where}.{key}", f"should be a list, and is {_kind(value)}")
         return value
 
     def document(self, record: Any, where: str) -> str:
-        """The record's `context`, which must not be empty."""
+        """Return the record's `context`, which must not be empty."""
         context = self.text_of(record, "context", where)
         if not context.strip():
             self.fail(f"{where}.context", "is an empty document; give it text or remove the record")
         return context
 
     def add(self, record: Any, *, context: str, title: str, where: str) -> None:
-        """Check one question and keep it."""
+        """Check one question and add it."""
         question = self.text_of(record, "question", where)
         if not question.strip():
             self.fail(f"{where}.question", "is empty; write the question or remove the record")
@@ -202,12 +201,12 @@ class QaCollector:
         )
 
     def dataset(self, name: str, language: str, sha256: dict[str, str]) -> QaDataset:
-        """Everything added, as a data set."""
+        """Return the added questions as a data set."""
         if not self.examples:
             self.fail("", "holds no questions")
         if self.counts["answers"] and self.counts["empty_answers"] == self.counts["answers"]:
             logger.warning(
-                "%s: every answer is empty; it is a copy without labels, and no score on it means a thing", name
+                "%s: every answer is empty; this is a copy without labels, and scores on it have no meaning", name
             )
         return QaDataset(
             name=name,
@@ -219,14 +218,14 @@ class QaCollector:
         )
 
     def identifier_of(self, record: Mapping[str, Any], key: str, where: str) -> str:
-        """`record[key]`, which must be text or a whole number."""
+        """Return `record[key]`, which must be text or a whole number."""
         value = self.field(record, key, where)
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(f"{where}.{key}", f"should be text or a whole number, and is {_kind(value)}")
         return self.text(str(value), f"{where}.{key}")
 
     def unique(self, identifier: str) -> str:
-        """The id, or a new one where an earlier question has it; both questions count."""
+        """Return the id, or a new one if an earlier question has it; both questions count."""
         own = unique_id(identifier, self.seen_ids)
         self.counts["repeated_ids"] += own != identifier
         return own
@@ -271,5 +270,5 @@ _KINDS = {type(None): "null", bool: "true or false", str: "text", int: "a number
 
 
 def _kind(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """The kind of a JSON value in words."""
     return _KINDS.get(type(value), "an object" if isinstance(value, Mapping) else type(value).__name__)
