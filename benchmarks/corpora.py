@@ -53,17 +53,17 @@ def speed(args: argparse.Namespace) -> BenchmarkRecord:
         for _ in pool.write_shards(jobs(), encoder, args.n_processes):
             pass
 
-    def jobs() -> Iterator[pool.Job]:
+    def jobs() -> Iterator[pool.ShardJob]:
         """Split into documents while shards are written, as `load_corpus` does."""
         some: list[Piece] = []
         n_jobs = 0
         for piece in Cutter(encoder.ids).pieces([Fragment(text, True)]):
             some.append(piece)
             if sum(len(piece.text) for piece in some) >= len(text) / n_shards:
-                yield pool.Job(folder / f"{n_jobs}.arrow", some, 0)
+                yield pool.ShardJob(folder / f"{n_jobs}.arrow", some, 0)
                 some, n_jobs = [], n_jobs + 1
         if some:
-            yield pool.Job(folder / f"{n_jobs}.arrow", some, 0)
+            yield pool.ShardJob(folder / f"{n_jobs}.arrow", some, 0)
 
     ways: dict[str, Callable[[], None]] = {
         OWN: lambda: own(False),

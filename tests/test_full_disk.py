@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, replace_file
-from longspan.full_disk import PatientFile, is_full_disk, no_room_behind
+from longspan.full_disk import DeferredErrorFile, is_full_disk, no_room_behind
 
 N_BYTES = 2_400_000
 
@@ -46,7 +46,7 @@ def save_with_tokenizers(path):
 
 def save_program(path, width=1000):
     program = torch.export.export(torch.nn.Linear(width, width), (torch.zeros(1, width),))
-    with PatientFile(path) as file:
+    with DeferredErrorFile(path) as file:
         torch.export.save(program, file)
 
 

@@ -1,7 +1,7 @@
 """longspan: give the encoder you already have a long memory.
 
-The names below are the whole public surface; they are loaded when first used, so that `import longspan` is quick
-and rooms without torch stay without it.
+`__all__` is the whole public surface. Names are loaded when first used, so that `import longspan` is quick and does
+not import torch.
 """
 
 import importlib
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
             return head.load()
         raise AttributeError(f"module 'longspan' has no attribute {name!r}")
     module = importlib.import_module(_ROOM_OF_NAME[name])
-    # Importing the room `extend` binds that name to the room; the room is callable (docs/adr/0002).
+    # Importing the package `longspan.extend` binds `extend` to the package, which is callable (docs/adr/0002).
     return module if name == "extend" else getattr(module, name)
 
 

@@ -1,9 +1,9 @@
-"""The one error a user causes and can mend."""
+"""The error for mistakes in the user's input."""
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong.
+    """Raised if a file, record, field or argument from the user is wrong.
 
-    The message names the file, record or field, says what is wrong with it and what to do. The command prints
-    it without a traceback and exits with code 2.
+    The message names the file, record or field, says what is wrong and what to do. The command line prints it without
+    a traceback and exits with code 2.
     """

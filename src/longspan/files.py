@@ -1,4 +1,4 @@
-"""Writing files and folders so that a killed run leaves the old state or the new one, never half of either."""
+"""Atomic writing of files and folders: a killed run leaves either the old content or the new content."""
 
 import contextlib
 import errno
@@ -29,17 +29,17 @@ from longspan.replacing import (
     umask,
 )
 
-# Seconds in which somebody has to begin to read a named pipe that is written to.
+# Seconds to wait for a reader of a named pipe.
 _READER_SECONDS = 30.0
 
 
 @contextlib.contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file to write to; on success it takes the place of `path`.
+    """Yield a temporary file to write to; on success it replaces `path`.
 
-    A link is followed: the file that it leads to is replaced, and the link stays. What has no content to be replaced
-    (a pipe, a device, an open file such as /dev/stdout) is written to. So is a file whose name cannot be taken, since
-    it is a mount point or its folder may not be written: such a file alone can be half-written after a kill.
+    If `path` is a link, its target is replaced and the link stays. Some targets are written to instead of replaced:
+    pipes, devices, open files such as /dev/stdout, and files that cannot be renamed over, because they are mount points
+    or their folder is read-only. Only the latter can be left half-written by a kill.
 
     Raises:
         InputError: the folder does not exist and cannot be made, is not writable, or the disk is full.
@@ -70,15 +70,16 @@ def replace_file(path: str | Path) -> Iterator[Path]:
 def replace_directory(
     path: str | Path, *, overwrite: bool = False, keep: Callable[[str], bool] = lambda _: False
 ) -> Iterator[Path]:
-    """Yield a temporary folder to fill; on success it takes the place of `path`.
+    """Yield a temporary folder to fill; on success it replaces `path`.
 
-    A link is followed. A folder whose name cannot be taken (a mount point, the working folder, one below a folder that
-    may not be written) is filled in place, safely too: `longspan.replacing`.
+    If `path` is a link, its target is replaced. A folder that cannot be renamed over (a mount point, the working
+    folder, a folder in a read-only folder) is filled in place, which survives a kill as well: `longspan.replacing`.
 
     Args:
         path: the folder to make.
-        overwrite: allow `path` to hold files; they are gone once the new folder is complete.
-        keep: says by its name whether something in `path` stays; what the new folder has takes the place of the old.
+        overwrite: allow `path` to hold files; they are removed once the new folder is complete.
+        keep: predicate on the names of entries in `path`; those for which it is True are kept, unless the new folder
+            has an entry of the same name.
 
     Raises:
         InputError: `path` is a file, is not empty while `overwrite` is False, is not writable, or the disk is full.
@@ -111,26 +112,26 @@ def replace_directory(
 
 
 def make_directory(path: str | Path) -> None:
-    """Make a folder and those above it, also behind a link that leads to no folder yet.
+    """Make a folder and its parents; if `path` is a dangling link, its target is made.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: the folder cannot be made.
     """
     with _explain_os_errors(Path(path)):
         resolved(path).mkdir(parents=True, exist_ok=True)
 
 
 def require_whole(folder: Path) -> None:
-    """Raise an InputError if a run was killed while it replaced what is in `folder`."""
+    """Raise an InputError if a run was killed while it replaced the entries of `folder`."""
     if is_half_replaced(folder):
         raise InputError(
-            f"{folder} is incomplete: the run that was filling it was killed, or is still at it; give its command "
+            f"{folder} is incomplete: the run that filled it was killed, or is still running; run the same command "
             "again, which completes the folder first"
         )
 
 
 def require_writable_file(path: str | Path) -> None:
-    """Raise an InputError unless a file can be written at `path`: to be asked before the work, not after it."""
+    """Raise an InputError unless a file can be written at `path`; call it before a long computation."""
     path = Path(path)
     with _explain_os_errors(path):
         if path.is_dir():
@@ -144,7 +145,7 @@ def require_writable_file(path: str | Path) -> None:
 def require_writable_directory(path: str | Path, *, overwrite: bool = False) -> None:
     """Raise an InputError unless a folder can be made at `path` (and is empty, unless `overwrite`).
 
-    What a killed run left to do in the folder is done first.
+    If a killed run left the folder half replaced, the replacement is finished first.
     """
     path = Path(path)
     with _explain_os_errors(path):
@@ -165,7 +166,7 @@ def _require_writable_directory(target: Path, path: Path, *, overwrite: bool) ->
 
 
 def _existing(path: Path) -> Path:
-    """`path`, or the nearest above it that exists."""
+    """`path`, or its nearest parent that exists."""
     while not path.exists():
         path = path.parent
     return path
@@ -179,10 +180,10 @@ def _require_writable(existing: Path, path: Path) -> None:
 
 
 def _is_written_to(path: Path) -> bool:
-    """Whether `path` is not to be replaced by another file but to be written to; it need not exist.
+    """Whether `path`, which may not exist, is written to instead of replaced (`replace_file`).
 
     Raises:
-        InputError: it is what must not, or cannot, be written to: a disk, a socket.
+        InputError: `path` is a disk or a socket.
     """
     if _open_file_of(path) is not None:
         return True
@@ -193,7 +194,7 @@ def _is_written_to(path: Path) -> bool:
         return False
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         kind = "a disk" if stat.S_ISBLK(mode) else "a socket"
-        raise InputError(f"{path} is {kind}, which would not hold a file afterwards; choose another output file")
+        raise InputError(f"{path} is {kind}, which cannot hold a file; choose another output file")
     if stat.S_ISREG(mode):
         can_be_written = os.access(target, os.W_OK)
         return is_mount(target) or (can_be_written and not os.access(target.parent, os.W_OK | os.X_OK))
@@ -201,10 +202,10 @@ def _is_written_to(path: Path) -> bool:
 
 
 def _open_file_of(path: Path) -> int | None:
-    """The number of the open file of this process that a path names: 1 for /dev/stdout, 63 for /dev/fd/63."""
+    """The descriptor that a path names: 1 for /dev/stdout, 63 for /dev/fd/63, None for other paths."""
     folders = {"/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd"}
     name = os.path.abspath(path)
-    for _ in range(40):  # links that lead in a circle
+    for _ in range(40):  # ends circular links
         folder = os.path.realpath(os.path.dirname(name))
         if folder in folders and re.fullmatch(r"\d+", os.path.basename(name)):
             return int(os.path.basename(name))
@@ -224,7 +225,7 @@ def _may_be_written_to(path: Path) -> bool:
 
 
 def _write_to(path: Path, source: Path) -> None:
-    """Write the bytes of file `source` to a pipe, device or open file, or in the place of those of a file."""
+    """Write the bytes of file `source` to a pipe, device or open file, or over the bytes of a file."""
     number = _open_file_of(path)
     if number is not None:
         for stream in (sys.stdout, sys.stderr):
@@ -244,7 +245,7 @@ def _write_to(path: Path, source: Path) -> None:
 
 
 def _require_room(handle: int, n_bytes: int) -> None:
-    """Let the disk refuse an open file's new size while the old bytes are all there."""
+    """Reserve an open file's new size, so that a full disk is noticed before any old byte is overwritten."""
     size = os.fstat(handle).st_size
     try:
         if n_bytes > size and hasattr(os, "posix_fallocate"):
@@ -256,10 +257,10 @@ def _require_room(handle: int, n_bytes: int) -> None:
 
 
 def _open_pipe(path: Path) -> int:
-    """Open a named pipe, once somebody reads from it.
+    """Wait until a named pipe has a reader, and open it.
 
     Raises:
-        InputError: nobody does in time.
+        InputError: the pipe has no reader after `_READER_SECONDS`.
     """
     until = time.monotonic() + _READER_SECONDS
     while True:
@@ -270,7 +271,7 @@ def _open_pipe(path: Path) -> int:
                 raise
             if time.monotonic() > until:
                 raise InputError(
-                    f"nothing reads from the pipe {path}; start the program that does, or choose a file"
+                    f"nothing reads from the pipe {path}; start the program that reads from it, or choose a file"
                 ) from error
             time.sleep(0.05)
         else:
@@ -278,7 +279,7 @@ def _open_pipe(path: Path) -> int:
             return handle
 
 
-# What a user can mend by choosing another place; anything else keeps its own traceback.
+# Errors that a user can fix by choosing another place; other errors keep their traceback.
 _REFUSALS = NO_ROOM | {
     errno.EACCES,
     errno.EBADF,  # /dev/fd/N of a file that is not open
@@ -296,7 +297,7 @@ _REFUSALS = NO_ROOM | {
 
 @contextlib.contextmanager
 def _explain_os_errors(path: Path, written: Path | None = None) -> Iterator[None]:
-    """Turn the operating system's refusals to write `path` into an InputError; `written` is what was written so far."""
+    """Convert errors of writing `path` into an InputError; `written` is the file or folder written so far."""
     try:
         yield
     except Exception as error:

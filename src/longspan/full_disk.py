@@ -1,4 +1,4 @@
-"""Whether something could not be written for want of room: a full disk, a used-up quota, a limit on a file's size."""
+"""Detects that a write failed for lack of space: a full disk, an exhausted quota, or a limit on file sizes."""
 
 import contextlib
 import errno
@@ -13,25 +13,25 @@ from typing import Any
 from longspan.errors import InputError
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# A disk that cannot take this much more is full, whatever size of block it has.
+# A disk without room for this many bytes counts as full; more than the block size of any file system.
 _SMALL = 1 << 16
 
 
 def is_full_disk(error: BaseException, written: Path | None = None, n_bytes: int = 0) -> bool:
-    """Whether `error` says that there was no room to write; the arguments are those of `no_room_behind`."""
+    """Whether `error` was caused by lack of space; the arguments are those of `no_room_behind`."""
     return no_room_behind(error, written, n_bytes) is not None
 
 
 def no_room_behind(error: BaseException, written: Path | None = None, n_bytes: int = 0) -> OSError | None:
-    """The system's refusal to write for want of room that is behind `error`; None if it is an error of another kind.
+    """Find the OSError about lack of space that caused `error`; None if the cause is another one.
 
-    The error itself or one it is chained to has the number of such a refusal. Where no number is in the chain (torch,
-    safetensors and numpy write files by themselves), the disk is asked whether it could take more.
+    The errors in the chain of `error` are searched for such an errno. torch, safetensors and numpy raise errors without
+    an errno; if the chain has none, the disk is tested for free space.
 
     Args:
         error: raised while something was written.
-        written: the file that was written, or the folder that holds nothing but what was; None: the disk is not asked.
-        n_bytes: size of what was to be written where the library removes what it could not finish.
+        written: the file that was written, or a folder that holds only written files; None: the disk is not tested.
+        n_bytes: size of the data, for libraries that remove a file that they could not finish.
     """
     has_number = False
     for link in _chain(error):
@@ -41,53 +41,53 @@ def no_room_behind(error: BaseException, written: Path | None = None, n_bytes: i
                 return link
     if has_number or written is None or isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit)):
         return None
-    return _ask(written, max(n_bytes, _SMALL))
+    return _test_free_space(written, max(n_bytes, _SMALL))
 
 
-class PatientFile(io.RawIOBase):
-    """A file for a library that does not survive a refusal: the first one is kept, and raised when it is closed.
+class DeferredErrorFile(io.RawIOBase):
+    """A writable file that keeps the first write error and raises it when it is closed.
 
-    What torch.export.save uses ends the process instead of raising an error.
+    For torch.export.save, whose writer ends the process if a write raises.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._file = path.open("wb")
-        self._refusal: OSError | None = None
+        self._error: OSError | None = None
 
     def writable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As in other files; nowhere after a refusal."""
-        return self._unless_refused(lambda: self._file.seek(offset, whence), 0)
+        """Move the position; after an error, do nothing and return 0."""
+        return self._unless_failed(lambda: self._file.seek(offset, whence), 0)
 
     def tell(self) -> int:
-        """As in other files."""
+        """The position in bytes."""
         return self._file.tell()
 
     def write(self, data: Any) -> int:
-        """Write `data`, or nothing any more after a refusal."""
-        return self._unless_refused(lambda: self._file.write(data), memoryview(data).nbytes)
+        """Write `data`; after an error, do nothing and report `data` as written."""
+        return self._unless_failed(lambda: self._file.write(data), memoryview(data).nbytes)
 
-    def _unless_refused(self, do: Callable[[], int], otherwise: int) -> int:
+    def _unless_failed(self, do: Callable[[], int], otherwise: int) -> int:
         try:
-            if self._refusal is None:
+            if self._error is None:
                 return do()
         except OSError as error:
-            self._refusal = error
+            self._error = error
         return otherwise
 
     def close(self) -> None:
         """Close the file.
 
         Raises:
-            OSError: not everything could be written.
+            OSError: a write failed.
         """
         if self.closed:
             return
@@ -95,13 +95,13 @@ class PatientFile(io.RawIOBase):
         try:
             self._file.close()
         except OSError as error:
-            self._refusal = self._refusal or error
-        if self._refusal is not None:
-            raise self._refusal
+            self._error = self._error or error
+        if self._error is not None:
+            raise self._error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """`error`, what it was raised from or during, and so on."""
+    """`error` and all errors in its chain of causes and contexts."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -112,14 +112,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
             waiting += [link.__context__, link.__cause__]
 
 
-def _ask(written: Path, n_bytes: int) -> OSError | None:
-    """The error with which the system refuses `n_bytes` more beside or at the end of what was written, if it does."""
+def _test_free_space(written: Path, n_bytes: int) -> OSError | None:
+    """Try to reserve `n_bytes` beside `written`, and room at the end of each file; returns the error about space."""
     folder = written if written.is_dir() else written.parent
     files = [written] if written.is_file() else [path for path in folder.rglob("*") if path.is_file()]
     try:
         if shutil.disk_usage(folder).free < n_bytes:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        for path in files:  # a file may have reached the largest size that is allowed, on a disk with room
+        for path in files:  # a file may have reached a limit on file sizes although the disk has room
             _reserve(os.open(path, os.O_WRONLY), _SMALL)
         handle, name = tempfile.mkstemp(dir=folder)
         try:
@@ -132,10 +132,10 @@ def _ask(written: Path, n_bytes: int) -> OSError | None:
 
 
 def _reserve(handle: int, n_bytes: int) -> None:
-    """Let the system reserve room at the end of an open file, give it back, and close the file.
+    """Reserve room at the end of an open file, release it, and close the file.
 
     Raises:
-        OSError: it refuses.
+        OSError: there is no room.
     """
     size = os.fstat(handle).st_size
     try:

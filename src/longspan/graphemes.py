@@ -1,10 +1,9 @@
-"""Graphemes: what a reader takes for one character (extended grapheme clusters of Unicode's UAX #29).
+"""Graphemes: user-perceived characters (extended grapheme clusters of Unicode's UAX #29).
 
-A syllable of conjoining jamo, a consonant cluster with its vowel signs, a letter with combining marks, an emoji of
-several parts and a flag are one grapheme of several code points. An answer or an excerpt neither begins nor ends
-inside of one.
+A grapheme can have several code points: a syllable of conjoining jamo, a consonant cluster with its vowel signs, a
+letter with combining marks, an emoji of several parts, a flag. Answers and excerpts begin and end between graphemes.
 
-The rules are those of the package regex. Only the neighbourhood of a place is looked at, never the whole text.
+The package regex implements the rules. Only the neighbourhood of a position is read, not the whole text.
 """
 
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from typing import Protocol
 
 import regex
 
-# A place without a sure boundary this far before or behind it is taken for a boundary itself. No grapheme of a
-# language is as long (Unicode's Stream-Safe form allows 30 marks in a row), and all flags in a row are 516 characters.
+# If no sure boundary is found within this distance of a position, the position itself counts as a boundary. No language
+# has graphemes this long: Unicode's Stream-Safe form allows 30 marks in a row. All flags in a row are 516 characters.
 MOST_CHARACTERS = 1024
 
 _GRAPHEME = regex.compile(r"\X")
@@ -29,27 +28,27 @@ class Text(Protocol):
 
 
 def whole_graphemes(text: Text, start: int, end: int) -> tuple[int, int]:
-    """`start` and `end`, moved outwards where they are inside a grapheme of `text`."""
+    """Widen the span `start`, `end` so that it cuts no grapheme of `text`."""
     return grapheme_start(text, start), grapheme_end(text, end)
 
 
 def grapheme_start(text: Text, place: int) -> int:
-    """Start of the grapheme that `place` is inside of; `place` itself between two graphemes."""
-    return _around(text, place)[0]
+    """Start of the grapheme around position `place`; `place` itself if it is between two graphemes."""
+    return _grapheme_around(text, place)[0]
 
 
 def grapheme_end(text: Text, place: int) -> int:
-    """End of the grapheme that `place` is inside of; `place` itself between two graphemes."""
-    return _around(text, place)[1]
+    """End of the grapheme around position `place`; `place` itself if it is between two graphemes."""
+    return _grapheme_around(text, place)[1]
 
 
 def split_graphemes(text: str) -> Iterator[tuple[int, str]]:
-    """The graphemes of a whole text, each with its start."""
+    """The graphemes of a text, each with its start."""
     return ((found.start(), found[0]) for found in _GRAPHEME.finditer(text))
 
 
-def _around(text: Text, place: int) -> tuple[int, int]:
-    """Start and end of the grapheme that `place` is inside of; twice `place` between two graphemes."""
+def _grapheme_around(text: Text, place: int) -> tuple[int, int]:
+    """Start and end of the grapheme around position `place`; both are `place` if it is between two graphemes."""
     if not 0 < place < len(text) or is_sure_boundary(text[place - 1 : place + 1]):
         return place, place
     start = place - 1
@@ -69,9 +68,10 @@ def _around(text: Text, place: int) -> tuple[int, int]:
 
 @lru_cache(1 << 14)
 def is_sure_boundary(pair: str) -> bool:
-    """Return whether a grapheme ends between the two characters of `pair`, whatever stands before them.
+    """Whether a grapheme ends between the two characters of `pair`, independent of the characters before them.
 
-    The rules look further back than one character in three cases: conjuncts (GB9c) and emoji sequences (GB11), where
-    the character before is an extending one, and flags (GB12, GB13), where the pair alone is not cut.
+    Three rules of UAX #29 depend on earlier characters. For conjuncts (GB9c) and emoji sequences (GB11) the first
+    character of the pair is an extending one; flags (GB12, GB13) are never cut by the pair alone. In these cases the
+    boundary is not sure.
     """
     return _EXTENDS.match(pair) is None and len(_GRAPHEME.findall(pair)) == 2

@@ -1,8 +1,8 @@
-"""Bounds on what is read: how large a file, an archive's content or a YAML tree may be.
+"""Upper bounds on the size of files, unpacked archives and YAML trees that are read.
 
-A reader that keeps a whole file in memory is bounded by the size of the file. A compressed file is also bounded by its
-own size, because a few megabytes can unpack to terabytes. `LONGSPAN_MAX_UNPACKED`, or `--max_unpacked` on the command
-line, replaces these bounds.
+A reader that keeps a whole file in memory limits the file's size. The bound for a compressed file also depends on its
+compressed size, because a few megabytes can unpack to terabytes. `LONGSPAN_MAX_UNPACKED`, or `--max_unpacked` on the
+command line, replaces these bounds.
 """
 
 import json
@@ -30,7 +30,7 @@ DESCRIPTION_BYTES = 256 << 20
 YAML_BYTES = 1 << 20
 """A recipe or a grid."""
 _ARCHIVE_BYTES = 1 << 30
-_ARCHIVE_RATIO = 100  # text packs to a tenth; what packs to a hundredth repeats itself
+_ARCHIVE_RATIO = 100  # text compresses about 10 times; 100 times only if it repeats itself
 _YAML_NODES = 100_000
 _CHUNK = 1 << 20
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -38,10 +38,14 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 
 
 def parse_size(text: str, where: str) -> int:
-    """Bytes that a size such as "5GB", "512 MiB" or "1000000" says.
+    """Convert a size such as "5GB", "512 MiB" or "1000000" to bytes.
+
+    Args:
+        text: the size.
+        where: the option or variable that it comes from, for the error message.
 
     Raises:
-        InputError: it is no size, or 0.
+        InputError: `text` is not a size, or is 0.
     """
     found = _SIZE.fullmatch(text.strip())
     n_bytes = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
@@ -52,10 +56,10 @@ def parse_size(text: str, where: str) -> int:
 
 @contextmanager
 def set_bound(size: str | None) -> Iterator[None]:
-    """Set the bound that `--max_unpacked` says, also for the processes that this one starts.
+    """Set the bound of `--max_unpacked`, for this process and those that it starts; None changes nothing.
 
     Raises:
-        InputError: it is no size.
+        InputError: `size` is not a size.
     """
     if size is None:
         yield
@@ -73,32 +77,32 @@ def set_bound(size: str | None) -> Iterator[None]:
 
 
 def bound_of_file(most_bytes: int) -> int:
-    """The user's bound, else `most_bytes`."""
+    """The user's bound in bytes; `most_bytes` if the user set none."""
     asked = os.environ.get(VARIABLE)
     return most_bytes if not asked else parse_size(asked, VARIABLE)
 
 
 def bound_of_description(most_bytes: int) -> int:
-    """The larger of the user's bound and `most_bytes`: a small bound for data leaves the model readable."""
+    """The larger of the user's bound and `most_bytes`, so that a small bound for data does not refuse the model."""
     return max(most_bytes, bound_of_file(most_bytes))
 
 
 def bound_of_archive(n_packed: int) -> int:
-    """What a compressed file of `n_packed` bytes may unpack to: the user's bound, else 1 GiB or 100 times that."""
+    """Bytes that a compressed file may unpack to: the user's bound, else the larger of 1 GiB and 100 x `n_packed`."""
     return bound_of_file(max(_ARCHIVE_BYTES, _ARCHIVE_RATIO * n_packed))
 
 
 def too_large(
     path: str | Path, n_bytes: int, bound: int, *, is_packed: bool = False, is_whole: bool = True
 ) -> InputError:
-    """What to say of a file of which `n_bytes` were read or are declared.
+    """Return the error for a file that exceeds its bound.
 
     Args:
         path: the file.
-        n_bytes: its size, or what was read of it until the bound.
-        bound: what it may have.
-        is_packed: the bytes are those it unpacks to.
-        is_whole: it has `n_bytes`, not more than these.
+        n_bytes: its size in bytes, or the number of bytes read before reading stopped.
+        bound: the largest allowed number of bytes.
+        is_packed: `n_bytes` counts unpacked bytes.
+        is_whole: `n_bytes` is the exact size; False if the file may be larger.
     """
     has = "unpacks to" if is_packed else "has"
     return InputError(
@@ -113,11 +117,11 @@ def _next_gigabytes(n_bytes: int) -> int:
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a file that is not compressed.
+    """Read an uncompressed file of at most `most_bytes` bytes.
 
     Raises:
-        InputError: it has more than `most_bytes`.
-        OSError: it cannot be opened or read.
+        InputError: the file is larger.
+        OSError: the file cannot be opened or read.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -125,7 +129,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
             raise too_large(path, status.st_size, most_bytes)
         if stat.S_ISREG(status.st_mode) and status.st_size:
             return file.read()
-        # A pipe or a device does not say how much it holds; neither do the files of /proc.
+        # Pipes, devices and files in /proc do not report their size.
         parts, n_read = [], 0
         while data := file.read(_CHUNK):
             parts.append(data)
@@ -136,22 +140,22 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 
 
 def read_description(path: Path) -> bytes:
-    """The bytes of a record, or of a JSON file of a checkpoint, a run or a cache.
+    """Read the bytes of a record, or of a JSON file of a checkpoint, a run or a cache.
 
     Raises:
-        InputError: it is too large.
-        OSError: it cannot be opened or read.
+        InputError: the file is too large.
+        OSError: the file cannot be opened or read.
     """
     return read_bounded(path, bound_of_description(DESCRIPTION_BYTES))
 
 
 def load_json(path: Path) -> Any:
-    """The value in a JSON file of a checkpoint, a run or a cache.
+    """Load a JSON file of a checkpoint, a run or a cache.
 
     Raises:
-        InputError: it is too large or nested too deeply.
-        ValueError: it is not JSON, or not UTF-8.
-        OSError: it cannot be opened or read.
+        InputError: the file is too large or nested too deeply.
+        ValueError: the file is not JSON, or not UTF-8.
+        OSError: the file cannot be opened or read.
     """
     try:
         return json.loads(read_description(path))
@@ -160,14 +164,19 @@ def load_json(path: Path) -> Any:
 
 
 def load_yaml(text: str, where: str | Path, loader: type[Any] = yaml.SafeLoader) -> Any:
-    """The value of a YAML text.
+    """Load a YAML text.
 
-    Aliases cost nothing while they are loaded, and may stand for a tree that no memory holds once it is written out
-    or compared. So the size of the written-out tree is counted first.
+    A few nested aliases (*name) can stand for a tree that does not fit in memory once it is written out or compared.
+    So the nodes of the expanded tree are counted first.
+
+    Args:
+        text: the YAML.
+        where: the file that it comes from, for error messages.
+        loader: the loader class.
 
     Raises:
-        InputError: it has too many values, with those that its aliases repeat, or is nested too deeply.
-        yaml.YAMLError: it is not YAML.
+        InputError: the expanded tree has too many values, or is nested too deeply.
+        yaml.YAMLError: the text is not YAML.
     """
     made = loader(text)
     try:
@@ -177,7 +186,7 @@ def load_yaml(text: str, where: str | Path, loader: type[Any] = yaml.SafeLoader)
         if (n_nodes := _n_nodes(node, {}, frozenset())) > _YAML_NODES:
             shown = f"{n_nodes:,}" if n_nodes < 10**15 else "more than 10**15"
             raise InputError(
-                f"{where} holds {shown} values with those that its aliases (*name) repeat, and the bound is "
+                f"{where} has {shown} values once its aliases (*name) are expanded, and the bound is "
                 f"{_YAML_NODES:,}; write the values out"
             )
         return made.construct_document(node)
@@ -188,7 +197,7 @@ def load_yaml(text: str, where: str | Path, loader: type[Any] = yaml.SafeLoader)
 
 
 def _n_nodes(node: yaml.Node, known: dict[int, int], above: frozenset[int]) -> int:
-    """Nodes of the tree with every alias written out."""
+    """Number of nodes of the tree with all aliases expanded."""
     if id(node) in above:
         raise RecursionError
     if id(node) not in known:

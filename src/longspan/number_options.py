@@ -1,4 +1,4 @@
-"""Ranges of the options that are numbers: checked when the command line is read, before a verb begins."""
+"""Argparse actions that check the range of number options when the command line is parsed."""
 
 import argparse
 import functools
@@ -24,28 +24,28 @@ class _InRange(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         for value in values if isinstance(values, Sequence) else [values]:
-            # Not `value < smallest`: NaN is in no range.
+            # Written as "not in range", because all comparisons with NaN are False.
             is_large_enough = value > self._smallest if self._is_above else value >= self._smallest
             if not is_large_enough or not value <= self._largest or not math.isfinite(value):
-                raise InputError(f"{option_string} is {value}; it must be {self._words()}")
+                raise InputError(f"{option_string} is {value}; it must be {self._describe_range()}")
         setattr(namespace, self.dest, values)
 
-    def _words(self) -> str:
+    def _describe_range(self) -> str:
         if not math.isinf(self._largest):
             return f"from {self._smallest:g} to {self._largest:g}"
         return f"above {self._smallest:g}" if self._is_above else f"at least {self._smallest:g}"
 
 
 def at_least(smallest: float) -> Any:
-    """The action of an option, or of each number of a list, that is finite and not below `smallest`."""
+    """Return the action for an option whose number, or each number of its list, is finite and at least `smallest`."""
     return functools.partial(_InRange, smallest=smallest, largest=math.inf, is_above=False)
 
 
 def above(bound: float) -> Any:
-    """The action of an option that is finite and above `bound`."""
+    """Return the action for an option whose number is finite and above `bound`."""
     return functools.partial(_InRange, smallest=bound, largest=math.inf, is_above=True)
 
 
 def between(smallest: float, largest: float) -> Any:
-    """The action of an option, or of each number of a list, from `smallest` to `largest`, both included."""
+    """Return the action for an option whose number, or each number of its list, is in [`smallest`, `largest`]."""
     return functools.partial(_InRange, smallest=smallest, largest=largest, is_above=False)

@@ -1,4 +1,4 @@
-"""Progress of what takes long: a bar on a terminal, one line a minute in a log, in a file or behind a pipe."""
+"""Progress bars: a tqdm bar on a terminal, one line per minute in a log, a file or a pipe."""
 
 import sys
 import threading
@@ -11,61 +11,61 @@ _EVERY = 60.0  # seconds between two lines
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, *, is_shown: bool = True, **options: Any) -> tqdm:
-    """A tqdm bar where standard error is a terminal or a notebook's, else one that prints a line a minute.
+    """Return a tqdm bar on a terminal or in a notebook, else a bar that prints a line per minute.
 
-    Of several that are open at once in a log, the last one speaks. What takes less than a minute prints nothing there.
+    If several bars of the second kind are open, only the newest prints. Work of less than a minute prints nothing.
 
     Args:
-        iterable: to show the progress of; or call `update`.
-        is_shown: False to print nothing anywhere.
-        options: as tqdm takes.
+        iterable: the iterable to wrap; None if the caller calls `update`.
+        is_shown: False for a bar that prints nothing anywhere.
+        options: tqdm's options.
     """
     kind = tqdm if not is_shown or sys.stderr.isatty() else _notebook_bar() or MinuteBar
     return kind(iterable, disable=not is_shown, **options)
 
 
 def show_running(what: str) -> tqdm:
-    """A line a minute that `what` is running, where no other bar is open; nothing on a terminal."""
+    """Return a bar that prints once a minute that `what` runs, unless a newer bar is open; silent on a terminal."""
     return progress_bar(is_shown=not sys.stderr.isatty(), desc=what, bar_format="{desc}: running for {elapsed}")
 
 
 class MinuteBar(tqdm):
-    """Prints its state as a line once a minute, moved or not, and at its end if it lasted so long."""
+    """A tqdm bar that prints its state once a minute, and at its end if it has printed before."""
 
-    monitor_interval = 0  # tqdm's own thread redraws bars of terminals
+    monitor_interval = 0  # switches off tqdm's thread that redraws bars on terminals
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.n_lines = 0
-        # Every step counts at once: tqdm skips some between two drawings.
+        # By default tqdm counts several steps together between two drawings.
         super().__init__(*args, **({"miniters": 1, "mininterval": 0} | kwargs))
         if not self.disable:
-            _lines.add(self)
+            _printer.add(self)
 
     def print_line(self) -> None:
-        """Print the state."""
+        """Print the state as a line."""
         self.n_lines += 1
         self.fp.write(f"{self}\n")
         self.fp.flush()
 
     def display(self, *_: Any, **__: Any) -> None:
-        """Nothing: lines are printed by the clock."""
+        """Do nothing; a thread prints the lines."""
 
     def clear(self, *_: Any, **__: Any) -> None:
-        """Nothing: a line stays."""
+        """Do nothing; printed lines stay."""
 
     def close(self) -> None:
-        """Print the last state, if it printed any before."""
+        """Print the last state, if a line was printed before."""
         if self.disable:
             return
-        _lines.remove(self)
+        _printer.remove(self)
         self.disable = True
         if self.n_lines and self.n:
             self.print_line()
         type(self)._decr_instances(self)  # pyright: ignore[reportAttributeAccessIssue] - tqdm's own list of bars
 
 
-class _Lines:
-    """The open bars, and a thread that prints the newest one's line each minute while there is any."""
+class _LinePrinter:
+    """The open bars, and a thread that prints the newest bar's line once a minute while a bar is open."""
 
     def __init__(self) -> None:
         self._bars: list[MinuteBar] = []
@@ -92,11 +92,11 @@ class _Lines:
                     self._bars[-1].print_line()
 
 
-_lines = _Lines()
+_printer = _LinePrinter()
 
 
 def _notebook_bar() -> Any:
-    """Tqdm's bar for notebooks, in one."""
+    """The notebook bar of tqdm if this is a notebook, else None."""
     from tqdm.auto import tqdm as chosen
 
     return chosen if any(kind.__module__ == "tqdm.notebook" for kind in chosen.__mro__) else None

@@ -1,10 +1,13 @@
-"""Putting a finished folder in the place of another one, also where the system lets nobody rename that place.
+"""Replaces a folder by a finished one, also if the folder cannot be renamed.
 
-Mostly two names are exchanged. A mount point, the working folder of this process, and a folder below one that may not
-be written keep their name: they are filled in place. What is to be in such a folder is collected in a hidden folder
-inside it (`.longspan.new-...`). When all of it is there, that one is renamed to `.longspan.replacing`: from then on the
-new state counts. The old entries are removed, the new ones moved up, and `.longspan.replacing` goes last. While it is
-there the folder is marked as incomplete: readers refuse it, and the next writer does what is left to do.
+Usually two names are exchanged. A mount point, the working folder of this process, and a folder in a read-only folder
+cannot be renamed; they are filled in place:
+
+1. The new entries are collected in a hidden folder inside it (`.longspan.new-...`).
+2. When all are there, the hidden folder is renamed to `.longspan.replacing`. From here on the new content counts.
+3. The old entries are removed, the new ones are moved up, and `.longspan.replacing` is removed.
+
+While `.longspan.replacing` exists, the folder is incomplete: readers refuse it, and the next writer finishes step 3.
 """
 
 import contextlib
@@ -25,17 +28,17 @@ LOCK = ".longspan.lock"
 COLLECTING = ".longspan.new-"
 _REPLACING = ".longspan.replacing"
 _NEW, _OLD = "new", "old.json"
-# What renaming says where it is not possible, though the folder itself can be written.
+# Errors of a rename that is impossible although the folder itself is writable.
 _NO_RENAMING = {errno.EACCES, errno.EBUSY, errno.EINVAL, errno.EPERM, errno.EXDEV}
 
 
 def resolved(path: str | Path) -> Path:
-    """The absolute path without links; what does not exist yet (the target of a dangling link) is named too."""
+    """The absolute path with all links resolved; the path need not exist."""
     return Path(os.path.realpath(path))
 
 
 def entries_of(folder: Path) -> list[Path]:
-    """What a user has in a folder: without what longspan keeps there to fill it safely, and a disk's `lost+found`."""
+    """The user's entries of a folder: without longspan's own lock and hidden folders, and without `lost+found`."""
     names = [path.name for path in folder.iterdir()]
     return [folder / name for name in sorted(names) if not _is_ours(name) and name != "lost+found"]
 
@@ -45,7 +48,7 @@ def _is_ours(name: str) -> bool:
 
 
 def keeps_its_name(folder: Path) -> bool:
-    """Whether no other folder can take the place of `folder`, which is resolved and exists, by a rename."""
+    """Whether `folder`, a resolved path that exists, cannot be replaced by renaming another folder."""
     with contextlib.suppress(FileNotFoundError):  # the working folder was removed
         if Path.cwd().is_relative_to(folder):
             return True
@@ -53,7 +56,7 @@ def keeps_its_name(folder: Path) -> bool:
 
 
 def is_mount(folder: Path) -> bool:
-    """Whether a file system, or a part of one, is mounted at this resolved path."""
+    """Whether this resolved path is a mount point, bind mounts included."""
     return os.path.ismount(folder) or folder in _mounts()
 
 
@@ -62,22 +65,22 @@ def _holds_mounts(folder: Path) -> bool:
 
 
 def _mounts() -> set[Path]:
-    """All mount points; empty on a system that does not list them as Linux does."""
+    """All mount points, from Linux's /proc; empty on other systems."""
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
         return set()
-    # Bytes such as a space are written as three octal digits.
+    # The file writes a space and some other bytes as three octal digits.
     named = (re.sub(rb"\\(\d{3})", lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in lines)
     return {Path(os.fsdecode(name)) for name in named}
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from filling `folder` in place at the same time, where the system can.
+    """Lock `folder` against other processes that fill it in place, if the system and file system have locks.
 
     Raises:
-        InputError: another process does.
+        InputError: another process holds the lock.
     """
     try:
         import fcntl
@@ -98,9 +101,9 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Let folder `new` take the place of `path`, which is resolved; what was there is gone afterwards.
+    """Replace folder `path`, a resolved path, by folder `new`, which is gone afterwards; the old content is removed.
 
-    In one step where the system can; `new` is on the same file system then, and is gone afterwards in any case.
+    The replacement is atomic if the system can exchange names and `new` is on the same file system.
     """
     if path.is_dir() and keeps_its_name(path):
         _fill(new, path)
@@ -108,7 +111,7 @@ def put_in_place(new: Path, path: Path) -> None:
     try:
         _swap(new, path)
     except OSError as error:
-        # Such as a folder of an image's lower layer (overlayfs), or one of another user in a sticky folder.
+        # For instance a folder in a lower layer of overlayfs, or one of another user in a sticky folder.
         if error.errno not in _NO_RENAMING or not path.is_dir():
             raise
         _fill(new, path)
@@ -126,14 +129,14 @@ def _fill(new: Path, path: Path) -> None:
 
 
 def collecting_folder(folder: Path) -> tuple[Path, Path]:
-    """Make the hidden folder inside `folder` for `replace_entries`, and the one in it to be filled; returns both."""
+    """Make the hidden folder for `replace_entries` in `folder`; returns it and its subfolder for the new entries."""
     collected = Path(tempfile.mkdtemp(prefix=COLLECTING, dir=folder))
     (collected / _NEW).mkdir()
     return collected, collected / _NEW
 
 
 def replace_entries(collected: Path, folder: Path, keep: Callable[[str], bool]) -> None:
-    """Replace the entries of `folder` by those that were collected, but for old ones that `keep` names."""
+    """Replace the entries of `folder` by the collected ones; old ones for whose name `keep` is True stay."""
     new = {path.name for path in (collected / _NEW).iterdir()}
     old = [path.name for path in entries_of(folder) if path.name in new or not keep(path.name)]
     old += [path.name for path in folder.glob(f"{COLLECTING}*") if path != collected]  # of killed runs
@@ -141,18 +144,18 @@ def replace_entries(collected: Path, folder: Path, keep: Callable[[str], bool]) 
         json.dump(old, file)
         file.flush()
         os.fsync(file.fileno())
-    os.chmod(collected, 0o777 & ~umask())  # who reads the folder has to see that it is marked
+    os.chmod(collected, 0o777 & ~umask())  # every reader of the folder must be able to see the marker
     os.rename(collected, folder / _REPLACING)
     finish_replacing(folder)
 
 
 def is_half_replaced(folder: Path) -> bool:
-    """Whether a run was killed while it replaced the entries of `folder`: they are neither the old nor the new ones."""
+    """Whether a run was killed while it replaced the entries of `folder`, which are now a mix of old and new ones."""
     return (folder / _REPLACING).exists()
 
 
 def finish_replacing(folder: Path) -> None:
-    """Do what a killed run left to do when it replaced the entries of `folder`; to be called with `folder` held."""
+    """Finish a replacement of the entries of `folder` that a killed run began; the caller must hold its lock."""
     marker = folder / _REPLACING
     if not marker.exists():
         return
@@ -167,7 +170,7 @@ def finish_replacing(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Finish or remove what killed runs left in a folder that they filled in place."""
+    """Finish the replacement that a killed run began in `folder`, and remove its hidden folders."""
     if not folder.is_dir() or not (is_half_replaced(folder) or any(folder.glob(f"{COLLECTING}*"))):
         return
     with held(folder):
@@ -177,7 +180,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, link or folder, if it is there; a mount point stays, empty."""
+    """Remove a file, link or folder if it exists; a mount point is emptied and stays."""
     try:
         if path.is_dir() and not path.is_symlink():
             for entry in path.iterdir():
@@ -191,14 +194,14 @@ def remove(path: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what is in a folder, or in the one that a link leads to; the folder or link stays, if it is there."""
+    """Remove the entries of a folder, or of a link's target; a path that is no folder is ignored."""
     if folder.is_dir():
         for path in folder.iterdir():
             remove(path)
 
 
 def move(source: Path, destination: Path) -> None:
-    """Move a file or folder; a folder that exists is filled. What an interrupted move left to do is done."""
+    """Move a file or folder; an existing destination folder is merged into. A second call finishes a killed one."""
     try:
         os.rename(source, destination)
     except OSError as error:
@@ -215,7 +218,7 @@ def move(source: Path, destination: Path) -> None:
 
 
 def link(source: Path, destination: Path) -> None:
-    """Copy a file or folder by hard links, which take no room; by bytes where the file system has none."""
+    """Copy a file or folder by hard links, which take no space; by bytes if the file system has no hard links."""
 
     def link_file(one: str, other: str) -> str:
         try:
@@ -233,7 +236,7 @@ def link(source: Path, destination: Path) -> None:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Put folder `new` where `path` is, in one step where the system can, and remove what stood there."""
+    """Rename folder `new` to `path`, atomically if the system can, and remove the old folder."""
     if not path.exists():
         os.rename(new, path)
     elif _exchange(new, path):
@@ -250,7 +253,7 @@ def _swap(new: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names atomically (Linux's renameat2 with RENAME_EXCHANGE); False where that does not exist."""
+    """Exchange two names atomically by Linux's renameat2 with RENAME_EXCHANGE; False if that is not possible."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     at_cwd, rename_exchange = -100, 2
     return renameat2 is not None and (
@@ -259,7 +262,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def umask() -> int:
-    """Permissions that new files of this process do not get."""
+    """The permission bits that are cleared for new files of this process."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

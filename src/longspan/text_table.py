@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], *, n_text: int = 1, has_rule: bool = False) -> list[str]:
-    """Return the rows as lines with aligned columns.
+    """Format rows as lines with aligned columns.
 
     Args:
-        rows: all of one length; the first is the heading.
-        n_text: how many columns, from the left, are text and left-aligned; the others are right-aligned.
-        has_rule: put a line of dashes below the heading.
+        rows: rows of equal length; the first is the header.
+        n_text: number of text columns at the left, which are left-aligned; the others are right-aligned.
+        has_rule: put a line of dashes below the header.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [

@@ -155,7 +155,7 @@ def test_missing_columns_are_named(monkeypatch):
         ("xquad.xx", {}, r"write xquad\.<language>"),
         ("mlqa.en", {}, r"write mlqa\.<context language>\.<question language>"),
         ("squad.en", {}, "squad.en: write squad$"),
-        ("squadd", {}, r"did you mean squad or .*known are packaged/xquad, squad, "),
+        ("squadd", {}, r"did you mean squad or .*choose one of packaged/xquad, squad, "),
         ("xquadlong.el.3", {}, r"did you mean xquad_long or "),
         ("trivia", {}, r"did you mean trivia_qa or "),
         ("squad_long", {}, r"write squad_long\.<paragraphs> with the number of paragraphs"),
@@ -233,10 +233,12 @@ def test_a_folder_of_files(tmp_path):
     with pytest.raises(InputError, match="holds no file in de; there are el, sv"):
         load_qa_dataset(tmp_path, language="de")
     put("questions.jsonl")
-    with pytest.raises(InputError, match=r"no name tells the language of questions\.jsonl, and other files are in el"):
+    with pytest.raises(
+        InputError, match=r"the names of questions\.jsonl do not show their language, and other files are in el"
+    ):
         load_qa_dataset(tmp_path)
     assert load_qa_dataset(tmp_path, language="sv").counts["questions"] == 2
-    with pytest.raises(InputError, match=r"no name tells the language of questions\.jsonl"):
+    with pytest.raises(InputError, match=r"the names of questions\.jsonl do not show their language"):
         expand_name(tmp_path, ["el", "sv"])
 
 
@@ -249,7 +251,7 @@ def test_a_folder_of_training_and_evaluation_files(tmp_path):
     with pytest.raises(InputError, match="holds files for train and for validation, none for test"):
         load_qa_dataset(tmp_path, split="test")
     (tmp_path / "more.jsonl").write_text(json.dumps(ROW))
-    with pytest.raises(InputError, match=r"no name tells what more\.jsonl is for"):
+    with pytest.raises(InputError, match=r"the name of more\.jsonl does not show its split"):
         load_qa_dataset(tmp_path)
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.data.corpora.contents import look_at
+from longspan.data.corpora.contents import scan_source
 from longspan.data.corpora.fragments import SPLITTERS
 from longspan.data.corpora.sources import CorpusSource, find_files, parse_sources
-from longspan.data.corpora.streams import Meter, text_chunks
+from longspan.data.corpora.streams import ByteCounter, text_chunks
 from longspan.errors import InputError
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
@@ -42,7 +42,9 @@ def write(path, data):
 def documents(**fields):
     """The documents of a source as whole texts, without the white space around them."""
     found, held = [], ""
-    for _, fragments in look_at(CorpusSource(**{k: str(v) for k, v in fields.items()}), []).fragments(Meter()):
+    for _, fragments in scan_source(CorpusSource(**{k: str(v) for k, v in fields.items()}), []).fragments(
+        ByteCounter()
+    ):
         for text, ends_document in fragments:
             held += text
             if ends_document:
@@ -319,14 +321,14 @@ def test_data_sets_of_the_library_datasets(tmp_path, monkeypatch, streaming):
     datasets.disable_progress_bars()
     write(tmp_path / "set" / "train.jsonl", "".join(json.dumps({"body": f"text {i}"}) + "\n" for i in range(3)))
     source = CorpusSource(path=str(tmp_path / "set"), format="hub", text_field="body", streaming=streaming)
-    before = look_at(source, [])
-    texts = [text for _, fragments in before.fragments(Meter()) for text, _ in fragments]
+    before = scan_source(source, [])
+    texts = [text for _, fragments in before.fragments(ByteCounter()) for text, _ in fragments]
     assert texts == ["text 0", "text 1", "text 2"]
-    assert look_at(source, []).sha256 == before.sha256
+    assert scan_source(source, []).sha256 == before.sha256
     with pytest.raises(InputError, match="has no column 'text'"):
         documents(path=tmp_path / "set", format="hub")
     with pytest.raises(InputError, match=r"nosuch"):
-        look_at(source.model_copy(update={"split": "nosuch"}), [])
+        scan_source(source.model_copy(update={"split": "nosuch"}), [])
 
 
 def test_a_folder_that_datasets_saved(tmp_path):
@@ -371,7 +373,7 @@ def test_what_cannot_be_found_is_said(tmp_path, path, message):
     (tmp_path / "x.png").write_bytes(b"x")
     (tmp_path / "x.tar.xz").write_bytes(b"x")
     with pytest.raises(InputError, match=message):
-        look_at(CorpusSource(path=str(tmp_path / path)), [])
+        scan_source(CorpusSource(path=str(tmp_path / path)), [])
 
 
 @pytest.mark.parametrize(
@@ -399,7 +401,7 @@ def test_a_corpus_needs_a_source():
 
 def test_memory_of_reading_is_a_chunk_at_a_time(tmp_path):
     path = write(tmp_path / "a.txt", "x" * (3 << 20))
-    assert max(len(chunk) for chunk in text_chunks(path, Meter())) <= 1 << 20
+    assert max(len(chunk) for chunk in text_chunks(path, ByteCounter())) <= 1 << 20
 
 
 def test_folders_of_a_corpus_not_searched_are_named(tmp_path, monkeypatch, caplog):

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from longspan.data.corpora.contents import look_at
+from longspan.data.corpora.contents import scan_source
 from longspan.data.corpora.sources import CorpusSource
-from longspan.data.corpora.streams import Meter
+from longspan.data.corpora.streams import ByteCounter
 from longspan.data.decoding import decode, decode_chunks, require_text
 from longspan.data.opening import read_json, split_lines
 from longspan.data.qa import load_qa_dataset
@@ -110,7 +110,7 @@ def test_a_lone_surrogate_in_a_corpus_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "ok \\ud83d\\ude00"}\n{"text": "cut \\ud83d"}\n')
     with pytest.raises(InputError, match=r"a\.jsonl: line 2: 'text' is not valid text: character 4 is U\+D83D"):
-        [list(fragments) for _, fragments in look_at(CorpusSource(path=str(path)), []).fragments(Meter())]
+        [list(fragments) for _, fragments in scan_source(CorpusSource(path=str(path)), []).fragments(ByteCounter())]
 
 
 def _bytes_as_text(*values):
@@ -122,7 +122,7 @@ def test_parquet_that_is_not_utf_8_is_named(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": _bytes_as_text(*[b"ok"] * 70, b"Gr\xf6\xdfe")}), path)
     with pytest.raises(InputError, match=r"a\.parquet: row 71 holds text that is not UTF-8: byte 2 of it is 0xf6"):
-        [list(fragments) for _, fragments in look_at(CorpusSource(path=str(path)), []).fragments(Meter())]
+        [list(fragments) for _, fragments in scan_source(CorpusSource(path=str(path)), []).fragments(ByteCounter())]
 
 
 def test_rows_that_are_not_utf_8_are_named():
@@ -143,7 +143,7 @@ def _write_byte_name(folder, ending):
 def test_names_that_no_record_holds_are_refused(tmp_path):
     _write_byte_name(tmp_path, ".txt")
     with pytest.raises(InputError, match=r"r\\udcf6\.txt': this name is not UTF-8.*rename the file"):
-        look_at(CorpusSource(path=str(tmp_path)), [])
+        scan_source(CorpusSource(path=str(tmp_path)), [])
     _write_byte_name(tmp_path, ".json")
     with pytest.raises(InputError, match=r"r\\udcf6\.json': this name is not UTF-8.*rename the file"):
         load_qa_dataset(tmp_path)

@@ -6,7 +6,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from longspan.data.masking import IGNORED, LONGEST_WORD, MaskedLmCollator, Masker
-from longspan.data.vocabulary import special_pieces, word_starts
+from longspan.data.vocabulary import special_token_mask, word_starts
 from longspan.errors import InputError
 
 TEXT = "Anna was born in Lund in 1901. Later Anna moved away, and wrote 2 books about bees. "
@@ -15,7 +15,7 @@ TEXT = "Anna was born in Lund in 1901. Later Anna moved away, and wrote 2 books 
 def tokens(tokenizer, n=20_000):
     """Ordinary pieces with special ones among them."""
     stream = np.random.default_rng(0)
-    ids = stream.choice(np.flatnonzero(~special_pieces(tokenizer)), n)
+    ids = stream.choice(np.flatnonzero(~special_token_mask(tokenizer)), n)
     ids[::50] = tokenizer.sep_token_id
     ids[0] = tokenizer.cls_token_id
     return ids
@@ -35,7 +35,7 @@ def test_shares_are_those_asked_for(tiny_tokenizer):
 @pytest.mark.parametrize("whole_words", [False, True])
 def test_special_tokens_are_never_chosen_and_never_put_in_place(tiny_tokenizer, whole_words):
     ids = tokens(tiny_tokenizer)
-    is_special = special_pieces(tiny_tokenizer)
+    is_special = special_token_mask(tiny_tokenizer)
     inputs, labels = Masker(tiny_tokenizer, probability=0.9, whole_words=whole_words).mask(ids, epoch=0, index=0)
     assert (labels[is_special[ids]] == IGNORED).all()
     put = inputs[(inputs != ids) & (inputs != tiny_tokenizer.mask_token_id)]
@@ -61,16 +61,16 @@ def test_words_are_asked_for_whole(tiny_tokenizer):
     starts = word_starts(tiny_tokenizer)
     _, labels = Masker(tiny_tokenizer, probability=0.3, whole_words=True).mask(ids, epoch=0, index=0)
     chosen = labels != IGNORED
-    word = np.cumsum(starts[ids] | special_pieces(tiny_tokenizer)[ids])
+    word = np.cumsum(starts[ids] | special_token_mask(tiny_tokenizer)[ids])
     for one in range(word.max() + 1):
-        pieces = chosen[(word == one) & ~special_pieces(tiny_tokenizer)[ids]]
+        pieces = chosen[(word == one) & ~special_token_mask(tiny_tokenizer)[ids]]
         assert len(pieces) > LONGEST_WORD or pieces.all() or not pieces.any()
     assert chosen.mean() == pytest.approx(0.3, abs=0.05)
 
 
 def test_what_is_longer_than_a_word_is_asked_for_by_token(tiny_tokenizer):
     """A sentence without spaces."""
-    middle = np.flatnonzero(~word_starts(tiny_tokenizer) & ~special_pieces(tiny_tokenizer))
+    middle = np.flatnonzero(~word_starts(tiny_tokenizer) & ~special_token_mask(tiny_tokenizer))
     ids = np.concatenate([[0], np.random.default_rng(0).choice(middle, 1000), [2]])
     _, labels = Masker(tiny_tokenizer, whole_words=True).mask(ids, epoch=0, index=0)
     assert (labels != IGNORED).mean() == pytest.approx(0.15, abs=0.04)

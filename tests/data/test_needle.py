@@ -97,7 +97,7 @@ def test_texts_that_are_too_short_are_repeated_only_if_that_is_said(unigram):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"language": "xx"}, "no needles in 'xx'; there are some in ar, de"),
+        ({"language": "xx"}, "no needles in 'xx'; choose one of ar, de"),
         ({"depths": []}, "no depths"),
         ({"depths": [0, 1.5]}, "depth 1.5; depths are from 0 to 1"),
         ({"depths": [0.5, 0.5]}, "given twice"),

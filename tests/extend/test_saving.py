@@ -125,7 +125,7 @@ def test_the_card_has_tags_recipe_proof_and_use(make_model, tokenizer, saved, tm
     }
     for words in (
         "# new-100",
-        "A BERT encoder that took 40 tokens, made into a Longformer of 100 tokens",
+        "A BERT encoder of 40 tokens, extended to a Longformer of 100 tokens",
         "source: `source`",
         "4, 6 (layer by layer [4, 6])",
         "repeated over the new length",

@@ -58,8 +58,8 @@ def test_a_missing_prediction_counts_as_wrong():
     ("arguments", "message"),
     [
         (([], []), "no questions"),
-        ((["a"], []), "one a question"),
-        ((["a"], [["a"]], {"no_answer_scores": [1, 2]}), "one a question"),
+        ((["a"], []), "one prediction, gold row"),
+        ((["a"], [["a"]], {"no_answer_scores": [1, 2]}), "one prediction, gold row"),
         ((["a"], [["a"]], {"threshold": 0.5}), "needs no_answer_scores"),
     ],
 )

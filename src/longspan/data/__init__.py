@@ -1,6 +1,6 @@
-"""files -> features: documents, corpora in blocks, masking; each family of tasks has a folder (`qa/`).
+"""Reads data files: documents, corpora in blocks, question answering (`qa/`) and classification data.
 
-Names are loaded when they are first used: reading data needs no torch.
+Names are loaded when first used, so that reading data does not import torch.
 """
 
 import importlib

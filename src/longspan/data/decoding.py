@@ -1,4 +1,4 @@
-"""The gate of all text: bytes are decoded and strings checked here, from files, standard input and records alike."""
+"""Decodes bytes and validates strings; all text from files, standard input and records passes through here."""
 
 import codecs
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from longspan.errors import InputError
 
-# How files begin that people take for documents.
+# First bytes of files that are often passed as text by mistake.
 _NOT_TEXT = {
     b"%PDF": "a PDF",
     b"PK\x03\x04": "an archive (as .docx, .odt and .epub files are)",
@@ -22,17 +22,17 @@ Row = TypeVar("Row")
 
 
 def require_text(text: str, where: str) -> str:
-    r"""`text`, if it consists of characters.
+    r"""Return `text` if it has no lone surrogate.
 
-    A lone surrogate, half of a pair, is none: UTF-8 cannot hold it and no tokenizer takes it. JSON can write one
-    (`"\ud83d"`), and Python puts one for each byte that it could not decode.
+    A lone surrogate (half of a surrogate pair) cannot be encoded in UTF-8, and no tokenizer accepts it. JSON can
+    contain one (`"\ud83d"`), and Python uses one for each byte that it cannot decode.
 
     Args:
         text: the value of a field.
         where: its file, record and field, for the error.
 
     Raises:
-        InputError: there is a lone surrogate (the message says which one and at which character, from 0).
+        InputError: there is a lone surrogate (the message has its code and its character offset, from 0).
     """
     place = find_surrogate(text)
     if place is not None:
@@ -44,7 +44,7 @@ def require_text(text: str, where: str) -> str:
 
 
 def find_surrogate(text: str) -> int | None:
-    """The place of the first lone surrogate; None if there is none."""
+    """Offset of the first lone surrogate; None if there is none."""
     if text.isascii():
         return None
     try:
@@ -55,26 +55,28 @@ def find_surrogate(text: str) -> int | None:
 
 
 def require_name(path: Path) -> None:
-    """Refuse a file that is found in a folder and whose name is not UTF-8: records name the files that were read.
+    """Refuse a file whose name is not UTF-8, because records contain the names of the files read.
 
     Raises:
-        InputError: its name is not UTF-8.
+        InputError: the name is not UTF-8.
     """
     if find_surrogate(str(path)) is not None:
         raise InputError(f"{str(path)!a}: this name is not UTF-8, and no record can hold it; rename the file")
 
 
 def decoded_rows(rows: Iterable[Row], name: str | Path, *, first: int = 1, n_at_once: int = 1) -> Iterator[Row]:
-    """Rows of Arrow's columns, whose bytes are decoded when a row is asked for.
+    """Yield rows of Arrow data, with an InputError instead of a UnicodeDecodeError for text that is not UTF-8.
+
+    Arrow decodes text when a row is accessed, and does not check it when it reads the file.
 
     Args:
-        rows: the rows, or batches of them.
-        name: what errors call the file or data set.
+        rows: the rows, or batches of rows.
+        name: name of the file or data set in errors.
         first: number of the first row.
-        n_at_once: rows in a batch.
+        n_at_once: rows per batch.
 
     Raises:
-        InputError: text in a row is not UTF-8; Arrow does not look when it reads a file.
+        InputError: text in a row is not UTF-8.
     """
     iterator = iter(rows)
     for n in count(first, n_at_once):
@@ -83,30 +85,30 @@ def decoded_rows(rows: Iterable[Row], name: str | Path, *, first: int = 1, n_at_
         except StopIteration:
             return
         except UnicodeDecodeError as error:
-            told = f"row {n:,}" if n_at_once == 1 else f"one of the rows {n:,} to {n + n_at_once - 1:,}"
+            which = f"row {n:,}" if n_at_once == 1 else f"one of the rows {n:,} to {n + n_at_once - 1:,}"
             before = error.object[: error.start][-30:].decode(errors="ignore")
             raise InputError(
-                f"{name}: {told} holds text that is not UTF-8: byte {error.start:,} of it is "
-                f"0x{error.object[error.start]:02x}, after {before!r}; write the file anew"
+                f"{name}: {which} holds text that is not UTF-8: byte {error.start:,} of it is "
+                f"0x{error.object[error.start]:02x}, after {before!r}; write the file again as UTF-8"
             ) from error
         yield row
 
 
 def decode(name: str | Path, data: bytes, *, keep_mark: bool = False) -> str:
-    """The text of UTF-8 bytes; arguments and errors as `decode_chunks`."""
+    """Decode UTF-8 bytes; arguments and errors as in `decode_chunks`."""
     return "".join(decode_chunks(name, (data,), keep_mark=keep_mark))
 
 
 def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool = False) -> Iterator[str]:
-    """The text of UTF-8 bytes that come in chunks of any size; line ends stay as they are.
+    """Decode UTF-8 bytes that come in chunks of any size; line ends are not changed.
 
     Args:
-        name: what errors call the file.
-        chunks: its bytes, decompressed.
-        keep_mark: leave a byte order mark at the beginning where it is.
+        name: name of the file in errors.
+        chunks: its decompressed bytes.
+        keep_mark: keep a byte order mark at the beginning.
 
     Raises:
-        InputError: the bytes are not UTF-8 (the message has the offset of the first wrong one).
+        InputError: the bytes are not UTF-8 (the message has the offset of the first wrong byte).
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     n_read, is_start = 0, True
@@ -117,7 +119,7 @@ def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool 
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            # error.object is what the decoder had kept from before and the chunk: it ends where reading stands.
+            # error.object is the rest of the last chunk and this chunk, so it ends after `n_read` bytes.
             raise not_utf8(name, n_read - len(error.object), error) from error
         if text and is_start:
             text = text if keep_mark else text.removeprefix(BYTE_ORDER_MARK)
@@ -126,7 +128,7 @@ def decode_chunks(name: str | Path, chunks: Iterable[bytes], *, keep_mark: bool 
 
 
 def not_utf8(name: str | Path, offset: int, error: UnicodeDecodeError, row: str = "") -> InputError:
-    """What to say of bytes, starting at `offset` in the file, that did not decode; `row` names their row or line."""
+    """Return the error for bytes from `offset` of the file that are not UTF-8; `row` names their row or line."""
     data = error.object
     return (_no_text(name, data) if offset == 0 else None) or InputError(
         f"{name} is not UTF-8: byte {offset + error.start:,} is 0x{data[error.start]:02x} ({error.reason})"
@@ -135,12 +137,12 @@ def not_utf8(name: str | Path, offset: int, error: UnicodeDecodeError, row: str 
 
 
 def _no_text(name: str | Path, data: bytes) -> InputError | None:
-    """What to say of a file that begins as another kind of file does."""
+    """Return the error for a file that begins like a PDF, an archive or an Office file; None for other files."""
     kind = next((kind for signature, kind in _NOT_TEXT.items() if data.startswith(signature)), None)
     return None if kind is None else InputError(f"{name} is {kind}, not text; convert it to a text file first")
 
 
 def _refuse_utf_16(name: str | Path, head: bytes) -> None:
-    """Refuse UTF-16: without its mark, English in UTF-16 is valid UTF-8 of which every second character is NUL."""
+    """Refuse UTF-16. Without a byte order mark, English in UTF-16 is valid UTF-8 with NUL as every second character."""
     if head.startswith(_UTF_16) or head.count(0) > max(3, len(head) // 4):
         raise _no_text(name, head) or InputError(f"{name} is not UTF-8 but UTF-16, or no text; save the file as UTF-8")

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or of its local cache."""
+"""Loads data sets from the Hugging Face hub or its local cache."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from longspan.errors import InputError
 def load_from_hub(
     name: str, repository: str, config: str | None, split: str | None, revision: str | None = None
 ) -> Any:
-    """The rows of one split, as `datasets` gives them.
+    """Load the rows of one split as a `datasets.Dataset`.
 
     Raises:
-        InputError: the hub has no such set, configuration or split, asks for a login, or is not reachable while the
-            set is not cached.
+        InputError: the hub has no such data set, configuration or split, requires a login, or is not reachable while
+            the data set is not cached.
     """
     import datasets
     from datasets.exceptions import DatasetNotFoundError
@@ -21,7 +21,7 @@ def load_from_hub(
     try:
         return datasets.load_dataset(repository, config, split=split, revision=revision)
     except DatasetNotFoundError as error:
-        raise InputError(f"{name}: the hub has no data set {repository}, or asks for a login; {local}") from error
+        raise InputError(f"{name}: the hub has no data set {repository}, or requires a login; {local}") from error
     except ConnectionError as error:
         raise InputError(f"{name}: the Hugging Face hub is not reachable and the set is not cached; {local}") from error
     except (ValueError, RuntimeError, FileNotFoundError) as error:
@@ -30,5 +30,5 @@ def load_from_hub(
 
 
 def fingerprint_of(rows: Any) -> str:
-    """What tells these rows from others: `datasets` keeps no hash of the files."""
+    """The fingerprint that `datasets` computes for these rows; it keeps no hash of the files."""
     return str(rows._fingerprint)

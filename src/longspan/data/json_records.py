@@ -11,7 +11,7 @@ from typing import Any
 
 from longspan.data.decoding import decode_chunks
 from longspan.data.opening import cut_json, is_cut_json
-from longspan.data.unpacking import CHUNK, Meter, open_stream
+from longspan.data.unpacking import CHUNK, ByteCounter, open_stream
 from longspan.errors import InputError
 from longspan.limits import LINE_BYTES, bound_of_file, too_large
 
@@ -28,7 +28,7 @@ class JsonRecords:
     Args:
         path: the file.
         allow_cut: end at the last whole record of a list that was cut, instead of an error; `is_cut` then says so.
-        meter: counts what is read of the file.
+        counter: counts what is read of the file.
 
     Attributes:
         is_cut: the file ended before its list did. What stood behind the last whole record is unknown.
@@ -38,11 +38,11 @@ class JsonRecords:
             or holds something else than objects.
     """
 
-    def __init__(self, path: str | Path, *, allow_cut: bool = False, meter: Meter | None = None) -> None:
+    def __init__(self, path: str | Path, *, allow_cut: bool = False, counter: ByteCounter | None = None) -> None:
         self.path = Path(path)
         self.allow_cut = allow_cut
         self.is_cut = False
-        self._meter = Meter() if meter is None else meter
+        self._counter = ByteCounter() if counter is None else counter
         # The text that is read and not given yet begins at `_at`; before `_text` there are `_n_before` bytes.
         self._text, self._at, self._n_before = "", 0, 0
         self._ends_inside_character = False
@@ -50,7 +50,7 @@ class JsonRecords:
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The number and the value of each record."""
         bound = bound_of_file(LINE_BYTES)
-        with open_stream(self.path, self._meter) as stream:
+        with open_stream(self.path, self._counter) as stream:
             chunks = decode_chunks(self.path, iter(lambda: stream.read(CHUNK), b""))
             first = self._next_character(chunks)
             if not first:

@@ -1,4 +1,4 @@
-"""Which language a file or a question is in, and which split a file is of, where its name or id tells."""
+"""Reads the language and split of a file from its name, and the language of a question from its id."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ _CODES = (
     "ar bg bn ca cs da de el en es et eu fa fi fr gl he hi hr hu hy id is it ja ka kk km ko lo lt lv mk ml mr ms my nb "
     "nl nn no pl pt ro ru sk sl sq sr sv sw ta te th tl tr uk ur vi zh"
 )
-# Codes that are English words: taken for a language only where a code is expected, at the end of a name.
+# Codes that are English words; they count only at the end of a name, where a code is expected.
 _WORDS = ("da", "et", "he", "id", "is", "it", "my", "no")
 _LANGUAGES = frozenset(_CODES.split())
 _SPLITS = re.compile(r"train|dev|validation|valid|val|test|v?[0-9]+", re.IGNORECASE)
@@ -21,7 +21,7 @@ _SPLIT_WORDS = {
     "test": "test",
 }
 
-# TyDi QA's questions say their language in their ids: `finnish-5438951`.
+# The ids of TyDi QA's questions begin with the language: `finnish-5438951`.
 TYDIQA_LANGUAGES = {
     "arabic": "ar",
     "bengali": "bn",
@@ -36,11 +36,11 @@ TYDIQA_LANGUAGES = {
 
 
 def language_of_name(name: str) -> str | None:
-    """The language that a file's name (without endings) gives, None where it gives none.
+    """The language code in a file's name (without suffixes); None if there is none.
 
-    `context-xx` as in MLQA; else the last part that is a language's code, parts being separated by dots, hyphens and
-    underscores: `xquad.el`, `squad_dev_v2_sv`, `tydiqa.goldp.id.dev`. Codes that are English words (`my`, `no`) count
-    only at the end, before what names a split or version.
+    This is `xx` of `context-xx` as in MLQA; else the last part that is a language code, where parts are separated by
+    dots, hyphens and underscores: `xquad.el`, `squad_dev_v2_sv`, `tydiqa.goldp.id.dev`. Codes that are English words
+    (`my`, `no`) count only at the end, before the split or version.
     """
     context = re.search(r"context-([a-z]{2})\b", name)
     if context:
@@ -54,19 +54,19 @@ def language_of_name(name: str) -> str | None:
 
 
 def split_of_name(name: str) -> str | None:
-    """The split that a part of a file's name gives ("train", "validation", "test"), None where none does."""
+    """The split in a file's name ("train", "validation", "test"); None if there is none."""
     parts = re.split(r"[._-]", name.lower())
     return next((_SPLIT_WORDS[part] for part in parts if part in _SPLIT_WORDS), None)
 
 
 def language_of_id(identifier: str) -> str | None:
-    """The language that a question's id begins with, as in TyDi QA; None where it begins with none."""
+    """The language at the beginning of a question's id, as in TyDi QA; None if there is none."""
     prefix, hyphen, _ = identifier.partition("-")
     return TYDIQA_LANGUAGES.get(prefix) if hyphen else None
 
 
 def languages_of_ids(identifiers: Iterable[str]) -> list[str] | None:
-    """The languages that questions' ids begin with, sorted; None unless every one of them begins with one."""
+    """The languages at the beginning of questions' ids, sorted; None unless every id begins with one."""
     found = set()
     for identifier in identifiers:
         language = language_of_id(identifier)

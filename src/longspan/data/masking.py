@@ -1,4 +1,4 @@
-"""Masked language modelling: which tokens are asked for, and what stands in their place. The same for the same seed."""
+"""Masking for masked language modelling: chooses tokens and replaces them, reproducibly by seed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from longspan.data.vocabulary import special_pieces, word_starts
+from longspan.data.vocabulary import special_token_mask, word_starts
 from longspan.errors import InputError
 
 IGNORED = -100
-"""The label of a token that is not asked for."""
+"""The label of a token that is not predicted."""
 
-# A run of pieces without a mark of a new word, in languages that write none, is no word: beyond that many, its tokens
-# are chosen one by one.
+# Languages without spaces have long runs of tokens without a word start. The tokens of a run beyond this length are
+# chosen one by one.
 LONGEST_WORD = 8
 
 _PURPOSES = {"training": 0, "evaluation": 1}
 
 
 class Masker:
-    """Chooses tokens (BERT's 80/10/10) anew in each epoch, by seed, epoch and index alone.
+    """Masks tokens as BERT does (80/10/10); the choice depends only on seed, epoch and index.
 
-    Of the chosen tokens 80 % become `<mask>`, 10 % another ordinary piece, 10 % stay; all of them are asked for. Each
-    token, or each word with all of its pieces, is chosen by itself with `probability`, so that the expected share of
-    tokens is that in both cases. Special tokens are never chosen and never put in place.
+    80 % of the chosen tokens become `<mask>`, 10 % become a random ordinary token, and 10 % stay; all are predicted.
+    Each token, or each word with all of its tokens, is chosen independently with `probability`, which is the expected
+    share of tokens in both cases. Special tokens are never chosen and never used as replacements.
     """
 
     def __init__(
@@ -39,17 +39,18 @@ class Masker:
         seed: int = 42,
         purpose: Literal["training", "evaluation"] = "training",
     ) -> None:
-        """Take the vocabulary apart once.
+        """Prepare the vocabulary.
 
         Args:
-            tokenizer: with a mask token.
-            probability: that a token is asked for.
-            whole_words: ask for all pieces of a word or none (words of at most `LONGEST_WORD` pieces).
-            seed: of the choice.
-            purpose: two purposes never draw the same.
+            tokenizer: a tokenizer with a mask token.
+            probability: probability that a token is predicted.
+            whole_words: predict all tokens of a word or none (words of at most `LONGEST_WORD` tokens).
+            seed: seed of the choice.
+            purpose: "training" and "evaluation" use different random numbers.
 
         Raises:
-            InputError: there is no mask token, `probability` is not between 0 and 1, or words are not marked.
+            InputError: there is no mask token, `probability` is not between 0 and 1, or the vocabulary does not mark
+                words.
         """
         if tokenizer.mask_token_id is None:
             raise InputError(
@@ -60,28 +61,29 @@ class Masker:
             raise InputError(f"mask_probability is {probability}; choose a number between 0 and 1, such as 0.15")
         self.mask_id: int = int(tokenizer.mask_token_id)  # pyright: ignore[reportArgumentType] - never a list here
         self.probability = probability
-        self._is_special_V = special_pieces(tokenizer)
+        self._is_special_V = special_token_mask(tokenizer)
         self._ordinary = np.flatnonzero(~self._is_special_V)
         self._starts_V = word_starts(tokenizer) if whole_words else None
         self._seed = (seed, _PURPOSES[purpose])
 
     def mask(self, input_ids: NDArray[np.integer], *, epoch: int, index: int) -> tuple[NDArray, NDArray]:
-        """Inputs and labels of one row.
+        """Mask one row.
 
         Args:
             input_ids: ids [T].
-            epoch: how often the data has been gone through before.
-            index: the row's own number in the data.
+            epoch: number of the epoch, from 0.
+            index: the row's number in the data.
 
         Returns:
-            What the model reads, and what it is asked for (`IGNORED` elsewhere); int64 [T], new storage.
+            The model's inputs, and the labels (`IGNORED` for tokens that are not predicted); int64 [T], new storage.
         """
         draw = np.random.default_rng((*self._seed, epoch, index))
         original = np.asarray(input_ids, dtype=np.int64)
         n_tokens = len(original)
         is_special = self._is_special_V[original]
         unit = np.arange(n_tokens) if self._starts_V is None else self._words(original, is_special)
-        # One number a unit; as many are drawn as there are tokens, so that what follows does not depend on the units.
+        # One random number per unit (token or word). n_tokens numbers are drawn in any case, so that the following
+        # draws do not depend on the number of units.
         chosen = (draw.random(n_tokens) < self.probability)[unit] & ~is_special
         share, other = draw.random(n_tokens), self._ordinary[draw.integers(len(self._ordinary), size=n_tokens)]
         inputs = np.where(chosen & (share < 0.8), self.mask_id, original)
@@ -89,7 +91,7 @@ class Masker:
         return inputs, np.where(chosen, original, IGNORED)
 
     def _words(self, ids: NDArray[np.int64], is_special: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The number of each token's word, [T]."""
+        """Number of the word of each token, [T]."""
         assert self._starts_V is not None
         begins = self._starts_V[ids] | is_special
         begins[1:] |= is_special[:-1]
@@ -100,20 +102,20 @@ class Masker:
 
 
 class MaskedLmCollator:
-    """Rows of blocks -> a padded batch for a masked language model.
+    """Pads rows of blocks to a batch for a masked language model.
 
-    A row is a mapping with `input_ids` and `labels` [t] and, of packed documents, `document_ids` and `position_ids`
-    [t]. The batch has `input_ids`, `labels` (`IGNORED` at padding) and `attention_mask` [B, T]; where the rows have
-    them `document_ids` (padding belongs to no document: -1) and `position_ids` (padding's row of the table); and
-    `block_ids` [B], where the rows have a `block_id`, which names the row in error messages. All int64.
+    A row is a mapping with `input_ids` and `labels` [t] and, for packed documents, `document_ids` and `position_ids`
+    [t]. The batch has `input_ids`, `labels` (`IGNORED` at padding) and `attention_mask` [B, T]. If the rows have them,
+    it also has `document_ids` (-1 at padding), `position_ids` (`padding_position` at padding), and `block_ids` [B] from
+    the rows' `block_id`, which error messages use. All are int64.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, padding_position: int | None = None) -> None:
-        """Take what padding needs.
+        """Read the padding values.
 
         Args:
-            tokenizer: gives the padding token.
-            padding_position: padding's row of the position table; that of the padding token's id where None.
+            tokenizer: a tokenizer with a padding token.
+            padding_position: position of padding tokens; None: the padding token's id.
 
         Raises:
             InputError: the tokenizer has no padding token.
@@ -125,7 +127,7 @@ class MaskedLmCollator:
         self._filler = {"input_ids": pad_id, "labels": IGNORED, "document_ids": -1, "position_ids": position}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """One batch; see the class."""
+        """Make one batch; see the class."""
         lengths = [len(row["input_ids"]) for row in rows]
         batch = {"attention_mask": self._pad([np.ones(n, dtype=np.int64) for n in lengths], max(lengths), 0)}
         for name, value in self._filler.items():

@@ -7,7 +7,7 @@ from longspan.errors import InputError
 
 
 def name_of_file(path: Path) -> str:
-    """A file's name without .json, .jsonl and the ending of its compression."""
+    """A file's name without .json, .jsonl and the suffix of its compression."""
     name = path.name
     for ending in (*COMPRESSIONS, ".json", ".jsonl"):
         name = name.removesuffix(ending)
@@ -15,12 +15,12 @@ def name_of_file(path: Path) -> str:
 
 
 def looks_like_a_path(name: str) -> bool:
-    """Whether a name that does not exist was meant as a file or folder."""
+    """Whether a name looks like a file or folder, for names that do not exist."""
     return name.endswith((".json", ".jsonl", *COMPRESSIONS)) or name.startswith((".", "~")) or Path(name).is_absolute()
 
 
 def known_split(name: str, split: str | None, splits: tuple[str, ...]) -> str:
-    """`split`, the first of `splits` where None.
+    """Return `split` if it is one of `splits`; the first of `splits` if it is None.
 
     Raises:
         InputError: there is no such split.

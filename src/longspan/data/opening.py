@@ -1,4 +1,4 @@
-"""Reading whole files, compressed or not, with errors that name the file and the byte."""
+"""Reads whole files, compressed or not, with errors that name the file and the byte."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.data.decoding import decode
-from longspan.data.unpacking import CHUNK, Meter, open_stream
+from longspan.data.unpacking import CHUNK, ByteCounter, open_stream
 from longspan.errors import InputError
 from longspan.limits import DATA_BYTES
 
@@ -14,32 +14,32 @@ COMPRESSIONS = (".gz", ".xz", ".bz2", ".zip", ".zst")
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file, decompressed where its name ends in .gz, .xz, .bz2, .zip (of one file) or .zst.
+    """Read the bytes of a file; .gz, .xz, .bz2, .zip (of one file) and .zst are decompressed.
 
     Raises:
-        InputError: there is no such file, it is a folder or not readable, its compressed data is broken or cut, or it
-            holds more than the bound (`longspan.limits`).
+        InputError: the file does not exist, is a folder or not readable, has damaged or truncated compressed data, or
+            is larger than the bound (`longspan.limits`).
     """
-    with open_stream(Path(path), Meter(), most_bytes=DATA_BYTES) as stream:
+    with open_stream(Path(path), ByteCounter(), most_bytes=DATA_BYTES) as stream:
         return b"".join(iter(lambda: stream.read(CHUNK), b""))
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, decompressed as by `read_bytes`; a byte order mark is left out.
+    """Read a UTF-8 file as text, decompressed as by `read_bytes`, without a byte order mark.
 
     Raises:
-        InputError: as `read_bytes`; or the bytes are not UTF-8 (the message says at which byte).
+        InputError: as `read_bytes`; or the bytes are not UTF-8 (the message has the offset).
     """
     return decode(path, read_bytes(path))
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text. `str.splitlines` ends lines at U+2028, U+0085 and other characters of a text, too."""
+    r"""Split a text at \n, \r\n and \r; `str.splitlines` also splits at U+2028, U+0085 and other characters."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """The value in a JSON file, decompressed as by `read_bytes`.
+    """Read the value in a JSON file, decompressed as by `read_bytes`.
 
     Raises:
         InputError: as `read_bytes` and `parse_json`.
@@ -48,11 +48,11 @@ def read_json(path: str | Path) -> Any:
 
 
 def parse_json(path: str | Path, data: bytes) -> Any:
-    """The value in the bytes of a JSON file; `path` is for errors.
+    """Parse the bytes of a JSON file; `path` is for errors.
 
     Raises:
-        InputError: the bytes are not UTF-8 or not JSON. A file that was cut says after which byte it ends, other
-            mistakes at which byte they stand (both counted in the decompressed file).
+        InputError: the bytes are not UTF-8 or not JSON. The message has the length of a truncated file, or the offset
+            of another mistake (both in bytes of the decompressed file).
     """
     try:
         text = decode(path, data)
@@ -88,7 +88,7 @@ def _ends_inside_a_character(data: bytes) -> bool:
     return False
 
 
-# What may stand unfinished at the end of a cut file, besides a string.
+# Values that may be unfinished at the end of a truncated file, besides a string.
 _WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 _NUMBER_TAIL = re.compile(r"\.|[eE][+-]?")
 
@@ -99,7 +99,7 @@ def is_cut_json(error: json.JSONDecodeError, text: str) -> bool:
         return True
     rest = text[error.pos :].strip()
     if error.msg.startswith("Invalid \\"):
-        # An escape such as \u00e4 that the end of the text cuts; it stands within the last six characters.
+        # An escape such as \u00e4 that is cut off by the end of the text is within its last six characters.
         return len(rest) < len("\\u00e4") and '"' not in rest
     is_unfinished = any(word.startswith(rest) for word in _WORDS) or _NUMBER_TAIL.fullmatch(rest) is not None
     return is_unfinished and error.msg.startswith("Expecting")

@@ -1,4 +1,4 @@
-"""Text as tokens that all stand for text: a special token that is written in it (`<s>`, `[SEP]`) is read as letters."""
+"""Tokenises text without special tokens: one that is written in the text (`<s>`, `[SEP]`) is read as letters."""
 
 import json
 import re
@@ -13,23 +13,22 @@ from longspan.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Takes the place of a special token in a vocabulary: Unicode keeps this character out of text.
+# Part of the new names of special tokens; a Unicode noncharacter, which does not occur in text.
 _NEVER_TEXT = "\ufdd0"
 
 _readers: "WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, PlainText]]" = WeakKeyDictionary()
 
 
 class PlainText:
-    """Encodes texts with a fast tokenizer, without special tokens around them and without any in them.
+    """Encodes texts with a fast tokenizer, without special tokens around or inside them.
 
-    `split_special_tokens` of transformers is not enough: a Unigram vocabulary (XLM-R's) has `<s>` among its pieces and
-    finds it in a text by itself. A text without special tokens takes the tokenizer's own way. Only where a special id
-    comes out is the text read again, by a copy whose special tokens have names that no text holds; added tokens that
-    are not special are found as before.
+    `split_special_tokens` of transformers is not enough, because a Unigram vocabulary (XLM-R's) contains `<s>` as an
+    ordinary entry and finds it in a text. So a text whose encoding contains a special id is encoded again by a copy of
+    the tokenizer, whose special tokens have names that occur in no text. Other added tokens are found as before.
 
     Args:
         backend: a tokenizer of the tokenizers library, without truncation and padding.
-        unk_id: its id for letters that it does not know, which is no fault in a text.
+        unk_id: its id of the unknown token, which may occur in a text.
     """
 
     def __init__(self, backend: Any, unk_id: int | None) -> None:
@@ -39,7 +38,7 @@ class PlainText:
         self._unknown = self._special.get(unk_id) if unk_id is not None else None
 
     def encode_batch(self, texts: Sequence[str]) -> list[Any]:
-        """The tokenizers library's encodings of `texts`."""
+        """Encode `texts`; returns encodings of the tokenizers library."""
         encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
         if self._special:
             for i, text in enumerate(texts):
@@ -70,7 +69,7 @@ class PlainText:
 
 
 def plain_text_of(tokenizer: "PreTrainedTokenizerBase") -> PlainText:
-    """The `PlainText` of a fast tokenizer, made once as long as its vocabulary stays."""
+    """Return the `PlainText` of a fast tokenizer; it is cached until the vocabulary grows."""
     n_made, made = _readers.get(tokenizer, (0, None))
     if made is None or n_made != len(tokenizer):
         made = PlainText(getattr(tokenizer, "backend_tokenizer"), unknown_id(tokenizer))  # noqa: B009
@@ -79,16 +78,16 @@ def plain_text_of(tokenizer: "PreTrainedTokenizerBase") -> PlainText:
 
 
 def unknown_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
-    """The tokenizer's id for letters that it does not know, where it has one."""
+    """The tokenizer's id of the unknown token; None if it has none."""
     unknown = getattr(tokenizer, "unk_token_id", None)
     return unknown if isinstance(unknown, int) else None
 
 
 def slow_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """The same of a tokenizer that is not a fast one: a special token in a text is cut in two, and both ends encoded.
+    """Encode texts with a slow tokenizer; a special token in a text is split in two parts, which are encoded.
 
     Raises:
-        InputError: a special token comes out all the same.
+        InputError: the encoding contains a special token nevertheless.
     """
     unknown = unknown_id(tokenizer)
     special = {i: str(token) for i, token in zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)}

@@ -1,4 +1,4 @@
-"""Rows of tables: JSON lines, Parquet, CSV and TSV, one after the other, each with its number."""
+"""Reads the rows of tables (JSON lines, Parquet, CSV, TSV) one by one, with their numbers."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.data.decoding import BYTE_ORDER_MARK, decoded_rows, not_utf8
-from longspan.data.unpacking import Meter, open_stream
+from longspan.data.unpacking import ByteCounter, open_stream
 from longspan.errors import InputError
 from longspan.limits import LINE_BYTES, bound_of_archive, bound_of_file, too_large
 
@@ -16,27 +16,27 @@ _ROWS_AT_ONCE = 64
 
 
 def json_line_objects(
-    path: Path, meter: Meter, *, most_bytes: int | None = None
+    path: Path, counter: ByteCounter, *, most_bytes: int | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines with the numbers of their lines, from 1; blank lines are left out.
 
     Args:
         path: the file, compressed or not.
-        meter: counts what is read of it.
+        counter: counts what is read of it.
         most_bytes: bound of the whole file, for callers that keep all objects in memory (`open_stream`).
 
     Raises:
         InputError: as `open_stream`; a line is too long, not UTF-8 (with the byte), or not a JSON object.
     """
-    for line, offset, data in _lines(path, meter, most_bytes):
+    for line, offset, data in _lines(path, counter, most_bytes):
         if data.strip(b" \t\r\n\xef\xbb\xbf"):
             yield line, _object_of(path, line, data, offset)
 
 
-def _lines(path: Path, meter: Meter, most_bytes: int | None = None) -> Iterator[tuple[int, int, bytes]]:
+def _lines(path: Path, counter: ByteCounter, most_bytes: int | None = None) -> Iterator[tuple[int, int, bytes]]:
     """The lines of a file with their numbers, from 1, and the offsets of their first bytes."""
     offset = 0
-    with open_stream(path, meter, most_bytes=most_bytes) as stream:
+    with open_stream(path, counter, most_bytes=most_bytes) as stream:
         bound = bound_of_file(LINE_BYTES)
         for line, data in enumerate(iter(lambda: stream.readline(bound + 1), b""), 1):
             if len(data) > bound:
@@ -62,24 +62,25 @@ def _object_of(path: Path, line: int, data: bytes, offset: int) -> dict[str, Any
 
 
 def parquet_rows(
-    path: Path, choose: Callable[[dict[str, str]], list[str]], meter: Meter
+    path: Path, choose: Callable[[dict[str, str]], list[str]], counter: ByteCounter
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a Parquet file with their numbers, from 1.
+    """Yield the numbers, from 1, and rows of a Parquet file.
 
     Args:
         path: the file.
-        choose: (column -> its type in Arrow's words) -> the columns to read; it may raise InputError.
-        meter: counts what is read of the file.
+        choose: (column -> name of its Arrow type) -> the columns to read; it may raise InputError.
+        counter: counts the bytes read.
 
     Raises:
-        InputError: there is no such file, it is not Parquet or cut, unpacks to too much, or text is not UTF-8.
+        InputError: the file does not exist, is not Parquet or truncated, unpacks to too much, or has text that is not
+            UTF-8.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        before, size = meter.n_bytes, path.stat().st_size
-        # Neither option of a Parquet file that would read whole row groups ahead.
+        before, size = counter.n_bytes, path.stat().st_size
+        # Without the two options that would read whole row groups ahead.
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
             columns = choose({field.name: str(field.type) for field in file.schema_arrow})
             for column in columns:
@@ -89,7 +90,7 @@ def parquet_rows(
                 rows = ({column: batch.column(column)[i].as_py() for column in columns} for i in range(len(batch)))
                 yield from enumerate(decoded_rows(rows, path, first=n_read + 1), n_read + 1)
                 n_read += len(batch)
-                meter.n_bytes = before + size * n_read // max(file.metadata.num_rows, 1)
+                counter.n_bytes = before + size * n_read // max(file.metadata.num_rows, 1)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -99,7 +100,7 @@ def parquet_rows(
 
 
 def _require_bound(path: Path, n_packed: int, metadata: Any, column: str) -> None:
-    """Refuse a column that declares more than a file of `n_packed` bytes may unpack to."""
+    """Refuse a column whose declared size is above the bound for a file of `n_packed` bytes."""
     groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
     declared = sum(
         group.column(i).total_uncompressed_size
@@ -112,22 +113,22 @@ def _require_bound(path: Path, n_packed: int, metadata: Any, column: str) -> Non
         raise too_large(path, declared, bound, is_packed=True)
 
 
-def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV or TSV file with their numbers, from 1; the header is not counted.
+def delimited_rows(path: Path, delimiter: str, counter: ByteCounter) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the numbers, from 1, and rows of a CSV or TSV file; the header is not counted.
 
     CSV follows RFC 4180: a cell may be quoted, a quote in it is doubled. TSV has no quoting: a quote is a character.
     Lines end with LF, CR LF, or CR alone, as spreadsheets of old Macs write them.
 
     Raises:
         InputError: as `open_stream`; a row is not UTF-8, has a quote in the wrong place or another number of cells
-            than the header; there is no header, or a column's name comes twice in it.
+            than the header; there is no header, or a column's name occurs twice in it.
     """
     row = 0
     is_csv = delimiter == ","
     quoting = csv.QUOTE_MINIMAL if is_csv else csv.QUOTE_NONE
     bound = csv.field_size_limit(bound_of_file(LINE_BYTES))
     try:
-        lines = _Remembered(_decoded_lines(path, meter, lambda: row))
+        lines = _Remembered(_decoded_lines(path, counter, lambda: row))
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
         header = next(reader, [])
         if not any(header):
@@ -146,7 +147,7 @@ def delimited_rows(path: Path, delimiter: str, meter: Meter) -> Iterator[tuple[i
                 yield row, dict(zip(header, cells, strict=True))
                 row += 1
     except csv.Error as error:
-        raise InputError(f"{path}: {_told(row)} cannot be read ({error}); mend its quotes") from error
+        raise InputError(f"{path}: {_name_of_row(row)} cannot be read ({error}); correct its quotes") from error
     finally:
         csv.field_size_limit(bound)
 
@@ -167,16 +168,16 @@ def _hint(line: str) -> str:
     return "; a carriage return outside of quotes ends a row, too" if line.endswith("\r") else ""
 
 
-def _told(row: int) -> str:
+def _name_of_row(row: int) -> str:
     return f"row {row:,}" if row else "the header"
 
 
 _CARRIAGE_RETURN = re.compile(rb"(?<=\r)(?!\n)")
 
 
-def _decoded_lines(path: Path, meter: Meter, row: Callable[[], int]) -> Iterator[str]:
+def _decoded_lines(path: Path, counter: ByteCounter, row: Callable[[], int]) -> Iterator[str]:
     line = 0
-    for _, offset, data in _lines(path, meter):
+    for _, offset, data in _lines(path, counter):
         for part in _CARRIAGE_RETURN.split(data) if b"\r" in data else [data]:
             if not part:  # behind a carriage return that ends the file
                 continue
@@ -184,6 +185,6 @@ def _decoded_lines(path: Path, meter: Meter, row: Callable[[], int]) -> Iterator
             try:
                 text = part.decode()
             except UnicodeDecodeError as error:
-                raise not_utf8(path, offset, error, f"{_told(row())} (line {line:,})") from error
+                raise not_utf8(path, offset, error, f"{_name_of_row(row())} (line {line:,})") from error
             yield text.removeprefix(BYTE_ORDER_MARK) if line == 1 else text
             offset += len(part)  # noqa: PLW2901  (of the next part)

@@ -1,4 +1,4 @@
-"""A document of any length in temporary files: its text and its tokens, of which slices are read when asked for."""
+"""Keeps the text and tokens of a document of any length in temporary files, and reads slices on demand."""
 
 import contextlib
 import tempfile
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _IN_MEMORY = 4 << 20
-"""Bytes of a file that stay in memory: a novel needs no disk."""
+"""Bytes of a temporary file that stay in memory; enough for a novel."""
 _BLOCK = 1 << 14  # characters; a slice of the text decodes the blocks it touches
 
 
@@ -28,12 +28,12 @@ class StoredText:
         self._n_characters = 0
         self._held = ""
         self._has_words = False
-        # Neighbouring slices are asked for one after the other. The last block is not whole until all is stored.
+        # Callers read neighbouring slices one after the other.
         self._read_block = lru_cache(maxsize=4)(self._block)
 
     @property
     def is_blank(self) -> bool:
-        """There is nothing but white space in it."""
+        """Whether the text has nothing but white space."""
         return not self._has_words
 
     def append(self, text: str) -> None:
@@ -61,7 +61,7 @@ class StoredText:
         return "".join(blocks)
 
     def chunks(self) -> Iterator[str]:
-        """The whole text, in order."""
+        """Yield the whole text in order."""
         for i in range(len(self._ends)):
             yield self._block(i)
 
@@ -76,11 +76,11 @@ class StoredText:
 
 
 class StoredDocument:
-    """A text's tokens, without special ones, in temporary files. Close it to remove them; the text stays.
+    """The tokens of a text, without special tokens, in temporary files. `close` removes them, but not the text.
 
     Attributes:
-        text: of the document.
-        tokens: rows that slices read.
+        text: the document's text.
+        tokens: its tokens, which are read in slices.
     """
 
     def __init__(self, text: StoredText, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -105,10 +105,10 @@ class StoredDocument:
 
 
 def store_text(chunks: Iterable[str]) -> StoredText:
-    """The text of `chunks`.
+    """Store the text of `chunks`.
 
     Raises:
-        InputError: there is no room for it where temporary files are; or as `chunks` does.
+        InputError: the folder of temporary files has no room; or any error of `chunks`.
     """
     text = StoredText()
     try:
@@ -121,7 +121,7 @@ def store_text(chunks: Iterable[str]) -> StoredText:
 
 
 class _StoredRows:
-    """Rows of an array that lie in a file."""
+    """Rows of an array in a file."""
 
     def __init__(self, file: "_TemporaryFile", n_rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._file, self._n_rows, self._shape, self._dtype = file, n_rows, shape, dtype
@@ -138,7 +138,7 @@ class _StoredRows:
 
 
 class _TemporaryFile:
-    """Bytes that are appended and read anywhere. The file has no name: it goes with the process, even a killed one."""
+    """A temporary file that is appended to and read anywhere. It has no name, so it is removed even after a kill."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (`close` closes it)
@@ -152,14 +152,14 @@ class _TemporaryFile:
         return len(data)
 
     def read(self, start: int, n_bytes: int) -> bytes:
-        with _explain_full_disk():  # what was written may be waiting in a buffer
+        with _explain_full_disk():  # reading may first flush a write buffer
             self._file.seek(start)
             data = self._file.read(n_bytes)
-        assert len(data) == n_bytes, "only what was written is read"
+        assert len(data) == n_bytes, "the range was written"
         return data
 
     def close(self) -> None:
-        # What cannot be written is not needed any more.
+        # A failed flush does not matter: the file is removed.
         with contextlib.suppress(OSError):
             self._file.close()
 

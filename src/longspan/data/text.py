@@ -1,4 +1,4 @@
-"""A document as a user has it: one text file, or standard input."""
+"""Reads a document: a text or TEI file, or standard input."""
 
 from array import array
 from bisect import bisect_left
@@ -10,16 +10,16 @@ from longspan.data.corpora.readers.tei import begins_as_tei, tei_fragments
 from longspan.data.corpora.sources import format_of
 from longspan.data.decoding import BYTE_ORDER_MARK, decode_chunks
 from longspan.data.stored import StoredText, store_text
-from longspan.data.unpacking import CHUNK, STANDARD_INPUT, Meter, open_standard_input, open_stream
+from longspan.data.unpacking import CHUNK, STANDARD_INPUT, ByteCounter, open_standard_input, open_stream
 from longspan.errors import InputError
 from longspan.graphemes import Text
 from longspan.limits import DATA_BYTES
 
 
 def load_text(path: str | Path) -> str:
-    """The text of a UTF-8 file (.txt; also .gz, .xz, .bz2, .zip, .zst), as it stands, line ends as newlines.
+    """Read the text of a UTF-8 file (.txt; also .gz, .xz, .bz2, .zip, .zst), with line ends as newlines.
 
-    Of a TEI file (as novels are kept in libraries) it is the text without the markup.
+    For a TEI file (a common format of digital libraries) this is the text without the markup.
 
     Raises:
         InputError: as `read_document`.
@@ -28,10 +28,10 @@ def load_text(path: str | Path) -> str:
 
 
 def read_document(source: str | Path) -> tuple[str, "Places"]:
-    """The text of a document, and the places of its characters; as `document_chunks` gives them.
+    """Read the text of a document (`document_chunks`) and the mapping to its original line ends.
 
     Raises:
-        InputError: as `document_chunks`, or it holds no text.
+        InputError: as `document_chunks`, or the document holds no text.
     """
     places = Places()
     text = "".join(document_chunks(source, places, most_bytes=DATA_BYTES))
@@ -41,7 +41,7 @@ def read_document(source: str | Path) -> tuple[str, "Places"]:
 
 
 def store_document(source: str | Path) -> tuple[StoredText, "Places"]:
-    """`read_document` for documents of any length: the text lies in a temporary file. Close it to remove the file.
+    """Like `read_document`, for documents of any length: the text is in a temporary file. Close it to remove the file.
 
     Raises:
         InputError: as `read_document`, or there is no room for the temporary file.
@@ -76,8 +76,8 @@ def document_chunks(
 ) -> Iterator[str]:
     """The text of a document in chunks: line ends as newlines, no byte order mark; of TEI without the markup.
 
-    A file and standard input with the same bytes give the same text. What is compressed is known by the file's name
-    or its first bytes, TEI by the file's name (.xml, .tei) or its first element.
+    A file and standard input with the same bytes give the same text. Compression is recognised by the file's name or
+    its first bytes, TEI by the file's name (.xml, .tei) or its first element.
 
     Args:
         source: a file, or "-" for standard input (a `Path` is always a file).
@@ -85,17 +85,16 @@ def document_chunks(
         most_bytes: as `open_stream` has it.
 
     Raises:
-        InputError: there is no such file, it is not UTF-8 (the message says at which byte), or it is an XML file that
-            is not TEI.
+        InputError: the file does not exist, is not UTF-8 (the message has the offset), or is XML but not TEI.
     """
-    meter = Meter()
+    counter = ByteCounter()
     places = Places(is_kept=False) if places is None else places
     is_file = source != "-"
     name = str(source) if is_file else STANDARD_INPUT
     stream = (
-        open_stream(Path(source), meter, most_bytes=most_bytes)
+        open_stream(Path(source), counter, most_bytes=most_bytes)
         if is_file
-        else open_standard_input(meter, most_bytes=most_bytes)
+        else open_standard_input(counter, most_bytes=most_bytes)
     )
     with stream:
         chunks = iter(lambda: stream.read(CHUNK), b"")
@@ -118,18 +117,18 @@ class Places:
     def __init__(self, *, is_kept: bool = True) -> None:
         self._is_kept = is_kept
         self._n_before = 0
-        # The newlines of the text that were \r\n, and those that were \r.
+        # Offsets of the newlines that were \r\n, and of those that were \r.
         self._pairs = array("q")
         self._returns = array("q")
 
     def follow(self, chunks: Iterable[str]) -> Iterator[str]:
-        """The text of `chunks` with line ends as newlines, without a byte order mark."""
+        """Yield `chunks` with line ends as newlines and without a byte order mark, and record what was replaced."""
         n_given, held = 0, ""
         for chunk in chunks:
             text = held + chunk
             if not n_given and not self._n_before and text.startswith(BYTE_ORDER_MARK):
                 self._n_before, text = 1, text[1:]
-            held = "\r" if text.endswith("\r") else ""  # the first half of a line end, maybe
+            held = "\r" if text.endswith("\r") else ""  # may be the first half of \r\n
             text = text.removesuffix("\r")
             if "\r" in text:
                 if self._is_kept:
@@ -142,11 +141,11 @@ class Places:
             yield "\n"
 
     def before(self, place: int) -> int:
-        """The place in the document as it was written of the character at `place` in the text."""
+        """Offset in the original document of the character at `place` in the text."""
         return place + self._n_before + bisect_left(self._pairs, place)
 
     def written(self, text: Text, start: int, end: int) -> str:
-        """`text[start:end]` as it was written."""
+        """`text[start:end]` with the original line ends."""
         characters = list(text[start:end])
         for places, line_end in ((self._pairs, "\r\n"), (self._returns, "\r")):
             for place in places[bisect_left(places, start) : bisect_left(places, end)]:

@@ -1,4 +1,4 @@
-"""Files as streams of bytes, decompressed a megabyte at a time and bounded: memory does not grow with the file."""
+"""Opens files as streams of decompressed bytes with an upper bound; memory does not grow with the file."""
 
 import bz2
 import gzip
@@ -18,32 +18,32 @@ from longspan.limits import DATA_BYTES, bound_of_archive, bound_of_file, too_lar
 
 CHUNK = 1 << 20
 STANDARD_INPUT = "standard input"
-"""What errors call it."""
-# What 1 KiB of Zstandard can unpack to is 32 MiB; the package has no bound of its own on one call.
+"""Its name in errors."""
+# 1 KiB of Zstandard data can unpack to 32 MiB; the package does not limit the output of one call.
 _ZST_BYTES = 1 << 10
 
 
-class Meter:
-    """Counts the bytes of the source read so far, compressed as they lie on the disk; a progress bar reads it."""
+class ByteCounter:
+    """Counts the bytes read from a source, as stored on the disk (compressed), for progress bars."""
 
     def __init__(self) -> None:
         self.n_bytes = 0
 
 
-def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
-    """The bytes of a file, decompressed where its name ends in .gz, .xz, .bz2, .zip (of one file) or .zst.
+def open_stream(path: Path, counter: ByteCounter, *, most_bytes: int | None = None) -> io.BufferedReader:
+    """Open a file for reading; .gz, .xz, .bz2, .zip (of one file) and .zst are decompressed.
 
-    A file of another name is decompressed if its content begins as one of these formats but .zip does.
+    A file of another name is decompressed if its first bytes are those of one of these formats except .zip.
 
     Args:
         path: the file.
-        meter: counts what is read of it.
-        most_bytes: that the file may hold or unpack to, where all of it is kept in memory; None: it is read in a
-            stream, so that only a compressed file, a pipe and a device are bounded.
+        counter: counts the bytes read.
+        most_bytes: bound on the (unpacked) size, for files that are kept in memory as a whole. None: the file is read
+            as a stream, so that only compressed files, pipes and devices are bounded.
 
     Raises:
-        InputError: there is no such file, it may not be read, zstandard is missing; or, while reading, the compressed
-            data is broken or cut, or the bound is passed.
+        InputError: the file does not exist, is not readable, or needs the package zstandard; or, while reading, the
+            compressed data is damaged or truncated, or the bound is exceeded.
     """
     try:
         raw = path.open("rb", buffering=0)
@@ -56,30 +56,30 @@ def open_stream(path: Path, meter: Meter, *, most_bytes: int | None = None) -> i
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; pass a file") from None
     try:
-        return io.BufferedReader(_Decompressed(str(path), path.suffix.lower(), raw, meter, most_bytes), CHUNK)
+        return io.BufferedReader(_Decompressed(str(path), path.suffix.lower(), raw, counter, most_bytes), CHUNK)
     except InputError:
         raw.close()
         raise
 
 
-def open_standard_input(meter: Meter, *, most_bytes: int | None = None) -> io.BufferedReader:
-    """The bytes of standard input, as `open_stream` reads a file without an ending.
+def open_standard_input(counter: ByteCounter, *, most_bytes: int | None = None) -> io.BufferedReader:
+    """Open standard input, as `open_stream` opens a file without a suffix.
 
     Raises:
         InputError: as `open_stream`, or standard input is closed.
     """
     if sys.stdin is None:
         raise InputError(f"{STANDARD_INPUT} is closed; pass a file")
-    return io.BufferedReader(_Decompressed(STANDARD_INPUT, "", sys.stdin.buffer, meter, most_bytes), CHUNK)
+    return io.BufferedReader(_Decompressed(STANDARD_INPUT, "", sys.stdin.buffer, counter, most_bytes), CHUNK)
 
 
 class _Decompressed(io.RawIOBase):
-    """The decompressed bytes of an open file; names the file where they are broken, and counts what was read."""
+    """Decompresses an open file; errors name the file, and the bytes read are counted and bounded."""
 
-    def __init__(self, name: str, ending: str, raw: IO[bytes], meter: Meter, most_bytes: int | None) -> None:
-        self.name, self.raw, self.meter = name, raw, meter
+    def __init__(self, name: str, ending: str, raw: IO[bytes], counter: ByteCounter, most_bytes: int | None) -> None:
+        self.name, self.raw, self.counter = name, raw, counter
         self.n_out = 0
-        self.counted = _Counted(raw, meter)
+        self.counted = _Counted(raw, counter)
         is_regular, size = _regular_size(raw)
         try:
             self.ending = ending if ending in _OPENERS else self.counted.ending_of_content()
@@ -104,7 +104,7 @@ class _Decompressed(io.RawIOBase):
         return True
 
     def require(self, n_bytes: int, *, is_whole: bool = True) -> None:
-        """Refuse `n_bytes` of content that is declared, or was read so far."""
+        """Refuse content of `n_bytes`, declared or read so far, if that is above the bound."""
         if self.bound is not None and n_bytes > self.bound:
             raise too_large(self.name, n_bytes, self.bound, is_packed=self.is_packed, is_whole=is_whole)
 
@@ -118,11 +118,11 @@ class _Decompressed(io.RawIOBase):
         try:
             data = self.opened.read(len(buffer))
             if not data and self.is_packed and not self.counted.n_read:
-                raise EOFError("the file is empty")  # gzip takes it for one without text
+                raise EOFError("the file is empty")  # gzip would return no data
         except InputError:
             raise
         except (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, NotImplementedError, OSError) as error:
-            # OSError: bz2 says "Invalid data stream" with it, gzip "Not a gzipped file".
+            # bz2 ("Invalid data stream") and gzip ("Not a gzipped file") raise OSError.
             if not self.is_packed:
                 raise InputError(f"{self.name} cannot be read: {error}; pass a file") from error
             raise self.broken(error) from error
@@ -138,15 +138,15 @@ class _Decompressed(io.RawIOBase):
 
 
 class _Counted(io.RawIOBase):
-    """An open file that counts what is read of it, which a pipe cannot tell."""
+    """An open file that counts the bytes read; pipes have no position."""
 
-    def __init__(self, raw: IO[bytes], meter: Meter) -> None:
-        self.raw, self.meter = raw, meter
+    def __init__(self, raw: IO[bytes], counter: ByteCounter) -> None:
+        self.raw, self.counter = raw, counter
         self.n_read = 0
-        self.head = b""  # read already, to look at
+        self.head = b""  # bytes that were read to detect the format
 
     def ending_of_content(self) -> str:
-        """The ending of the compression that the content begins with; "" if it does with none."""
+        """The suffix of the compression format of the content; "" if it is not compressed."""
         while len(self.head) < _LONGEST_SIGNATURE and (data := self.raw.read(_LONGEST_SIGNATURE - len(self.head))):
             self.head += data
         return next((ending for start, ending in _SIGNATURES.items() if self.head.startswith(start)), "")
@@ -170,12 +170,12 @@ class _Counted(io.RawIOBase):
         else:
             n = self.raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue]
         self.n_read += n
-        self.meter.n_bytes += n
+        self.counter.n_bytes += n
         return n
 
 
 class _Zst:
-    """Reads Zstandard frames through the package zstandard, whose own reader takes a cut file for a short one."""
+    """Reads Zstandard frames by the package zstandard, whose own reader does not detect a truncated file."""
 
     def __init__(self, name: str, raw: IO[bytes], decompressed: _Decompressed) -> None:
         try:
@@ -184,7 +184,7 @@ class _Zst:
             raise InputError(f"reading {name} needs the package zstandard: pip install 'longspan[zstd]'") from None
         self.raw, self.decompressed = io.BufferedReader(raw, 1 << 16), decompressed  # pyright: ignore[reportArgumentType]
         self.frame = self.zstandard.ZstdDecompressor().decompressobj()
-        self.is_at_start = False  # an empty file holds no frame: it is broken
+        self.is_at_start = False  # an empty file has no frame and is an error
         self.is_new = True  # the frame's header comes next
         self.out = memoryview(b"")
 
@@ -214,7 +214,7 @@ class _Zst:
         return some
 
 
-_LONGEST_ZST_HEADER = 18  # bytes; a shorter rest is decompressed without looking at what it declares
+_LONGEST_ZST_HEADER = 18  # bytes; a shorter rest is decompressed without reading its declared size
 
 
 def _gz(_: str, raw: IO[bytes], _decompressed: _Decompressed) -> gzip.GzipFile:
@@ -247,7 +247,8 @@ def _zip(name: str, raw: IO[bytes], decompressed: _Decompressed) -> IO[bytes]:
 
 
 _OPENERS: dict[str, Any] = {".gz": _gz, ".xz": _xz, ".bz2": _bz2, ".zip": _zip, ".zst": _Zst}
-# What compressed data begins with, and no text does. A .zip is known by its name only, for documents are such archives.
+# First bytes of compressed data; no text begins with them. A .zip is recognised by its name only, because .docx and
+# other document formats are zip archives.
 _SIGNATURES = {
     b"\x1f\x8b": ".gz",
     b"\xfd7zXZ\0": ".xz",
@@ -258,9 +259,9 @@ _LONGEST_SIGNATURE = max(map(len, _SIGNATURES))
 
 
 def _regular_size(raw: IO[bytes]) -> tuple[bool, int]:
-    """Whether an open file is a regular one, and its size."""
+    """Return whether an open file is a regular file, and its size."""
     try:
         status = os.fstat(raw.fileno())
-    except OSError:  # no file of the system
+    except OSError:  # it has no file descriptor
         return False, 0
     return stat.S_ISREG(status.st_mode), status.st_size

@@ -1,4 +1,4 @@
-"""What the pieces of a vocabulary are in text: which stand for none, and where words begin."""
+"""Properties of the tokens of a vocabulary: which are special, and which begin a word."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,49 +6,50 @@ from transformers import PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 
-# How the three kinds of vocabulary mark words. A mark at the beginning of a piece says that a word begins
-# (SentencePiece, byte-level BPE) or that one goes on (WordPiece).
+# Word marks of the three kinds of vocabulary. A mark at the beginning of a token says that the token begins a word
+# (SentencePiece, byte-level BPE) or continues one (WordPiece).
 _SENTENCEPIECE, _BYTE_LEVEL, _WORDPIECE = "▁", "Ġ", "##"
 
 
-def special_pieces(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
-    """True for every id that stands for no text, [V]: `<s>`, `<pad>`, `<mask>`, ids without a piece."""
-    pieces = _pieces(tokenizer)
+def special_token_mask(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
+    """True for every id that stands for no text, [V]: `<s>`, `<pad>`, `<mask>`, ids without a token."""
+    tokens = _tokens(tokenizer)
     special = set(tokenizer.all_special_ids)
-    return np.array([piece is None or place in special for place, piece in enumerate(pieces)])
+    return np.array([token is None or i in special for i, token in enumerate(tokens)])
 
 
 def word_starts(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.bool_]:
-    """True for every piece that begins a word, [V].
+    """True for every token that begins a word, [V].
 
     Raises:
-        InputError: the vocabulary marks words in no way that is known.
+        InputError: the vocabulary does not mark words in a known way.
     """
-    pieces = _pieces(tokenizer)
-    mark = _mark_of(pieces)
+    tokens = _tokens(tokenizer)
+    mark = _word_mark(tokens)
     if mark is None:
         raise InputError(
-            f"the pieces of {tokenizer.name_or_path or 'this tokenizer'} do not say where words begin (no "
+            f"the tokens of {tokenizer.name_or_path or 'this tokenizer'} do not show where words begin (no "
             f"{_SENTENCEPIECE}, {_BYTE_LEVEL} or {_WORDPIECE}); mask tokens instead: whole_words: false"
         )
-    begins = [piece is not None and piece.startswith((mark, "Ċ")) for piece in pieces]
+    begins = [token is not None and token.startswith((mark, "Ċ")) for token in tokens]
     if mark == _WORDPIECE:
-        begins = [piece is None or not piece.startswith(mark) for piece in pieces]
+        begins = [token is None or not token.startswith(mark) for token in tokens]
     return np.array(begins)
 
 
-def _pieces(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
-    """The piece of every id, None where there is none."""
+def _tokens(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
+    """The token of every id; None for ids without a token."""
     vocabulary = tokenizer.get_vocab()
-    pieces: list[str | None] = [None] * (max(vocabulary.values(), default=-1) + 1)
-    for piece, place in vocabulary.items():
-        pieces[place] = piece
-    return pieces
+    tokens: list[str | None] = [None] * (max(vocabulary.values(), default=-1) + 1)
+    for token, i in vocabulary.items():
+        tokens[i] = token
+    return tokens
 
 
-def _mark_of(pieces: list[str | None]) -> str | None:
+def _word_mark(tokens: list[str | None]) -> str | None:
+    """The word mark that most tokens begin with; None if no token has one."""
     n_of_mark = {
-        mark: sum(piece is not None and piece.startswith(mark) for piece in pieces)
+        mark: sum(token is not None and token.startswith(mark) for token in tokens)
         for mark in (_SENTENCEPIECE, _BYTE_LEVEL, _WORDPIECE)
     }
     mark = max(n_of_mark, key=n_of_mark.__getitem__)

@@ -1,6 +1,6 @@
-"""512 tokens -> thousands: name maps, position rows, global projections, and the proof that nothing was lost.
+"""Extends a 512-token encoder to thousands of tokens: name maps, position rows, global projections, and the proof.
 
-The room is itself callable: `longspan.extend(...)` is the function of the same name (docs/adr/0002).
+The package is callable: `longspan.extend(...)` calls the function `extend` (docs/adr/0002).
 """
 
 import importlib
@@ -30,8 +30,8 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_FILE_OF_NAME[name]), name)
 
 
-class _CallableRoom(ModuleType):
-    """A module that is called like the function it is named after."""
+class _CallablePackage(ModuleType):
+    """A module that forwards calls to the function of its name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> "Extended":
         from longspan.extend.extension import extend
@@ -39,4 +39,4 @@ class _CallableRoom(ModuleType):
         return extend(*args, **kwargs)
 
 
-sys.modules[__name__].__class__ = _CallableRoom
+sys.modules[__name__].__class__ = _CallablePackage

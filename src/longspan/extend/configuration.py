@@ -1,4 +1,4 @@
-"""The Longformer's configuration, made of the source's."""
+"""Makes the Longformer's configuration from the source's."""
 
 import copy
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _CARRIED_KEYS = (
 
 
 def count_positions(config: Any, family: Family) -> int:
-    """The longest input, in tokens, of a model with this configuration."""
+    """Longest input, in tokens, of a model with this configuration."""
     reserved = config.pad_token_id + 1 if family.reserves_rows else 0
     return config.max_position_embeddings - reserved
 
@@ -58,14 +58,14 @@ def make_config(
     attention_window: int | Sequence[int],
     notes: list[str],
 ) -> LongformerConfig:
-    """The configuration of the Longformer that `old` becomes; `notes` gets what it cannot say.
+    """Make the Longformer's configuration; settings that it cannot express are added to `notes`.
 
-    Ids of special tokens are the tokenizer's. Where the family counts positions by the padding id, as a Longformer
-    does, its rows were trained that way, and the id stays.
+    The ids of special tokens are the tokenizer's. The padding id stays if the family counts positions by it, as a
+    Longformer does, because the position rows were trained with it.
 
     Raises:
-        InputError: the head cannot be carried, a window is odd, not above 0, or not one a layer, or no id can be the
-            padding's.
+        InputError: the head cannot be extended, a window is odd or not above 0, the number of windows is not that of
+            the layers, or no token id can serve as padding id.
     """
     head = family.require_head(kind)
     values: dict[str, Any] = {}

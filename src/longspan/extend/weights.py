@@ -1,4 +1,4 @@
-"""The Longformer's weights: the source's under their new names, the long position table, the global projections."""
+"""Builds the Longformer's weights: renamed source weights, the long position table, the global projections."""
 
 from fnmatch import fnmatchcase
 
@@ -13,7 +13,7 @@ from longspan.models import LongformerConfig
 from longspan.models.heads import HEADS
 
 LEFT_BEHIND = "left behind"
-"""How a note on lost weights begins."""
+"""First words of a note about weights that are not carried over."""
 
 _POSITION_ROWS = "longformer.embeddings.position_embeddings.weight"
 _TOKEN_TYPE_ROWS = "longformer.embeddings.token_type_embeddings.weight"
@@ -31,13 +31,14 @@ def make_longformer(
     share: bool,
     notes: list[str],
 ) -> PreTrainedModel:
-    """The longspan model of `kind` with the weights of `source`, in eval mode; `notes` gets what was left behind.
+    """Build the longspan model of `kind` with the weights of `source`, in eval mode.
 
-    With `share` the model takes over the source's storage, otherwise it gets its own.
+    Weights that are left behind are added to `notes`. With `share` the model uses the source's storage, otherwise
+    copies.
 
     Raises:
-        InputError: the source has a parameter that has no place in a Longformer, lacks one, or one has another shape
-            than its configuration says.
+        InputError: the source has a parameter that no Longformer has, lacks a parameter, or has a parameter of another
+            shape than its configuration says.
     """
     weights = _carry_weights(source, family, kind, notes, share=share)
     _replace_rows(weights, family, config, max_tokens, positions, generator)
@@ -52,9 +53,9 @@ def make_longformer(
 def _carry_weights(
     source: PreTrainedModel, family: Family, kind: Kind, notes: list[str], *, share: bool
 ) -> dict[str, Tensor]:
-    """The source's parameters under the Longformer's names; `notes` gets what was left behind.
+    """Return the source's parameters under the Longformer's names; with `share` without copying them.
 
-    With `share` they are the source's own storage, otherwise clones.
+    Weights that are left behind are added to `notes`.
     """
     names = family.names(kind)
     left_behind = {**family.left_behind, f"{family.base}.pooler.*": "the pooler, which this head does not use"}
@@ -74,7 +75,7 @@ def _carry_weights(
             if (note := f"{LEFT_BEHIND}: {why}") not in notes:
                 notes.append(note)
             continue
-        # Tied parameters stay one tensor, so that they are copied once.
+        # Tied parameters stay one tensor and are copied once.
         tensor = tensor.detach()  # noqa: PLW2901
         place = (tensor.data_ptr(), tensor.shape)
         if not share and place not in clones:
@@ -91,7 +92,7 @@ def _replace_rows(
     positions: Positions,
     generator: torch.Generator,
 ) -> None:
-    """Put the long position table in place, reserved rows first, and token types where the family has none."""
+    """Replace the position table by the long one, and add rows of token types if the family has none."""
     rows = weights[_POSITION_ROWS]
     assert config.pad_token_id is not None, "make_config chose it"
     n_reserved = config.pad_token_id + 1
@@ -108,7 +109,7 @@ def _replace_rows(
 
 
 def _fill_in(weights: dict[str, Tensor], kind: Kind) -> None:
-    """Add what the Longformer holds besides: global projections, and the output bias under its second name."""
+    """Add the global projections, and the output bias under its second name."""
     if kind == "masked_lm":
         bias = weights.get("lm_head.decoder.bias", weights.get("lm_head.bias"))
         assert bias is not None, "every family's head has an output bias"
@@ -119,7 +120,7 @@ def _fill_in(weights: dict[str, Tensor], kind: Kind) -> None:
 
 
 def _build(kind: Kind, config: LongformerConfig, weights: dict[str, Tensor]) -> PreTrainedModel:
-    """A longspan model that holds exactly `weights`, without initialising any first."""
+    """Build a longspan model from `weights`, without initialising parameters first."""
     has_no_pooler = kind == "base" and "pooler.dense.weight" not in weights
     options = {"add_pooling_layer": False} if has_no_pooler else {}
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""predictions -> numbers, per language, equal to the official scorers; no torch."""
+"""Scores of predictions, per language, equal to those of the official scorers. Imports no torch."""
 
 from longspan.metrics.answers import (
     RULES,

@@ -1,4 +1,4 @@
-"""Exact match and F1 of extracted answers, by the rules of SQuAD, MLQA or TriviaQA, or by Unicode's properties."""
+"""Exact match and F1 of extracted answers, by the rules of SQuAD, MLQA or TriviaQA, or by Unicode properties."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 def normalize_answer(text: str, language: str = "en", rules: str = "squad") -> str:
-    """What of an answer counts, words between single blanks.
+    """Normalise an answer for comparison: the words that count, separated by single blanks.
 
     Args:
         text: the answer.
-        language: ISO 639-1 code of the answer's language; region and script (`zh-CN`, `zh_Hans`) are left out.
-        rules: "squad" (English rules for every language), "mlqa" (each language's own, for the seven of MLQA; "unicode"
-            for others, which is said once a language, as a warning of this module's logger), "trivia_qa" (English), or
-            "unicode" (no language's own).
+        language: ISO 639-1 code of the answer's language; region and script (`zh-CN`, `zh_Hans`) are ignored.
+        rules: "squad" (English rules for every language), "mlqa" (the language's own rules for the seven of MLQA, else
+            "unicode" with one logged warning per language), "trivia_qa" (English), or "unicode" (the same for all
+            languages).
 
     Raises:
         InputError: unknown rules.
@@ -37,7 +37,7 @@ def normalize_answer(text: str, language: str = "en", rules: str = "squad") -> s
         code = language.lower().replace("_", "-").split("-")[0]
         if code in MLQA_LANGUAGES:
             return normalize_mlqa(text, code)
-        _say_that_there_are_no_rules(code)
+        _warn_without_rules(code)
         return normalize_unicode(text)
     if rules == "trivia_qa":
         return normalize_trivia_qa(text)
@@ -47,8 +47,8 @@ def normalize_answer(text: str, language: str = "en", rules: str = "squad") -> s
 
 
 @cache
-def _say_that_there_are_no_rules(language: str) -> None:
-    """Once a language."""
+def _warn_without_rules(language: str) -> None:
+    """Warn, once per language, that MLQA has no rules for it."""
     logger.warning(
         "there are no rules for answers in %r (MLQA has some for %s): they are compared casefolded and without "
         "punctuation, articles stay, and scripts without blanks are cut into characters",
@@ -63,10 +63,10 @@ def exact_match(prediction: str, gold: str, language: str = "en", rules: str = "
 
 
 def f1(prediction: str, gold: str, language: str = "en", rules: str = "squad") -> float:
-    """F1 of the words two normalised answers share, between 0 and 1.
+    """F1 of the words that two normalised answers share, between 0 and 1.
 
-    Two answers without any word are equal only to `exact_match`. Their F1 is 0, as in the scorers of SQuAD 1.1 and
-    MLQA; SQuAD 2.0 gives them 1 (see `squad_v2_scores`).
+    Two answers without words have an exact match of 1 but an F1 of 0, as in the scorers of SQuAD 1.1 and MLQA; SQuAD
+    2.0 gives them an F1 of 1 (see `squad_v2_scores`).
     """
     predicted = normalize_answer(prediction, language, rules).split()
     return word_overlap(predicted, normalize_answer(gold, language, rules).split()).f1
@@ -81,7 +81,7 @@ def best_over_gold(
 ) -> float:
     """The best `metric` (`exact_match` or `f1`) of a prediction over all gold answers.
 
-    A question without gold answers is answered rightly by an empty prediction, with 1.0, and by nothing else.
+    If there are no gold answers, the score is 1.0 for an empty prediction and 0.0 for any other.
     """
     if not golds:
         return float(not normalize_answer(prediction, language, rules))
@@ -91,7 +91,7 @@ def best_over_gold(
 def score_answer(
     prediction: str | None, golds: Sequence[str], language: str = "en", rules: str = "squad"
 ) -> dict[str, float]:
-    """`exact_match` and `f1` of one question in per cent; both 0 where the prediction is missing (None)."""
+    """`exact_match` and `f1` of one question in per cent; both are 0 if the prediction is None."""
     if prediction is None:
         return {"exact_match": 0.0, "f1": 0.0}
     return {
@@ -103,15 +103,15 @@ def score_answer(
 def official_scores(
     predictions: Sequence[str | None], golds: Sequence[Sequence[str]], language: str = "en", rules: str = "squad"
 ) -> dict[str, float]:
-    """`exact_match` and `f1` in per cent, as the scorers of SQuAD 1.1, MLQA and TriviaQA print them, to the last digit.
+    """`exact_match` and `f1` in per cent, equal to the scorers of SQuAD 1.1, MLQA and TriviaQA to the last digit.
 
-    They add up the questions one by one in their order and divide at the end; `aggregate` takes the mean of per cents,
-    whose last digits can differ.
+    Like them, it sums the questions one by one in order and divides at the end. `aggregate` takes the mean of
+    percentages, whose last digits can differ.
 
     Args:
-        predictions: one a question; None where there is none, which counts as wrong.
+        predictions: one per question; None counts as wrong.
         golds: each question's gold answers.
-        language: of the answers.
+        language: language of the answers.
         rules: "squad" for SQuAD 1.1, "mlqa", "trivia_qa".
 
     Raises:
@@ -130,7 +130,7 @@ def official_scores(
 
 
 def aggregate(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each metric over all questions; `scores` holds one mapping a question, in any order.
+    """Mean of each metric over all questions; `scores` has one mapping per question, in any order.
 
     Raises:
         InputError: there are no questions.

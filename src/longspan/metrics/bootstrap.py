@@ -1,4 +1,4 @@
-"""Is one system better than another on the same questions, or is it luck of the draw?"""
+"""Paired bootstrap: the uncertainty of the difference between two systems on the same questions."""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -15,8 +15,8 @@ class PairedDifference(NamedTuple):
         difference: mean over all questions, in the unit of the scores.
         low: 2.5th percentile over resamples.
         high: 97.5th percentile over resamples.
-        p_value: two-sided: twice the smaller share of resamples on one side of zero (those at zero count for both),
-            at most 1.
+        p_value: two-sided p value: twice the smaller share of resamples on one side of zero, at most 1. Resamples at
+            zero count for both sides.
     """
 
     difference: float
@@ -33,20 +33,20 @@ def paired_bootstrap(
     *,
     groups: Sequence[Hashable] | None = None,
 ) -> PairedDifference:
-    """Compare two systems' scores, one a question in the same order, by drawing the questions anew `n` times.
+    """Compare the scores of two systems, one score per question in the same order, by resampling the questions.
 
-    Paired bootstrap of Efron and Tibshirani (1993), as for translation by Koehn (2004).
+    Paired bootstrap of Efron and Tibshirani (1993), used for translation by Koehn (2004).
 
     Args:
         a: scores of one system.
-        b: of the other.
-        n: resamples.
-        seed: of the draws.
-        groups: what each score belongs to; those of one group are drawn together, since they are not independent (a
-            question in several languages). Each score is a group of its own where None.
+        b: scores of the other system.
+        n: number of resamples.
+        seed: seed of the resampling.
+        groups: the group of each score. Scores of a group are drawn together, because they are not independent (a
+            question in several languages). None: each score is its own group.
 
     Raises:
-        InputError: no questions, two lengths, or `n` below 1.
+        InputError: there are no questions, the numbers of scores differ, or `n` is below 1.
     """
     if len(a) != len(b):
         raise InputError(f"the systems have {len(a)} and {len(b)} scores; a paired comparison needs the same questions")

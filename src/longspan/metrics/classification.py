@@ -1,4 +1,4 @@
-"""Figures of classification and regression, computed by scikit-learn and SciPy."""
+"""Scores of classification and regression, computed by scikit-learn and SciPy."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -12,25 +12,25 @@ def classification_scores(
     *,
     is_multi_label: bool,
 ) -> dict[str, float]:
-    """Accuracy and F1 of labels, in per cent.
+    """Accuracy, F1 and Matthews correlation of labels; accuracy and F1 are in per cent.
 
-    Every label of `label_names` counts in the macro mean. A label that is neither in `gold` nor in `predicted` has an
-    F1 of 0, and so has one that is never predicted rightly.
+    Every label of `label_names` counts in the macro mean. A label that is neither in `gold` nor in `predicted`, or that
+    is never predicted correctly, has an F1 of 0.
 
     Args:
-        gold: the right labels of each text.
-        predicted: the predicted labels of each text; none where a single-label text has no prediction.
+        gold: the correct labels of each text.
+        predicted: the predicted labels of each text; empty if a single-label text has no prediction.
         label_names: all labels.
-        is_multi_label: whether a text may have any number of labels; else it has exactly one.
+        is_multi_label: whether a text may have any number of labels; otherwise it has exactly one.
 
     Returns:
-        `accuracy` (all labels of a text are right), `f1_macro`, `f1_micro`, `f1/<label>` for each label, and for
-        single-label texts `matthews` from -1 to 1 (0 if all gold or all predicted labels are the same). A text without
-        a prediction counts in it as predicted of a further class.
+        `accuracy` (share of texts with all labels correct), `f1_macro`, `f1_micro`, `f1/<label>` for each label, and
+        for single-label texts `matthews` from -1 to 1 (0 if all gold or all predicted labels are the same). In
+        `matthews`, texts without a prediction are predicted as an additional class.
 
     Raises:
-        ValueError: there is no text or no label, the numbers of texts differ, a label is not in `label_names`, or a
-            single-label text has not one gold label, or several predicted ones.
+        ValueError: there are no texts or no labels, the numbers of texts differ, a label is not in `label_names`, or a
+            single-label text does not have exactly one gold label, or has several predicted labels.
     """
     import numpy as np
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
@@ -55,7 +55,7 @@ def classification_scores(
 
     right, found = indicators(gold), indicators(predicted)
     undefined: Any = {"zero_division": 0}
-    # Column by column: scikit-learn takes a matrix of one column for a vector of two classes.
+    # Column by column, because scikit-learn treats a matrix of one column as a vector of two classes.
     per_label = [float(f1_score(right[:, i], found[:, i], **undefined)) for i in range(len(place))]
     scores = {
         "accuracy": 100 * float(accuracy_score(right, found)),
@@ -73,10 +73,10 @@ def classification_scores(
 def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
     """`pearson` and `spearman` from -1 to 1, and `mse`, the mean squared error.
 
-    A correlation is 0 if `gold` or `predicted` is constant or has one value only, where it is not defined.
+    If `gold` or `predicted` is constant or has only one value, a correlation is not defined and 0 is returned.
 
     Raises:
-        ValueError: there is no value, or the numbers of values differ.
+        ValueError: there are no values, or the numbers of values differ.
     """
     import warnings
 
@@ -87,7 +87,7 @@ def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict
     scores = {"pearson": 0.0, "spearman": 0.0, "mse": float(mean_squared_error(gold, predicted))}
     if len(set(gold)) > 1 and len(set(predicted)) > 1:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of values that are nearly constant
+            warnings.simplefilter("ignore", RuntimeWarning)  # about nearly constant values
             for name, correlate in (("pearson", pearsonr), ("spearman", spearmanr)):
                 value = float(correlate(gold, predicted)[0])  # pyright: ignore[reportArgumentType]
                 scores[name] = value if math.isfinite(value) else 0.0

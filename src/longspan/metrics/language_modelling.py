@@ -1,4 +1,4 @@
-"""Losses of masked tokens, summed up: nats, bits per token, bits per character."""
+"""Sums of the losses of masked tokens, as nats, bits per token and bits per character."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 @dataclass
 class LossSums:
-    """Sums over the tokens that were asked for.
+    """Sums over the predicted tokens.
 
     Attributes:
-        n_positions: inputs have at most that many tokens.
-        n_tokens, nats, n_characters: of all: their number, their losses, the characters of text they stand for.
-        tokens_at, nats_at: the same by position in the input, float64 [n_positions].
+        n_positions: largest number of tokens of an input.
+        n_tokens, nats, n_characters: number of tokens, sum of their losses, number of characters they stand for.
+        tokens_at, nats_at: tokens and losses by position in the input, float64 [n_positions].
     """
 
     n_positions: int
@@ -29,7 +29,7 @@ class LossSums:
         self.nats_at = np.zeros(self.n_positions)
 
     def add(self, nats: NDArray[np.floating], positions: NDArray[np.integer], characters: NDArray[np.integer]) -> None:
-        """Count tokens with their losses, positions and characters, [N] each."""
+        """Add N tokens with their losses, positions and numbers of characters, [N] each."""
         self.n_tokens += len(nats)
         self.nats += float(nats.sum(dtype=np.float64))
         self.n_characters += int(characters.sum())
@@ -37,7 +37,7 @@ class LossSums:
         np.add.at(self.nats_at, positions, nats)
 
     def merge(self, other: "LossSums") -> None:
-        """Add the sums of `other`, which has as many positions."""
+        """Add the sums of `other`, which has the same `n_positions`."""
         self.n_tokens += other.n_tokens
         self.nats += other.nats
         self.n_characters += other.n_characters
@@ -46,21 +46,21 @@ class LossSums:
 
     @property
     def loss(self) -> float:
-        """Mean loss in nats, NaN of nothing."""
+        """Mean loss in nats; NaN if there are no tokens."""
         return self.nats / self.n_tokens if self.n_tokens else math.nan
 
     @property
     def bits_per_token(self) -> float:
-        """What Beltagy et al. 2020 call BPC: the mean loss over ln 2."""
+        """Mean loss over ln 2, called BPC by Beltagy et al. 2020."""
         return self.loss / math.log(2)
 
     @property
     def bits_per_character(self) -> float | None:
-        """Bits of the tokens asked for, over their characters; None where these are unknown."""
+        """Bits of the predicted tokens over their number of characters; None if that is unknown."""
         return self.nats / math.log(2) / self.n_characters if self.n_characters else None
 
     def loss_by_position(self, n_ranges: int = 8) -> dict[str, float]:
-        """Mean loss in each of `n_ranges` equal ranges of positions: "0-511" -> nats; ranges without tokens are out."""
+        """Mean loss in `n_ranges` equal ranges of positions, "0-511" -> nats; ranges without tokens are left out."""
         edges = np.linspace(0, self.n_positions, min(n_ranges, self.n_positions) + 1).astype(int)
         found = {}
         for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):

@@ -1,8 +1,8 @@
-"""Normalisation of answers by the rules of MLQA (Lewis et al. 2020), which has some for seven languages.
+"""Normalisation of answers by the rules of MLQA (Lewis et al. 2020), which cover seven languages.
 
-They are the official ones, their oddities included: Arabic loses every "ال", inside words too; Chinese is cut into
-characters only in the range U+4E00 to U+9FA5. The official scorer refuses every other language; what is done with those
-here is in `longspan.metrics.unicode`.
+The rules equal the official ones, oddities included: Arabic loses every "ال", also inside words; Chinese is split into
+characters only in the range U+4E00 to U+9FA5. The official scorer refuses other languages; longspan compares them by
+`longspan.metrics.unicode`.
 """
 
 import re
@@ -23,7 +23,7 @@ _CHINESE = re.compile("([\u4e00-\u9fa5])")
 
 
 def normalize_mlqa(text: str, language: str) -> str:
-    """Lower case, without Unicode punctuation and the articles of `language`, words between single blanks."""
+    """Lower-case a text, remove Unicode punctuation and the articles of `language`, and use single blanks."""
     assert language in MLQA_LANGUAGES, "other languages have no rules; see normalize_unicode"
     text = "".join(character for character in text.lower() if not is_punctuation(character))
     if language == "ar":

@@ -1,4 +1,4 @@
-"""Normalisation of answers by the rules of SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016), which are made for English."""
+"""Normalisation of answers by the rules of SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016), which are for English."""
 
 import re
 import string
@@ -8,5 +8,5 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize_squad(text: str) -> str:
-    """Lower case; without ASCII punctuation; English articles to blanks; runs of blanks to one."""
+    """Lower-case a text, remove ASCII punctuation, replace English articles by blanks, and use single blanks."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())

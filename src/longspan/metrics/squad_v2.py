@@ -1,6 +1,7 @@
-"""Scores of SQuAD 2.0 (Rajpurkar, Jia and Liang 2018), equal to its official scorer where every question is answered.
+"""Scores of SQuAD 2.0 (Rajpurkar, Jia and Liang 2018).
 
-Unlike the official scorer, which leaves a question without a prediction out of the mean, ours counts it as wrong.
+They equal those of the official scorer if every question has a prediction. The official scorer leaves questions without
+a prediction out of the mean; here they count as wrong.
 """
 
 from collections.abc import Sequence
@@ -23,23 +24,23 @@ def squad_v2_scores(
     """Exact match and F1 over questions with and without an answer, in per cent.
 
     Args:
-        predictions: one a question; "" says that the document holds no answer, None that there is no prediction.
-        golds: each question's gold answers, none where it has no answer.
-        no_answer_scores: how sure the model is that there is no answer, per question, on any scale.
-        threshold: a prediction whose no-answer score is above it counts as "". The official scorer's default is 1.0.
-        language: of the answers.
-        rules: "squad" as the official scorer, or others of `normalize_answer`.
+        predictions: one per question; "" means that the document has no answer, None that there is no prediction.
+        golds: each question's gold answers; empty if it has no answer.
+        no_answer_scores: per question, the model's confidence that there is no answer, on any scale.
+        threshold: a prediction with a higher no-answer score counts as "". The official scorer's default is 1.0.
+        language: language of the answers.
+        rules: "squad" as in the official scorer, or other rules of `normalize_answer`.
 
     Returns:
-        `exact`, `f1`, `total`; the same with the prefixes `HasAns_` and `NoAns_` where there are such questions; with
-        `no_answer_scores` also `best_exact`, `best_exact_thresh`, `best_f1`, `best_f1_thresh`: the best that one
-        threshold gives on these questions (chosen on the questions it is measured on).
+        `exact`, `f1`, `total`; the same with the prefixes `HasAns_` and `NoAns_` if there are such questions. With
+        `no_answer_scores` also `best_exact`, `best_exact_thresh`, `best_f1`, `best_f1_thresh`: the best scores of any
+        one threshold, chosen on the same questions.
 
     Raises:
-        InputError: no questions, lengths that differ, or a threshold without `no_answer_scores`.
+        InputError: there are no questions, lengths differ, or a threshold is given without `no_answer_scores`.
     """
     _check(predictions, golds, no_answer_scores, threshold)
-    # As the official scorer: answers of which nothing is left (articles, punctuation) are not answers to match.
+    # As in the official scorer, gold answers that are empty once normalised (articles, punctuation) are left out.
     texts = [[gold for gold in row if normalize_answer(gold, language, rules)] or [""] for row in golds]
     has_answer = np.array([bool(row) for row in golds])
     exact = np.array([_best(exact_match, p, row, language, rules) for p, row in zip(predictions, texts, strict=True)])
@@ -54,7 +55,7 @@ def squad_v2_scores(
     result: dict[str, float] = {}
     for prefix, chosen in (("", np.full(len(exact), True)), ("HasAns_", has_answer), ("NoAns_", ~has_answer)):
         if chosen.any():
-            # Python's own sum, as in the official scorer: NumPy adds in another order.
+            # Python's sum, as in the official scorer, because NumPy adds in another order.
             result[f"{prefix}exact"] = 100.0 * sum(final_exact[chosen].tolist()) / int(chosen.sum())
             result[f"{prefix}f1"] = 100.0 * sum(final_overlap[chosen].tolist()) / int(chosen.sum())
             result[f"{prefix}total"] = int(chosen.sum())
@@ -75,7 +76,7 @@ def _check(
         raise InputError("there are no questions to score")
     lengths = {len(predictions), len(golds), len(predictions) if no_answer_scores is None else len(no_answer_scores)}
     if len(lengths) > 1:
-        raise InputError("predictions, gold answers and no-answer scores should be one a question, in the same order")
+        raise InputError("give one prediction, gold row and no-answer score per question, in the same order")
     if threshold is not None and no_answer_scores is None:
         raise InputError("a threshold needs no_answer_scores to compare with")
 
@@ -85,7 +86,7 @@ def _best(metric, prediction: str | None, golds: Sequence[str], language: str, r
 
 
 def _f1(prediction: str, gold: str, language: str, rules: str) -> float:
-    """F1, where two answers without any word are equal."""
+    """F1 that is 1 for two answers without words."""
     if not normalize_answer(gold, language, rules):
         return exact_match(prediction, gold, language, rules)
     return f1(prediction, gold, language, rules)
@@ -94,10 +95,10 @@ def _f1(prediction: str, gold: str, language: str, rules: str) -> float:
 def _best_threshold(
     predictions: Sequence[str | None], scores: np.ndarray, no_answer_scores: np.ndarray, has_answer: np.ndarray
 ) -> tuple[float, float]:
-    """The best mean score in per cent, and the no-answer score up to which predictions are kept for it.
+    """Return the best mean score in per cent, and the largest no-answer score at which predictions are kept for it.
 
-    Predictions are accepted one by one, the most answerable first, starting from "no answer" everywhere. As in the
-    official scorer, equal no-answer scores are accepted in the order of the questions.
+    Starting from "no answer" everywhere, predictions are accepted one by one in the order of their no-answer scores. As
+    in the official scorer, ties are accepted in the order of the questions.
     """
     current = best = float((~has_answer).sum())
     best_threshold = 0.0

@@ -1,7 +1,7 @@
 """Normalisation of answers by the rules of TriviaQA (Joshi et al. 2017).
 
-Those of SQuAD, but for punctuation: it becomes a blank instead of nothing, and four quotation marks and accents that
-are not ASCII count as punctuation too.
+They are SQuAD's rules with two differences: punctuation becomes a blank instead of being removed, and four quotation
+marks and accents count as punctuation, too.
 """
 
 import re
@@ -12,5 +12,5 @@ _PUNCTUATION_TO_BLANK = str.maketrans(dict.fromkeys(string.punctuation + "‘’
 
 
 def normalize_trivia_qa(text: str) -> str:
-    """Lower case; punctuation and English articles to blanks; runs of blanks to one."""
+    """Lower-case a text, replace punctuation and English articles by blanks, and use single blanks."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION_TO_BLANK)).split())

@@ -1,8 +1,9 @@
-"""Normalisation of answers in any language, by Unicode's properties alone: the rules where a language has none.
+"""Normalisation of answers by Unicode properties, for languages without rules of their own.
 
-Casefolded, without punctuation (categories P*, and ASCII's signs as MLQA takes them away), words between single blanks.
-Scripts written without blanks between words (Han, kana, Thai, Lao, Khmer, Myanmar, Tibetan) are cut into characters, as
-MLQA cuts Chinese; a vowel or tone mark stays with the letter that carries it. Articles stay: nothing is known of them.
+Text is casefolded, punctuation is removed (categories P* and ASCII signs, as in MLQA's rules), and words are separated
+by single blanks. Scripts without blanks between words (Han, kana, Thai, Lao, Khmer, Myanmar, Tibetan) are split into
+characters, as MLQA does with Chinese; vowel and tone marks stay with their letter. Articles stay, because they are not
+known for every language.
 """
 
 import re
@@ -18,7 +19,7 @@ _IS_WORD = re.compile(f"[{_HAN}{_KANA}{_THAI}{_LAO}{_KHMER}{_TIBETAN}{_MYANMAR}]
 
 
 def normalize_unicode(text: str) -> str:
-    """Casefolded, without punctuation, words (of some scripts: characters) between single blanks."""
+    """Casefold a text, remove punctuation, and separate words (in some scripts characters) by single blanks."""
     text = "".join(character for character in text.casefold() if not is_punctuation(character))
     if _IS_WORD.search(text):
         text = _separate_characters(text)
@@ -26,11 +27,11 @@ def normalize_unicode(text: str) -> str:
 
 
 def _separate_characters(text: str) -> str:
-    """Blanks around every character that is a word of its own."""
+    """Put blanks around every character of a script without blanks between words."""
     parts: list[str] = []
     for character in text:
         if parts and unicodedata.category(character) in ("Mn", "Mc"):
-            # The blank behind the letter moves behind its mark.
+            # Move the blank after the letter to after its mark.
             parts[-1] = parts[-1].rstrip(" ") + character + (" " if parts[-1].endswith(" ") else "")
         else:
             parts.append(f" {character} " if _IS_WORD.match(character) else character)
@@ -39,5 +40,5 @@ def _separate_characters(text: str) -> str:
 
 @cache
 def is_punctuation(character: str) -> bool:
-    """Of Unicode's categories P*, or one of ASCII's signs ($ + < = > ^ ` | ~ among them)."""
+    """Whether a character is in a Unicode category P* or is an ASCII sign (including $ + < = > ^ ` | ~)."""
     return unicodedata.category(character).startswith("P") or character in string.punctuation

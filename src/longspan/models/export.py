@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from longspan.errors import InputError
 from longspan.files import replace_directory, require_writable_directory
-from longspan.full_disk import PatientFile
+from longspan.full_disk import DeferredErrorFile
 from longspan.models.agreement import require_agreement
 from longspan.models.checkpoints import (
     explain_loading,
@@ -125,7 +125,7 @@ def export_model(
                 _save_onnx(traced, path, opset)
                 _require_written(path, opset)
             else:
-                with PatientFile(path) as file:
+                with DeferredErrorFile(path) as file:
                     torch.export.save(traced.program, cast(IO[bytes], file))
             difference = _largest_difference(model, traced, path)
             if difference is not None and not difference <= TOLERANCE:

@@ -14,7 +14,7 @@ from longspan.data.classification.examples import (
 )
 from longspan.data.decoding import require_text
 from longspan.data.rows import json_line_objects
-from longspan.data.unpacking import Meter
+from longspan.data.unpacking import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
 
@@ -69,7 +69,7 @@ def read_newsgroups(path: Path, *, split: str | None, name: str, language: str =
     if split not in {None, *SPLITS}:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
     posts: list[LabelledText] = []
-    for line, record in json_line_objects(path, Meter()):
+    for line, record in json_line_objects(path, ByteCounter()):
         where = f"{path}: line {line:,}"
         for field in ("group", "file", "text"):
             if not isinstance(record.get(field), str):

@@ -18,7 +18,7 @@ from longspan.data.hub import fingerprint_of
 from longspan.data.names import name_of_file
 from longspan.data.opening import COMPRESSIONS, parse_json, read_bytes
 from longspan.data.rows import delimited_rows, json_line_objects, parquet_rows
-from longspan.data.unpacking import Meter
+from longspan.data.unpacking import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
 
@@ -127,13 +127,13 @@ def read_table(path: Path, columns: Columns, *, name: str, language: str) -> Lab
             wanted = [found.text, found.pair, found.label, "id" if "id" in types else None]
             return [column for column in dict.fromkeys(wanted) if column is not None]
 
-        rows: NumberedRows = parquet_rows(path, choose, Meter())
+        rows: NumberedRows = parquet_rows(path, choose, ByteCounter())
     elif ending in {".csv", ".tsv"}:
-        rows = delimited_rows(path, "," if ending == ".csv" else "\t", Meter())
+        rows = delimited_rows(path, "," if ending == ".csv" else "\t", ByteCounter())
     elif ending == ".json" and (data := read_bytes(path)).lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"["):
         rows, word = _array(path, data), "row"
     else:
-        rows = json_line_objects(path, Meter())
+        rows = json_line_objects(path, ByteCounter())
     return dataset_of_rows(
         rows, columns, source=source, word=word, name=name, language=language, sha256={path.name: hash_file(path)}
     )

@@ -9,7 +9,7 @@ from typing import IO
 
 from longspan.data.decoding import require_name
 from longspan.data.opening import COMPRESSIONS, read_bytes
-from longspan.data.unpacking import CHUNK, Meter, open_stream
+from longspan.data.unpacking import CHUNK, ByteCounter, open_stream
 from longspan.errors import InputError
 from longspan.limits import DATA_BYTES, bound_of_file, too_large
 from longspan.records import hash_file
@@ -129,7 +129,7 @@ def _read_tar(path: Path, endings: tuple[str, ...], inside: str) -> list[Member]
 
 def _tar_files(path: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, IO[bytes]]]:
     """The paths of a tar's files with their bytes, which can be read until the next one is asked for."""
-    with open_stream(path, Meter()) as stream:
+    with open_stream(path, ByteCounter()) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for one in tar:

@@ -19,13 +19,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longspan.data.corpora.contents import Contents, FileState, hash_text, look_at
+from longspan.data.corpora.contents import Contents, FileState, hash_text, scan_source
 from longspan.data.corpora.cutting import MAX_PIECE, Cutter, Piece
 from longspan.data.corpora.encoder import Encoder
-from longspan.data.corpora.pool import Job, write_shards
+from longspan.data.corpora.pool import ShardJob, write_shards
 from longspan.data.corpora.shards import SCHEMA, view_shard
 from longspan.data.corpora.sources import CorpusSource, is_hub
-from longspan.data.corpora.streams import Meter
+from longspan.data.corpora.streams import ByteCounter
 from longspan.errors import InputError
 from longspan.files import make_directory, replace_file, require_writable_directory
 from longspan.limits import load_json, read_description
@@ -89,7 +89,7 @@ def cache_source(
     folder = cache_dir / _folder_name(source, made_for)
     with _only_one(folder):
         old, fault = read_manifest(folder)
-        contents = look_at(source, old.files if old else [])
+        contents = scan_source(source, old.files if old else [])
         notes = []
         if contents.left_out:
             names = ", ".join(str(path) for path in contents.left_out[:5])
@@ -262,28 +262,28 @@ class _Jobs:
         self.building, self.contents, self.cutter = building, contents, cutter
         self.n_shards = 0
 
-    def __iter__(self) -> Iterator[Job]:
+    def __iter__(self) -> Iterator[ShardJob]:
         pieces: list[Piece] = []
         n_held = n_read = 0
-        meter = Meter()
+        counter = ByteCounter()
         has_bytes = self.contents.n_bytes is not None
-        for reading, fragments in self.contents.fragments(meter):
-            self.cutter.counts_empty = reading.documents in {"record", "file"}
+        for options, fragments in self.contents.fragments(counter):
+            self.cutter.counts_empty = options.documents in {"record", "file"}
             for piece in self.cutter.pieces(fragments):
                 pieces.append(piece)
                 n_held += len(piece.text)
                 n_read += len(piece.text)
                 if n_held >= SHARD_CHARACTERS:
-                    yield from self._job(pieces, meter.n_bytes if has_bytes else n_read)
+                    yield from self._job(pieces, counter.n_bytes if has_bytes else n_read)
                     pieces, n_held = [], 0
         if pieces:
-            yield from self._job(pieces, meter.n_bytes if has_bytes else n_read)
+            yield from self._job(pieces, counter.n_bytes if has_bytes else n_read)
 
-    def _job(self, pieces: list[Piece], position: int) -> Iterator[Job]:
+    def _job(self, pieces: list[Piece], position: int) -> Iterator[ShardJob]:
         path = self.building / f"data-{self.n_shards:05d}.arrow"
         self.n_shards += 1
         if not path.exists():
-            yield Job(path, pieces, position)
+            yield ShardJob(path, pieces, position)
 
 
 def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict[str, int]]:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.fragments import Fragment, ReadOptions
 from longspan.data.corpora.readers import READER_VERSIONS, READERS
 from longspan.data.corpora.readers.hub import HubTexts, find_on_hub
 from longspan.data.corpora.sources import CorpusSource, SourceFile, find_files, is_hub
-from longspan.data.corpora.streams import Meter
+from longspan.data.corpora.streams import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
 
@@ -63,15 +63,15 @@ class Contents(NamedTuple):
         """Size of all files; None for the hub."""
         return None if self.hub is not None else sum(file.n_bytes for file in self.files)
 
-    def fragments(self, meter: Meter) -> Iterator[tuple[Reading, Iterator[Fragment]]]:
+    def fragments(self, counter: ByteCounter) -> Iterator[tuple[ReadOptions, Iterator[Fragment]]]:
         """For each file, how it is read and its fragments."""
         text_field = self.source.text_field
         if self.hub is not None:
-            reading = Reading(self.source.documents_of("hub"), text_field)
-            yield reading, self.hub.read(reading)
+            options = ReadOptions(self.source.documents_of("hub"), text_field)
+            yield options, self.hub.read(options)
         for file in self.files:
-            reading = Reading(self.source.documents_of(file.format), text_field)
-            yield reading, READERS[file.format](Path(file.path), reading, meter)
+            options = ReadOptions(self.source.documents_of(file.format), text_field)
+            yield options, READERS[file.format](Path(file.path), options, counter)
 
     def require_unchanged(self) -> None:
         """Raise an InputError if a file is not as it was when it was hashed."""
@@ -93,7 +93,7 @@ def hash_text(files: list[FileState], content: str) -> str:
     return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
 
 
-def look_at(source: CorpusSource, known: list[FileState]) -> Contents:
+def scan_source(source: CorpusSource, known: list[FileState]) -> Contents:
     """Find the source's files and hash those that are not `known` with the same size and time of change.
 
     Raises:

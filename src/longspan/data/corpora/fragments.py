@@ -12,7 +12,7 @@ class Fragment(NamedTuple):
     ends_document: bool
 
 
-class Reading(NamedTuple):
+class ReadOptions(NamedTuple):
     """How a source is read: where documents end and which field holds the text, with nothing left to guess."""
 
     documents: str

@@ -1,9 +1,9 @@
-"""Shards written several at a time: by threads, or beyond a few by processes with a tokenizer each.
+"""Writes shards in parallel: in up to `MAX_THREADS` threads, or in more processes with a tokenizer each.
 
-A fast tokenizer works without holding Python's lock, so threads share one: measured at 2 cores they are faster than
-processes, and they need no second copy of a large vocabulary (docs/experiments.md). Only turning the results into
-arrays holds the lock; more than a few threads would wait for it.
-Processes are started anew (spawn), not forked: threads of the tokenizer or of torch don't survive a fork.
+A fast tokenizer works without holding Python's lock, so threads share one tokenizer. On 2 cores they were measured to
+be faster than processes, and they need no second copy of a large vocabulary (docs/experiments.md). Converting the
+results to arrays holds the lock, so more than a few threads would wait for it. Processes are spawned, not forked,
+because threads of the tokenizer or of torch do not survive a fork.
 """
 
 import gc
@@ -25,19 +25,19 @@ from longspan.errors import InputError
 MAX_THREADS = 4
 
 
-class Job(NamedTuple):
-    """A shard to write; `position` is how far the source had been read when its pieces were."""
+class ShardJob(NamedTuple):
+    """A shard to write; `position` is the position in the source after its pieces, for progress."""
 
     path: Path
     pieces: list[Piece]
     position: int
 
 
-def write_shards(jobs: Iterable[Job], encoder: Encoder, n_workers: int) -> Iterator[int]:
-    """Write each job's shard; yields positions as they are done.
+def write_shards(jobs: Iterable[ShardJob], encoder: Encoder, n_workers: int) -> Iterator[int]:
+    """Write each job's shard; yields the positions of finished jobs.
 
-    At most two jobs more than there are workers are read ahead. If something fails, shards under work are finished or
-    removed, and those that are finished stay.
+    At most two jobs more than there are workers are read ahead. After an error, finished shards stay, and unfinished
+    ones are finished or removed.
 
     Raises:
         InputError: a shard cannot be written, or a process was killed.
@@ -48,16 +48,18 @@ def write_shards(jobs: Iterable[Job], encoder: Encoder, n_workers: int) -> Itera
                 write_shard(job.path, encoder, job.pieces)
                 yield job.position
         elif encoder.is_fast and n_workers <= MAX_THREADS:
-            # One more than there are cores to use: it works while another one holds Python's lock or writes.
+            # One additional thread works while another one waits for Python's lock or the disk.
             pool = ThreadPoolExecutor(n_workers + 1)
-            yield from _spread(jobs, pool, lambda job: write_shard(job.path, encoder, job.pieces), n_workers + 1)
+            yield from _run_jobs(jobs, pool, lambda job: write_shard(job.path, encoder, job.pieces), n_workers + 1)
         else:
             context = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start, initargs=(encoder,))
-            yield from _spread(jobs, pool, _write, n_workers)
+            yield from _run_jobs(jobs, pool, _write, n_workers)
 
 
-def _spread(jobs: Iterable[Job], pool: Executor, write: Callable[[Job], object], n_workers: int) -> Iterator[int]:
+def _run_jobs(
+    jobs: Iterable[ShardJob], pool: Executor, write: Callable[[ShardJob], object], n_workers: int
+) -> Iterator[int]:
     running: dict[Future[object], int] = {}
     try:
         for job in jobs:
@@ -68,8 +70,8 @@ def _spread(jobs: Iterable[Job], pool: Executor, write: Callable[[Job], object],
             yield from _finished(running)
     except BrokenProcessPool as error:
         raise InputError(
-            "a process that tokenised the corpus was killed, maybe for want of memory; start again with fewer "
-            "processes (n_processes): what is finished is kept"
+            "a process that tokenised the corpus was killed, maybe for lack of memory; start again with fewer "
+            "processes (n_processes), finished shards are kept"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -79,7 +81,7 @@ def _finished(running: dict[Future[object], int]) -> Iterator[int]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         position = running.pop(future)
         future.result()
-        gc.collect(0)  # no more than what came since: the rest of the program may leave cycles while it is off
+        gc.collect(0)  # the youngest generation only: other threads may leave cycles while collection is off
         yield position
 
 
@@ -87,7 +89,7 @@ _encoder: Encoder | None = None
 
 
 def _start(encoder: Encoder) -> None:
-    global _encoder  # noqa: PLW0603  (a process of the pool has one encoder for its whole life)
+    global _encoder  # noqa: PLW0603  (each process of the pool has one encoder)
     _encoder = encoder
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     gc.disable()  # see one_thread_without_garbage
@@ -95,14 +97,14 @@ def _start(encoder: Encoder) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its pool, whose processes would then wait for work for ever."""
+    """End this process when its parent ends; a killed parent cannot end its pool, which would wait forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 
-def _write(job: Job) -> None:
+def _write(job: ShardJob) -> None:
     assert _encoder is not None
     write_shard(job.path, _encoder, job.pieces)
     gc.collect(0)

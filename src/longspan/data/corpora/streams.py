@@ -6,13 +6,13 @@ from pathlib import Path
 
 from longspan.data.decoding import decode_chunks
 from longspan.data.opening import COMPRESSIONS
-from longspan.data.unpacking import CHUNK, Meter, open_stream
+from longspan.data.unpacking import CHUNK, ByteCounter, open_stream
 
 STREAMED = tuple(ending for ending in COMPRESSIONS if ending != ".zip")
 """Compressions of one stream of bytes: all but .zip, which is an archive of files."""
 
 
-def text_chunks(path: Path, meter: Meter) -> Iterator[str]:
+def text_chunks(path: Path, counter: ByteCounter) -> Iterator[str]:
     """The text of a UTF-8 file, a million characters at a time; line ends as newlines, no byte order mark.
 
     Raises:
@@ -20,7 +20,7 @@ def text_chunks(path: Path, meter: Meter) -> Iterator[str]:
             counted in the decompressed file).
     """
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    with open_stream(path, meter) as stream:
+    with open_stream(path, counter) as stream:
         for text in decode_chunks(path, iter(lambda: stream.read(CHUNK), b"")):
             yield newlines.decode(text)
         yield newlines.decode("", final=True)

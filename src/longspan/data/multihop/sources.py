@@ -14,7 +14,7 @@ from longspan.data.multihop.catalogue import MULTIHOP_CATALOGUE, Kind, MultihopE
 from longspan.data.names import known_split, looks_like_a_path, name_of_file
 from longspan.data.opening import COMPRESSIONS
 from longspan.data.rows import parquet_rows
-from longspan.data.unpacking import Meter
+from longspan.data.unpacking import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
 
@@ -74,7 +74,7 @@ class Source:
         if self.path is None:
             yield from enumerate(decoded_rows(self.rows, self.told), 1)
         elif self.path.suffix == _PARQUET:
-            yield from parquet_rows(self.path, list, Meter())
+            yield from parquet_rows(self.path, list, ByteCounter())
         else:
             records = JsonRecords(self.path, allow_cut=allow_cut)
             yield from records

@@ -1,6 +1,6 @@
-"""Question answering data: files and named sets -> examples -> overlapping windows with labels.
+"""Question answering data: reads files and named data sets, and makes overlapping windows with labels.
 
-Names are loaded when they are first used: reading data needs no torch.
+Names are loaded when first used, so that reading data does not import torch.
 """
 
 import importlib

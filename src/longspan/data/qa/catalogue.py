@@ -1,7 +1,4 @@
-"""The data sets longspan knows by name, and how each is read.
-
-A data set is one `Entry` in `CATALOGUE` (docs/how-to-add-a-data-set.md).
-"""
+"""Table of the question answering data sets with a name; each is a `QaEntry` (docs/how-to-add-a-data-set.md)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,24 +19,24 @@ NUMBER = "paragraphs"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One data set by name.
+class QaEntry:
+    """A data set with a name.
 
     Attributes:
-        read: (the entry, what follows its name, split) -> the data set.
-        parts: what follows the name after a dot, e.g. `("language",)` for `xquad.el`; "paragraphs" is a number.
-        choices: values each of the other `parts` takes.
-        splits: that the set has, the one for evaluation first.
+        read: (the entry, the parts after its name, split) -> the data set.
+        parts: the parts that follow the name after dots, e.g. `("language",)` for `xquad.el`; "paragraphs" is a number.
+        choices: the values of the other `parts`.
+        splits: the splits, the one for evaluation first.
         description: one line.
-        licence: of the data.
-        size: in words.
-        repository: on the hub; None for what comes with longspan.
-        config: name of the hub's configuration, with `{0}` for the first part; None for the only one.
-        revision: on the hub; None for the newest.
-        language: of the contexts, where the set has no language among its parts; the first part otherwise.
+        licence: licence of the data.
+        size: size in words.
+        repository: repository on the hub; None for packaged data.
+        config: name of the hub's configuration, with `{0}` for the first part; None if there is only one.
+        revision: revision on the hub; None: the newest.
+        language: language of the contexts if it is not one of the parts; otherwise the first part is.
     """
 
-    read: Callable[["Entry", list[str], str], QaDataset]
+    read: Callable[["QaEntry", list[str], str], QaDataset]
     parts: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("validation",)
@@ -53,19 +50,19 @@ class Entry:
 
     @property
     def languages_at(self) -> list[int]:
-        """Which of `parts` are languages."""
+        """Indexes of the `parts` that are languages."""
         return [i for i, part in enumerate(self.parts) if part != NUMBER]
 
 
 # The hub.
 
 
-def _name_of(entry: Entry, parts: list[str], split: str) -> str:
+def _name_of(entry: QaEntry, parts: list[str], split: str) -> str:
     short = next(key for key, value in CATALOGUE.items() if value is entry)
     return ".".join([short, *parts, *([] if split == entry.splits[0] else [split])])
 
 
-def _read_hub_entry(entry: Entry, parts: list[str], split: str) -> QaDataset:
+def _read_hub_entry(entry: QaEntry, parts: list[str], split: str) -> QaDataset:
     assert entry.repository is not None
     name = _name_of(entry, parts, split)
     config = entry.config and entry.config.format(*parts)
@@ -74,7 +71,7 @@ def _read_hub_entry(entry: Entry, parts: list[str], split: str) -> QaDataset:
     return dataset_from_hub_rows(rows, source=f"{name} ({split})", name=name, language=language)
 
 
-def _read_tydiqa(entry: Entry, parts: list[str], split: str) -> QaDataset:
+def _read_tydiqa(entry: QaEntry, parts: list[str], split: str) -> QaDataset:
     assert entry.repository is not None
     name, language = _name_of(entry, parts, split), parts[0]
     rows = load_from_hub(name, entry.repository, entry.config, split)
@@ -87,7 +84,7 @@ def _read_tydiqa(entry: Entry, parts: list[str], split: str) -> QaDataset:
     )
 
 
-def _read_trivia_qa(entry: Entry, parts: list[str], split: str) -> QaDataset:
+def _read_trivia_qa(entry: QaEntry, parts: list[str], split: str) -> QaDataset:
     assert entry.repository is not None
     name = _name_of(entry, parts, split)
     rows = load_from_hub(name, entry.repository, entry.config, split)
@@ -95,23 +92,23 @@ def _read_trivia_qa(entry: Entry, parts: list[str], split: str) -> QaDataset:
     return trivia_qa_from_rows(rows, source=f"{name} ({split})", name=name, documents=documents)
 
 
-# Long documents made of short ones.
+# Joined paragraphs.
 
 
-def _read_long(of: str) -> Callable[[Entry, list[str], str], QaDataset]:
-    """A reader of the entry `of`, whose paragraphs it joins; the last part says how many."""
+def _read_long(of: str) -> Callable[[QaEntry, list[str], str], QaDataset]:
+    """Return a reader that joins paragraphs of the entry `of`; the last part of the name is their number."""
 
-    def read(entry: Entry, parts: list[str], split: str) -> QaDataset:
+    def read(entry: QaEntry, parts: list[str], split: str) -> QaDataset:
         short = CATALOGUE[of].read(CATALOGUE[of], parts[:-1], split)
         return replace(concatenate(short, int(parts[-1])), name=_name_of(entry, parts, split))
 
     return read
 
 
-# What comes with longspan.
+# Packaged data.
 
 
-def _read_packaged_xquad(entry: Entry, parts: list[str], split: str) -> QaDataset:
+def _read_packaged_xquad(entry: QaEntry, parts: list[str], split: str) -> QaDataset:
     language = parts[0]
     is_train = split == "train"
     if is_train and language != "en":
@@ -124,8 +121,8 @@ def _read_packaged_xquad(entry: Entry, parts: list[str], split: str) -> QaDatase
 
 _XQUAD_LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 
-CATALOGUE: dict[str, Entry] = {
-    "packaged/xquad": Entry(
+CATALOGUE: dict[str, QaEntry] = {
+    "packaged/xquad": QaEntry(
         read=_read_packaged_xquad,
         parts=("language",),
         choices=_XQUAD_LANGUAGES,
@@ -134,7 +131,7 @@ CATALOGUE: dict[str, Entry] = {
         licence="CC BY-SA 4.0",
         size="0.4 MB, 220 questions in each language; 970 to train on (packaged/xquad.en.train)",
     ),
-    "squad": Entry(
+    "squad": QaEntry(
         read=_read_hub_entry,
         splits=("validation", "train"),
         description="SQuAD 1.1: English questions on Wikipedia paragraphs (Rajpurkar et al. 2016)",
@@ -142,7 +139,7 @@ CATALOGUE: dict[str, Entry] = {
         size="35 MB, 87,599 questions to train on, 10,570 in validation",
         repository="rajpurkar/squad",
     ),
-    "squad_v2": Entry(
+    "squad_v2": QaEntry(
         read=_read_hub_entry,
         splits=("validation", "train"),
         description="SQuAD 2.0: with questions that have no answer (Rajpurkar, Jia and Liang 2018)",
@@ -150,7 +147,7 @@ CATALOGUE: dict[str, Entry] = {
         size="46 MB, 130,319 questions to train on, 11,873 in validation",
         repository="rajpurkar/squad_v2",
     ),
-    "squad_long": Entry(
+    "squad_long": QaEntry(
         read=_read_long("squad"),
         parts=(NUMBER,),
         splits=("validation", "train"),
@@ -159,7 +156,7 @@ CATALOGUE: dict[str, Entry] = {
         size="as squad; 18,895 questions to train on, 2,067 in validation",
         repository="rajpurkar/squad",
     ),
-    "xquad": Entry(
+    "xquad": QaEntry(
         read=_read_hub_entry,
         parts=("language",),
         choices=_XQUAD_LANGUAGES,
@@ -169,7 +166,7 @@ CATALOGUE: dict[str, Entry] = {
         repository="google/xquad",
         config="xquad.{0}",
     ),
-    "xquad_long": Entry(
+    "xquad_long": QaEntry(
         read=_read_long("xquad"),
         parts=("language", NUMBER),
         choices=_XQUAD_LANGUAGES,
@@ -178,7 +175,7 @@ CATALOGUE: dict[str, Entry] = {
         size="as xquad; 240 questions a language",
         repository="google/xquad",
     ),
-    "mlqa": Entry(
+    "mlqa": QaEntry(
         read=_read_hub_entry,
         parts=("context language", "question language"),
         choices=("ar", "de", "en", "es", "hi", "vi", "zh"),
@@ -188,10 +185,10 @@ CATALOGUE: dict[str, Entry] = {
         size="76 MB, 504 to 1,148 questions in validation and 4,517 to 11,590 in test a pair",
         repository="facebook/mlqa",
         config="mlqa.{0}.{1}",
-        # The repository's own branch is a loading script, which `datasets` 4 no longer runs; the hub's copy is not.
+        # The main branch has a loading script, which `datasets` 4 does not run; this is the hub's Parquet copy.
         revision="refs/convert/parquet",
     ),
-    "tydiqa": Entry(
+    "tydiqa": QaEntry(
         read=_read_tydiqa,
         parts=("language",),
         choices=tuple(sorted(TYDIQA_LANGUAGES.values())),
@@ -202,7 +199,7 @@ CATALOGUE: dict[str, Entry] = {
         repository="google-research-datasets/tydiqa",
         config="secondary_task",
     ),
-    "trivia_qa": Entry(
+    "trivia_qa": QaEntry(
         read=_read_trivia_qa,
         splits=("validation", "train"),
         description="TriviaQA on whole Wikipedia pages, answers marked by their aliases (Joshi et al. 2017)",

@@ -1,6 +1,6 @@
-"""Long documents out of short ones: n paragraphs joined, every question keeping its own (SQ-n, XQ-n).
+"""Makes long documents by joining n paragraphs, one of which is the question's own (SQ-n, XQ-n).
 
-The construction is the one of Sagen's thesis (Large-Context Question Answering with Cross-Lingual Transfer, 2021,
+The default construction is that of Sagen's thesis (Large-Context Question Answering with Cross-Lingual Transfer, 2021,
 section 3.1): the first question of each paragraph, consecutive groups of n paragraphs, contexts joined without a
 separator, offsets shifted; the last group may be shorter.
 """
@@ -15,7 +15,7 @@ from longspan.data.qa.distractors import Distractors, draw_distractors
 from longspan.data.qa.examples import GoldAnswer, QaDataset, QaExample
 from longspan.errors import InputError
 
-# The paragraphs of a context in their order, and which of them is the question's own.
+# The numbers of a context's paragraphs in order, and the slot of the question's own paragraph.
 _Document = tuple[tuple[int, ...], int]
 
 
@@ -32,38 +32,37 @@ def concatenate(
 ) -> QaDataset:
     """Give every question a context of `n` paragraphs, one of which is its own.
 
-    A paragraph is a run of questions with the same context. The order of the questions stays that of `dataset`.
+    A paragraph is a run of questions with the same context. The order of the questions does not change.
 
     Args:
         dataset: the questions with their short contexts.
-        n: paragraphs in a context. With 1 the contexts stay as they are.
-        separator: stands between two paragraphs.
-        seed: with neighbours, shuffles which paragraphs stand together, and where; they stay in their order where
-            None. With other distractors, decides what is drawn, and the slots where `gold_slot` is None; 0 where None.
-        gold_slot: place the question's own paragraph there, from 0, and the others around it in their order. With
+        n: number of paragraphs per context; 1 leaves the contexts unchanged.
+        separator: text between two paragraphs.
+        seed: with neighbours, seed of a shuffle of the paragraphs; None: no shuffle. With other distractors, seed of
+            the draw, and of the slots if `gold_slot` is None; None: 0.
+        gold_slot: slot of the question's own paragraph, from 0; the others stand around it in their order. With
             neighbours the last group is then filled up with the first paragraphs, so that every context has n. "all"
-            asks each question n times, with its paragraph at every slot among the same others. Where None, a
-            neighbour stands where the grouping puts it, and the last group may be shorter; among drawn distractors
-            every slot is taken equally often, or, by fewer paragraphs than slots, slots at equal distances.
-        first_question_only: keep the first question of each paragraph, as the thesis does: a question is kept if its
-            context differs from that of the row before (for the first row, the last row). All questions otherwise.
-        distractors: what stands around a question's own paragraph. "neighbours": groups of consecutive paragraphs, as
-            in the thesis. "same article" and "other articles": drawn for each paragraph, at random but the same for
-            each n (a longer context has the distractors of a shorter one, and more). Where an article has too few
-            paragraphs, "same article" takes all of them and draws the rest from other articles; "other articles"
-            does the reverse. Both are counted.
-        choose: how many questions there are -> the numbers of those to keep, rising; all where None. The paragraphs
-            of the others can still be distractors.
+            asks each question n times, with its paragraph in every slot among the same others. None: neighbours keep
+            the slot that the grouping gives, and the last group may be shorter; among drawn distractors all slots are
+            used equally often, or evenly spaced slots if there are fewer paragraphs than slots.
+        first_question_only: keep only the first question of each paragraph, as the thesis does: a question is kept if
+            its context differs from that of the row before (for the first row, of the last row).
+        distractors: the other paragraphs. "neighbours": groups of consecutive paragraphs, as in the thesis. "same
+            article" and "other articles": random paragraphs for each paragraph; a longer context has the distractors
+            of a shorter one and more. If an article has too few paragraphs, "same article" takes all of them and draws
+            the rest from other articles; "other articles" does the reverse. Both are counted.
+        choose: function from the number of questions to the ascending numbers of those to keep; None: all. The
+            paragraphs of the others can still be distractors.
 
     Returns:
-        Data set with `slot` and `n_slots` set. `counts["left_out_questions"]` says how many further questions of the
-        paragraphs `first_question_only` left out; `filled_from_other_articles` and `filled_from_same_article` how
-        many contexts were filled up. With "all" a question's id is repeated, once for each slot. Answers that are not
-        in their context stay without an offset.
+        Data set with `slot` and `n_slots` set. `counts` has `left_out_questions` (further questions of the paragraphs,
+        left out by `first_question_only`), `filled_from_other_articles` and `filled_from_same_article` (contexts that
+        were filled up). With "all" a question's id occurs once per slot. Answers that are not in their context have no
+        offset.
 
     Raises:
-        InputError: `n` is below 1, or above the number of paragraphs while every context is to have n; `gold_slot` is
-            not below `n`; `dataset` is concatenated already, or has no titles to tell articles by.
+        InputError: `n` is below 1, or above the number of paragraphs if every context must have n; `gold_slot` is not
+            below `n`; `dataset` is concatenated already, or has no titles to identify articles.
     """
     _check(dataset, n, gold_slot, distractors)
     examples = _first_questions(dataset.examples) if first_question_only else dataset.examples
@@ -110,9 +109,9 @@ def concatenate(
 def _name(name: str, n: int, gold_slot: int | Literal["all"] | None, distractors: Distractors) -> str:
     details = [] if distractors == "neighbours" else [distractors]
     details += ["every slot"] if gold_slot == "all" else []
-    # Before the length, which a reader of names finds at their end.
-    told = f" ({', '.join(details)})" if details else ""
-    return f"{name}{told} x{n}" + (f" slot {gold_slot}" if isinstance(gold_slot, int) else "")
+    # Before the length, because names are parsed with the length at the end.
+    in_brackets = f" ({', '.join(details)})" if details else ""
+    return f"{name}{in_brackets} x{n}" + (f" slot {gold_slot}" if isinstance(gold_slot, int) else "")
 
 
 def _check(dataset: QaDataset, n: int, gold_slot: int | Literal["all"] | None, distractors: Distractors) -> None:
@@ -130,12 +129,12 @@ def _check(dataset: QaDataset, n: int, gold_slot: int | Literal["all"] | None, d
 
 def _first_questions(examples: Sequence[QaExample]) -> list[QaExample]:
     kept = [example for i, example in enumerate(examples) if example.context != examples[i - 1].context]
-    # A data set of one single paragraph differs from no row before; its first question is still its first.
+    # In a data set of a single paragraph no context differs from that of the row before.
     return kept or list(examples[:1])
 
 
 def _paragraphs(examples: Sequence[QaExample]) -> tuple[list[int], list[str]]:
-    """Number of the paragraph of each example, and the paragraphs."""
+    """Return the number of each example's paragraph, and the paragraphs."""
     numbers: list[int] = []
     paragraphs: list[str] = []
     for example in examples:
@@ -162,7 +161,7 @@ def _titles(examples: Sequence[QaExample], paragraph_of_example: Sequence[int], 
 def _group_neighbours(
     n_paragraphs: int, n: int, gold_slot: int | Literal["all"] | None, seed: int | None
 ) -> dict[int, list[_Document]]:
-    """For each paragraph its documents: one, or with "all" one for each slot."""
+    """Return the documents of each paragraph: one, or with "all" one per slot."""
     order = list(range(n_paragraphs))
     if seed is not None:
         random.Random(seed).shuffle(order)
@@ -186,7 +185,7 @@ def _place_among(
     gold_slot: int | Literal["all"] | None,
     seed: int,
 ) -> dict[int, list[_Document]]:
-    """For each paragraph that is asked about its documents, its own place among the distractors drawn for it."""
+    """Return the documents of each paragraph in `asked`, with the paragraph among its distractors."""
     drawn_slots = _spread_slots(len(asked), n)
     random.Random(seed).shuffle(drawn_slots)
     return {
@@ -196,7 +195,7 @@ def _place_among(
 
 
 def _spread_slots(n_paragraphs: int, n: int) -> list[int]:
-    """A slot for each paragraph: each of `n` equally often, or as many of them at equal distances."""
+    """A slot for each paragraph: all `n` equally often, or evenly spaced slots if there are fewer paragraphs."""
     if n_paragraphs < n:
         return [(2 * i + 1) * n // (2 * n_paragraphs) for i in range(n_paragraphs)]
     return [i % n for i in range(n_paragraphs)]
@@ -212,7 +211,7 @@ def _with_own(others: Sequence[int], paragraph: int, slots: Sequence[int]) -> It
 
 
 def _join(paragraphs: Sequence[str], separator: str) -> tuple[str, list[int]]:
-    """The joined text and the character at which each paragraph starts."""
+    """Return the joined text and the offset of each paragraph."""
     lengths = [len(paragraph) + len(separator) for paragraph in paragraphs[:-1]]
     return separator.join(paragraphs), list(accumulate(lengths, initial=0))
 

@@ -1,4 +1,4 @@
-"""Which paragraphs stand around a question's own: drawn from its article, or from others."""
+"""Draws distractors: paragraphs to join with a question's own paragraph, from its article or from others."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ from longspan.errors import InputError
 Distractors = Literal["neighbours", "same article", "other articles"]
 
 
-class Drawn(NamedTuple):
+class DrawnDistractors(NamedTuple):
     """The distractors of one paragraph, in the order they were drawn."""
 
     paragraphs: list[int]
-    n_filled: int  # how many of them, the last ones, are not from where they should be
+    n_filled: int  # number of distractors, at the end, that are not from the requested source
 
 
 def draw_distractors(
@@ -23,22 +23,22 @@ def draw_distractors(
     source: Literal["same article", "other articles"],
     seed: int,
     name: str,
-) -> list[Drawn]:
-    """Draw `n` distractors for each paragraph, none with its own text.
+) -> list[DrawnDistractors]:
+    """Draw `n` distractors for each paragraph; none has the paragraph's own text.
 
-    What is drawn for a paragraph depends on the seed, its number and the source alone, and the first of a longer draw
-    are those of a shorter one.
+    The draw for a paragraph depends only on the seed, its number and the source. A larger `n` adds distractors and
+    keeps the others.
 
     Args:
         paragraphs: the texts.
-        titles: the article of each.
-        n: how many to draw for each paragraph.
-        source: where from; where there are too few, all of them are taken and the rest come from elsewhere.
-        seed: of the draw.
-        name: of the data set, for messages.
+        titles: the article of each paragraph.
+        n: number of distractors per paragraph.
+        source: source of the distractors. If it has too few, all of them are taken and the rest come from elsewhere.
+        seed: seed of the draw.
+        name: the data set's name, for messages.
 
     Raises:
-        InputError: a paragraph has fewer than `n` others of other texts.
+        InputError: a paragraph has fewer than `n` other paragraphs with another text.
     """
     of_title: dict[str, list[int]] = {}
     of_text: dict[str, list[int]] = {}
@@ -67,14 +67,14 @@ def draw_distractors(
         else:
             own = _draw(rng, len(paragraphs), is_outside, min(n, n_outside))
             rest = inside[: n - len(own)]
-        result.append(Drawn([*own, *rest], len(rest)))
+        result.append(DrawnDistractors([*own, *rest], len(rest)))
     return result
 
 
 def _draw(rng: random.Random, n_all: int, is_allowed: Callable[[int], bool], n: int) -> list[int]:
-    """`n` different allowed numbers below `n_all`, of which there are as many.
+    """Draw `n` different allowed numbers below `n_all`; at least `n` are allowed.
 
-    Drawn one by one rather than from a list: the list would have to be made for each of thousands of paragraphs.
+    They are drawn one by one, because a list of the allowed numbers would be slow to make for thousands of paragraphs.
     """
     found: dict[int, None] = {}
     while len(found) < n:

@@ -1,4 +1,4 @@
-"""What every reader gives and everything above reads: questions over documents, with their gold answers."""
+"""Data types of question answering: questions over documents, with their gold answers."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,8 +10,8 @@ class GoldAnswer:
 
     Attributes:
         text: the answer as its data set gives it.
-        start: character offset of `text` in the context, so that `context[start:start + len(text)] == text`; None
-            where the text is not in the context. Such an answer cannot be trained on, and still counts in evaluation.
+        start: character offset of `text` in the context, so that `context[start:start + len(text)] == text`; None if
+            the text is not in the context. Such an answer is not trained on, but counts in evaluation.
     """
 
     text: str
@@ -24,19 +24,19 @@ class QaExample:
 
     Attributes:
         id: unique in its data set.
-        question: never empty.
+        question: the question, never empty.
         context: the document, never empty.
-        answers: every gold answer; empty where the question has none in the document.
-        title: of the article the context comes from, where the data set says.
-        is_impossible: the data set says that the document does not answer the question (SQuAD 2.0).
-        slot: which of the concatenated paragraphs holds the answer, from 0; None where nothing was concatenated.
-        n_slots: how many paragraphs the context is made of.
-        depth: where the answer was put in a document that was made, 0 to 1; None where nothing was put.
-        nominal_tokens: tokens that a document was made to have; None for documents as they are.
-        supervision: what is trained on: "first" of the answers that stand in the document, or "all" of them at once
-            (distant supervision: any of them may be the one that was meant).
-        rules: by which answers are compared (`longspan.metrics.normalize_answer`): "mlqa" is the language's own.
-        aliases: what evaluation compares with, where this is not the texts of `answers`.
+        answers: all gold answers; empty if the document does not answer the question.
+        title: title of the article that the context comes from; empty if not known.
+        is_impossible: whether the data set says that the document does not answer the question (SQuAD 2.0).
+        slot: number of the concatenated paragraph with the answer, from 0; None if nothing was concatenated.
+        n_slots: number of paragraphs in the context.
+        depth: depth of the inserted answer in a made-up document, 0 to 1; None for other documents.
+        nominal_tokens: the requested length of a made-up document in tokens; None for other documents.
+        supervision: the answers to train on: the "first" one in the document, or "all" of them at once (distant
+            supervision: any of them may be the correct one).
+        rules: rules for comparing answers (`longspan.metrics.normalize_answer`); "mlqa" are the language's own.
+        aliases: the texts that evaluation compares with, if these are not the texts of `answers`.
     """
 
     id: str
@@ -61,14 +61,14 @@ class QaExample:
 
 @dataclass(frozen=True, kw_only=True)
 class QaDataset:
-    """The questions of one data set in one language, and what its reader saw.
+    """The questions of one data set in one language, with counts from its reader.
 
     Attributes:
-        name: as in tables, e.g. `xquad.el` or `xquad.el x5`.
-        language: of the contexts and answers; decides the metric's normalisation.
+        name: name in tables, e.g. `xquad.el` or `xquad.el x5`.
+        language: language of the contexts and answers; determines the metric's normalisation.
         examples: in the order of the data set.
-        counts: how often something happened that a reader should know: `questions`, `answers`, `impossible`,
-            `repaired_offsets`, `respelled_answers`, `unlocatable_answers` (of which `empty_answers`), `repeated_ids`.
+        counts: number of `questions`, `answers`, `impossible` questions, `repaired_offsets`, `respelled_answers`,
+            `unlocatable_answers` (of which `empty_answers`) and `repeated_ids`.
         unlocatable_ids: questions with a gold answer that is not in their context.
         sha256: name of each file read -> SHA-256 of its bytes, or name -> fingerprint for a set from the hub.
     """
@@ -82,5 +82,5 @@ class QaDataset:
 
     @property
     def supervision(self) -> Literal["first", "all"]:
-        """What its questions are trained on: "all" where one of them is trained on all of its answers at once."""
+        """The answers to train on: "all" if a question is trained on all of its answers at once, else "first"."""
         return "all" if any(example.supervision == "all" for example in self.examples) else "first"

@@ -1,8 +1,8 @@
-"""Questions and documents as token windows a model can read, with answers aligned to tokens.
+"""Makes windows of tokens from questions and documents, with answers aligned to tokens.
 
-A document that does not fit is cut into windows that overlap; each window repeats the question. Documents and
-questions are tokenised once each, however many windows and questions share them, and a `QaFeature` is built only when
-it is asked for: a hundred thousand windows take as much memory as their documents' tokens.
+A document that does not fit is read in overlapping windows; each window repeats the question. Each document and
+question is tokenised once, even if several windows and questions share it. A `QaFeature` is built only when it is
+accessed, so that a hundred thousand windows take no more memory than their documents' tokens.
 """
 
 from bisect import bisect_right
@@ -26,22 +26,22 @@ class QaFeature:
     """One window: a question and a part of its document, without padding.
 
     Attributes:
-        example_index: of the question, in the examples the features were made from.
-        window_index: of this window among those of the question, from 0.
-        n_windows: of the question.
+        example_index: number of the question in the examples.
+        window_index: number of the window among those of the question, from 0.
+        n_windows: number of windows of the question.
         input_ids: special tokens, question, part of the document.
-        token_type_ids: None where the tokenizer's models take none.
+        token_type_ids: None if the tokenizer's models take none.
         attention_mask: all 1.
-        is_question: True for what stands before the first separator: `<s>` or `[CLS]`, and the question's tokens
-            (what transformers' Longformer makes global for question answering).
-        offsets: character span in the context for context tokens, blanks around it left out and no grapheme cut (its
-            tokens share its span); None elsewhere.
-        start_position: first token of the first gold answer that has an offset; 0 where this window does not hold
-            the whole answer; None where no labels were asked for.
-        end_position: its last token, likewise.
-        start_positions: where all answers are trained on at once (`QaExample.supervision`): first tokens of all gold
-            answers that this window holds whole, ascending, each once; [0] where it holds none. None otherwise.
-            `start_position` is then the first of them.
+        is_question: True for tokens before the first separator: `<s>` or `[CLS]`, and the question's tokens. These are
+            the global tokens of transformers' Longformer for question answering.
+        offsets: character spans in the context of context tokens, without blanks at their ends and with whole graphemes
+            (the tokens of a grapheme share its span); None for other tokens.
+        start_position: first token of the first gold answer that has an offset; 0 if the window does not contain the
+            whole answer; None without labels.
+        end_position: last token of this answer, likewise.
+        start_positions: if all answers are trained on at once (`QaExample.supervision`): first tokens of all gold
+            answers that are whole in this window, ascending and unique; [0] if there is none. `start_position` is then
+            the first of them. None otherwise.
         end_positions: last tokens, likewise.
     """
 
@@ -72,13 +72,13 @@ class _Window(NamedTuple):
 
 
 class QaFeatures(Sequence[QaFeature]):
-    """The windows of some questions, in the questions' order; each `QaFeature` is built when it is asked for.
+    """The windows of questions, in the questions' order; a `QaFeature` is built when it is accessed.
 
     Attributes:
-        counts: `questions`, `windows`, and where they happened: `answers_without_window` (questions whose answer no
-            window holds whole), `questions_without_label` (left out of features with labels, for no gold answer has
-            an offset), `smaller_overlaps` (questions so long that their windows overlap by less than asked for).
-        lengths: int64 array, tokens of each window; for grouping by length without building the features.
+        counts: `questions`, `windows`, and if not zero: `answers_without_window` (questions whose answer is whole in no
+            window), `questions_without_label` (left out of features with labels, because no gold answer has an offset),
+            `smaller_overlaps` (questions so long that their windows overlap by less than requested).
+        lengths: int64 array, number of tokens of each window; for grouping by length without building features.
     """
 
     def __init__(
@@ -161,29 +161,29 @@ def make_qa_features(
     progress: bool = False,
     document: DocumentTokens | None = None,
 ) -> QaFeatures:
-    """Tokenise questions and documents, cut long documents into windows, and align gold answers with tokens.
+    """Tokenise questions and documents, split long documents into windows, and align gold answers with tokens.
 
-    Every token of a document is in a window. Blanks around a question are left out. With labels, a question none of
-    whose gold answers has an offset is left out and counted (it cannot be learned from); one without any answer
-    (SQuAD 2.0) is labelled with the first token, and so is a window that does not hold the whole answer. Of several
-    gold answers the first one is the label, or all are (`QaExample.supervision`).
+    Every token of a document is in a window. Blanks around a question are removed. With labels, a question with answers
+    of which none has an offset is left out and counted. A question without an answer (SQuAD 2.0), and a window without
+    the whole answer, are labelled with the first token. If there are several gold answers, the first one or all of them
+    are labels (`QaExample.supervision`).
 
     Args:
         examples: the questions.
-        tokenizer: any fast tokenizer. Its padding and truncation settings play no part.
-        max_length: tokens in a window, special tokens and question included.
+        tokenizer: any fast tokenizer. Its padding and truncation settings are ignored.
+        max_length: tokens per window, special tokens and question included.
         overlap: context tokens that a window shares with the one before.
         with_labels: set the features' start and end positions.
         progress: show a bar.
-        document: the tokens of the document of all examples, whose contexts are not looked at then. They may lie in a
-            file (`longspan.data.stored`). Only without labels.
+        document: tokens of the document of all examples, used instead of their contexts. They may be in a file
+            (`longspan.data.stored`). Only without labels.
 
     Returns:
         The windows, in the order of `examples`, with counts.
 
     Raises:
         InputError: a question leaves no room for its document (the message names the question and both lengths); a
-            question or document is empty or not valid text; `max_length` or `overlap` out of range; the tokenizer is
+            question or document is empty or not valid text; `max_length` or `overlap` is out of range; the tokenizer is
             not a fast one.
     """
     assert document is None or not with_labels, "labels are found in memory"
@@ -250,11 +250,11 @@ def _check(
 ) -> None:
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(
-            f"{type(tokenizer).__name__} is not a fast tokenizer, which alone knows the characters of each token; "
-            "convert it to the tokenizers library's format (tokenizer.json)"
+            f"{type(tokenizer).__name__} is not a fast tokenizer, and only fast ones know the characters of each "
+            "token; convert it to the tokenizers library's format (tokenizer.json)"
         )
     if max_length < 1:
-        raise InputError(f"max_length is {max_length}; it should be the tokens of a window, for instance 512")
+        raise InputError(f"max_length is {max_length}; it must be the tokens per window, for instance 512")
     if not 0 <= overlap < max_length:
         raise InputError(
             f"overlap is {overlap}; it should be between 0 and max_length ({max_length}), for instance 128"
@@ -263,14 +263,14 @@ def _check(
 
 
 def require_texts(examples: Sequence[QaExample], *, has_contexts: bool = True) -> None:
-    """Refuse questions and documents that no tokenizer can read.
+    """Refuse questions and documents that a tokenizer cannot read.
 
     Args:
         examples: the questions.
-        has_contexts: look at the documents as well.
+        has_contexts: check the documents, too.
 
     Raises:
-        InputError: one is empty or is not all characters (`require_text`); the message names the question.
+        InputError: a text is empty or has a lone surrogate (`require_text`); the message names the question.
     """
     checked: str | None = None  # neighbouring questions share their document
     for example in examples:
@@ -286,7 +286,7 @@ def require_texts(examples: Sequence[QaExample], *, has_contexts: bool = True) -
 
 
 class _WindowSpans(NamedTuple):
-    """First and last + 1 context token of each window; at least one window, even of a document without tokens."""
+    """The context tokens of each window, as [begin, end); a document without tokens has one window."""
 
     n_tokens: int
     room: int
@@ -299,20 +299,20 @@ class _WindowSpans(NamedTuple):
 
 
 def _window_spans(n_tokens: int, room: int, overlap: int) -> _WindowSpans:
-    # A question so long that the asked overlap would leave no progress gets windows that overlap by half.
+    # If a long question leaves less room than the overlap, windows overlap by half.
     step = room - overlap if overlap < room else (room + 1) // 2
     return _WindowSpans(n_tokens, room, step, 1 + max(0, -(-(n_tokens - room) // step)))
 
 
 class _UnlabelledWindows(Sequence[_Window]):
-    """Windows that are made when they are asked for: those of a long document take no memory."""
+    """Windows that are computed on access, so that those of a long document take no memory."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[int, _WindowSpans]] = []
         self._firsts = [0]
 
     def append(self, example_index: int, spans: _WindowSpans) -> None:
-        """Add the windows of one more question."""
+        """Add the windows of a question."""
         self._spans.append((example_index, spans))
         self._firsts.append(self._firsts[-1] + spans.n_windows)
 
@@ -336,7 +336,7 @@ class _UnlabelledWindows(Sequence[_Window]):
 
 
 def _labelled_spans(example: QaExample, spans: np.ndarray) -> np.ndarray:
-    """First and last token of the answers to train on, int64 [answers, 2], in the order of their first tokens."""
+    """First and last token of each answer to train on, int64 [answers, 2], sorted by first token."""
     placed = [(answer.start, answer.text) for answer in example.answers if answer.start is not None]
     if example.supervision == "first":
         placed = placed[:1]
@@ -345,6 +345,6 @@ def _labelled_spans(example: QaExample, spans: np.ndarray) -> np.ndarray:
 
 
 def _token_span(spans: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
-    """First and last token that share a character with `start:end`; None where no token does."""
+    """First and last token that share a character with `start:end`; None if no token does."""
     touching = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start) & (spans[:, 1] > spans[:, 0]))
     return (int(touching[0]), int(touching[-1])) if len(touching) else None

@@ -1,4 +1,4 @@
-"""Data sets in local files and folders: which reader a path needs, and the language of what it holds."""
+"""Reads question answering data from local files and folders: chooses the reader and finds the language."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from longspan.data.qa.squad import dataset_from_rows, dataset_from_squad
 from longspan.data.qa.trivia_qa import is_trivia_qa, read_trivia_qa
 from longspan.data.record_checker import unique_id
 from longspan.data.rows import json_line_objects
-from longspan.data.unpacking import Meter
+from longspan.data.unpacking import ByteCounter
 from longspan.errors import InputError
 from longspan.limits import DATA_BYTES
 from longspan.records import hash_file
@@ -26,10 +26,10 @@ _SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test-without-ans
 
 
 def read_local(path: Path, split: str | None, language: str | None) -> QaDataset:
-    """Read a file, or a folder of one language; arguments as `load_qa_dataset`.
+    """Read a file, or a folder of one language; arguments as in `load_qa_dataset`.
 
     Raises:
-        InputError: the path is missing, holds no data set, or is in several languages of which none was chosen.
+        InputError: the path is missing, holds no data set, or has several languages and none was chosen.
     """
     return _read_folder(path, split, language) if path.is_dir() else _read_file(path, language)
 
@@ -37,7 +37,7 @@ def read_local(path: Path, split: str | None, language: str | None) -> QaDataset
 def _read_file(path: Path, language: str | None) -> QaDataset:
     name = name_of_file(path)
     if any(path.name.endswith(".jsonl" + ending) for ending in ("", *COMPRESSIONS)):
-        rows = [row for _, row in json_line_objects(path, Meter(), most_bytes=DATA_BYTES)]
+        rows = [row for _, row in json_line_objects(path, ByteCounter(), most_bytes=DATA_BYTES)]
         chosen, keep = _choose(path, language, (row.get("id") for row in rows))
         return dataset_from_rows(rows, source=str(path), name=name, language=chosen, sha256=_hash(path), keep=keep)
     content = read_json(path)
@@ -49,26 +49,26 @@ def _read_file(path: Path, language: str | None) -> QaDataset:
 
 
 def _hash(path: Path) -> dict[str, str]:
-    """Name -> SHA-256 of a file that was read, so that one that is too large has been refused."""
+    """Name -> SHA-256 of a file; call it after reading, which refuses files that are too large."""
     return {path.name: hash_file(path)} if path.is_file() else {}
 
 
 def _choose(path: Path, language: str | None, identifiers: Iterable[Any]) -> tuple[str, Any]:
-    """The language to read, and which ids belong to it (None: all of them)."""
+    """Return the language to read, and a predicate on the ids of its questions (None: all questions)."""
     found = languages_of_ids(str(identifier) for identifier in identifiers)
     wanted = language or language_of_name(name_of_file(path))
     if found is None or (len(found) == 1 and wanted is None):
         return wanted or (found[0] if found else "en"), None
     if wanted not in found:
-        asked = f"none is {wanted!r}" if wanted else "say which one to read"
-        raise InputError(f"{path} holds questions in {', '.join(found)}; {asked} (the language, --languages)")
+        advice = f"none is {wanted!r}" if wanted else "say which one to read"
+        raise InputError(f"{path} holds questions in {', '.join(found)}; {advice} (the language, --languages)")
     if len(found) == 1:
         return wanted, None
     return wanted, lambda identifier: language_of_id(identifier) == wanted
 
 
 def _ids(content: Any) -> Iterable[Any]:
-    """Ids of the questions in SQuAD's JSON; whatever is malformed is skipped, the reader says what is wrong."""
+    """Yield the ids of the questions in SQuAD's JSON; malformed records are skipped, and reported by the reader."""
     for article in _list(content, "data"):
         for paragraph in _list(article, "paragraphs"):
             for question in _list(paragraph, "qas"):
@@ -95,7 +95,7 @@ def _read_folder(path: Path, split: str | None, language: str | None) -> QaDatas
         unknown = [file.name for file, code in files if code is None]
         if unknown:
             raise InputError(
-                f"{path}: no name tells the language of {', '.join(unknown[:3])}, and other files are in "
+                f"{path}: the names of {', '.join(unknown[:3])} do not show their language, and other files are in "
                 f"{', '.join(known)}; pass the language, or read the files one by one"
             )
         raise InputError(f"{path} holds files in {', '.join(known)}; pass the language to read one of them")
@@ -106,18 +106,18 @@ def _read_folder(path: Path, split: str | None, language: str | None) -> QaDatas
 def files_of_folder(
     path: Path, languages: list[str] | None = None, split: str | None = None
 ) -> list[tuple[Path, str | None]]:
-    """The data files right in a folder, sorted, each with its language: what its name tells, else None.
+    """Return the sorted data files of a folder (not of its subfolders), each with the language in its name, else None.
 
     Args:
         path: the folder.
-        languages: leave out files whose names tell another one; where it is a single one, files whose names tell
-            none are in it.
-        split: which files to take where names tell several splits (`train-v1.1.json` beside `dev-v1.1.json`), so
-            that nobody trains on what is evaluated on; "validation" where None.
+        languages: only files in these languages. If there is a single one, files without a language in their name
+            count as files of it.
+        split: the split to read if file names show several (`train-v1.1.json` beside `dev-v1.1.json`), so that
+            training does not read the evaluation data; None: "validation".
 
     Raises:
-        InputError: there is no data file, or none in `languages` or of the split; several languages or splits are in
-            the folder while a name tells none.
+        InputError: there is no data file, or none in `languages` or of the split; or the folder has several languages
+            or splits, and a file's name shows none.
     """
     files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(_DATA_ENDINGS))
     for file in files:
@@ -134,38 +134,40 @@ def files_of_folder(
     only = languages[0] if len(languages) == 1 else None
     unknown = [file.name for file, code in pairs if code is None]
     if unknown and only is None:
-        raise InputError(f"{path}: no name tells the language of {', '.join(unknown[:3])}; pass those one by one")
+        raise InputError(
+            f"{path}: the names of {', '.join(unknown[:3])} do not show their language; pass these files one by one"
+        )
     chosen = [(file, code or only) for file, code in pairs if (code or only) in languages]
     if not chosen:
-        told = sorted({code for _, code in pairs if code})
-        raise InputError(f"{path} holds no file in {', '.join(languages)}; there are {', '.join(told)}")
+        existing = sorted({code for _, code in pairs if code})
+        raise InputError(f"{path} holds no file in {', '.join(languages)}; there are {', '.join(existing)}")
     return chosen
 
 
 def _of_split(path: Path, files: list[Path], split: str) -> list[Path]:
-    """The files of one split, where names tell several; all files else."""
-    told = {file: split_of_name(name_of_file(file)) for file in files}
-    splits = sorted({one for one in told.values() if one})
+    """Return the files of one split if their names show several splits; otherwise all files."""
+    split_of = {file: split_of_name(name_of_file(file)) for file in files}
+    splits = sorted({one for one in split_of.values() if one})
     if len(splits) < 2:
         return files
-    untold = [file.name for file, one in told.items() if one is None]
-    if untold:
+    unknown = [file.name for file, one in split_of.items() if one is None]
+    if unknown:
         raise InputError(
-            f"{path} holds files for {' and for '.join(splits)}, and no name tells what {', '.join(untold[:3])} is "
-            "for; read the files one by one"
+            f"{path} holds files for {' and for '.join(splits)}, and the name of {', '.join(unknown[:3])} does not "
+            "show its split; read the files one by one"
         )
     if split not in splits:
         raise InputError(f"{path} holds files for {' and for '.join(splits)}, none for {split}; name the file to read")
-    return [file for file in files if told[file] == split]
+    return [file for file in files if split_of[file] == split]
 
 
 def is_folder_of_files(path: Path) -> bool:
-    """Whether a path is a folder whose files are data sets of their own."""
+    """Whether a path is a folder in which each file is a data set."""
     return path.is_dir() and not _is_saved_by_datasets(path) and not _is_trivia_qa_folder(path)
 
 
 def _merge(datasets: list[QaDataset], name: str) -> QaDataset:
-    """One data set of the questions of all; an id that comes again gets a number, as within one file."""
+    """Merge data sets into one; a repeated id gets a number, as within one file."""
     counts: Counter[str] = Counter()
     examples: list[QaExample] = []
     unlocatable: list[str] = []

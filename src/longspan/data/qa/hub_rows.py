@@ -1,4 +1,4 @@
-"""Questions in the columns of a data set of the Hugging Face hub."""
+"""Reads questions from a data set of the Hugging Face hub."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ from longspan.errors import InputError
 def dataset_from_hub_rows(
     rows: Any, *, source: str, name: str, language: str, keep: Callable[[str], bool] | None = None
 ) -> QaDataset:
-    """The data set in a `datasets.Dataset` with SQuAD's columns; `keep` as in `dataset_from_rows`.
+    """Make a data set from a `datasets.Dataset` with SQuAD's columns; `keep` as in `dataset_from_rows`.
 
     Raises:
-        InputError: a column is missing, or a row is not as it should be.
+        InputError: a column is missing, or a row is wrong.
     """
     require_columns(rows, ("id", "question", "context", "answers"), source)
     fingerprint = {source: fingerprint_of(rows)}

@@ -1,4 +1,4 @@
-"""`load_qa_dataset`: a file, a folder, a name of the catalogue or of the hub -> questions."""
+"""`load_qa_dataset` reads questions from a file, a folder, a data set of the catalogue, or the hub."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from longspan.data.hub import load_from_hub
 from longspan.data.languages import language_of_name
 from longspan.data.names import known_split, looks_like_a_path
-from longspan.data.qa.catalogue import CATALOGUE, NUMBER, Entry
+from longspan.data.qa.catalogue import CATALOGUE, NUMBER, QaEntry
 from longspan.data.qa.examples import QaDataset
 from longspan.data.qa.files import files_of_folder, is_folder_of_files, read_local
 from longspan.data.qa.hub_rows import dataset_from_hub_rows
@@ -20,25 +20,25 @@ _ALL = "all"
 
 
 def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, language: str | None = None) -> QaDataset:
-    """Read questions from a file, a set of the catalogue, or any set of the Hugging Face hub with SQuAD's columns.
+    """Read questions from a file, a data set of the catalogue, or any data set of the hub with SQuAD's columns.
 
     Args:
         name_or_path: one of
 
-            - a file in SQuAD's format (.json) or with one question a line (.jsonl), maybe compressed; a folder of such
-              files, or one that `datasets` saved; a file of TriviaQA's release, or its folder;
+            - a file in SQuAD's format (.json) or with one question per line (.jsonl), possibly compressed; a folder of
+              such files, or one that `datasets` saved; a file of TriviaQA's release, or its folder;
             - a name of `CATALOGUE` with its parts: `squad`, `xquad.el`, `mlqa.en.de` (contexts in the first language,
-              questions in the second), `squad_long.10` (paragraphs), `packaged/xquad.el`; a split may follow it:
+              questions in the second), `squad_long.10` (paragraphs), `packaged/xquad.el`; a split may follow:
               `squad.train`;
             - `owner/name` or `owner/name:configuration` on the hub or in its local cache.
-        split: "train", "validation" or "test"; the one for evaluation where None. The name's own split, where it has
-            one, comes first. Files have none.
-        language: of the contexts. Where None: what the name tells (`xquad.el.json` is Greek) or, as in TyDi QA, the
-            questions' ids; else English. Of a folder or file in several languages it says which to read.
+        split: "train", "validation" or "test"; None: the split for evaluation. A split in the name takes precedence.
+            Files have no splits.
+        language: language of the contexts; chooses one if a folder or file has several. None: the language in the name
+            (`xquad.el.json` is Greek) or, as in TyDi QA, in the questions' ids; else English.
 
     Raises:
-        InputError: nothing of that name (the message lists near ones), no such split or part, several languages and
-            none chosen, the hub is not reachable and the set not cached, or records are not as they should be.
+        InputError: there is no data set of that name (the message lists similar names), no such split or part, several
+            languages and none chosen, the hub is not reachable and the data set not cached, or a record is wrong.
     """
     name = str(name_or_path)
     split = None if split is None else _SPLITS.get(split, split)
@@ -57,21 +57,21 @@ def load_qa_dataset(name_or_path: str | Path, *, split: str | None = None, langu
 
 
 def expand_name(name_or_path: str | Path, languages: Sequence[str] | None = None) -> list[tuple[str, str | None]]:
-    """The data sets that a name stands for, each as a name and a language for `load_qa_dataset`.
+    """Return the data sets that a name stands for, each as a name and a language for `load_qa_dataset`.
 
-    - A name of the catalogue without its languages, `xquad`, `mlqa`, `xquad_long.10`: one data set a language; of
-      MLQA those whose questions are in the language of the contexts.
-    - `all` in the place of a language: each of them. `mlqa.all.all` is all 49 pairs, `mlqa.en.all` all questions on
-      English contexts.
-    - A folder of files: each file.
-    - Everything else stands for itself.
+    - A name of the catalogue without languages (`xquad`, `mlqa`, `xquad_long.10`) stands for one data set per language;
+      for MLQA, those whose questions are in the language of the contexts.
+    - `all` in place of a language stands for each language: `mlqa.all.all` is all 49 pairs, `mlqa.en.all` all questions
+      on English contexts.
+    - A folder of files stands for each file.
+    - Any other name stands for itself.
 
     Args:
         name_or_path: as for `load_qa_dataset`.
-        languages: only these (of the contexts); all where None. Without effect on a name that stands for itself.
+        languages: only these languages of contexts; None: all. Ignored for a name that stands for itself.
 
     Raises:
-        InputError: a language is not one of the data set's, or a folder's files do not tell theirs.
+        InputError: the data set has no such language, or the names of a folder's files do not show their languages.
     """
     name = str(name_or_path)
     if is_folder_of_files(Path(name)):
@@ -101,10 +101,10 @@ def expand_name(name_or_path: str | Path, languages: Sequence[str] | None = None
 
 
 def require_data(name_or_path: str | Path) -> None:
-    """Refuse what `load_qa_dataset` cannot read by its name alone; nothing is opened, and the hub not asked.
+    """Check a name for `load_qa_dataset`, without opening files or a request to the hub.
 
     Raises:
-        InputError: no such file, no data set of that name, or not the parts that it takes.
+        InputError: no such file, no data set of that name, or wrong parts of the name.
     """
     name = str(name_or_path)
     if os.path.exists(name):
@@ -118,8 +118,8 @@ def require_data(name_or_path: str | Path) -> None:
         raise InputError(f"{name}: {_how_to_write(entry_name, entry)}")
 
 
-def _find(name: str) -> tuple[str, Entry | None]:
-    """The longest name of the catalogue that `name` starts with, up to a dot."""
+def _find(name: str) -> tuple[str, QaEntry | None]:
+    """Return the longest name of the catalogue that `name` starts with, up to a dot, and its entry."""
     for candidate in sorted(CATALOGUE, key=len, reverse=True):
         if name == candidate or name.startswith(candidate + "."):
             return candidate, CATALOGUE[candidate]
@@ -127,13 +127,13 @@ def _find(name: str) -> tuple[str, Entry | None]:
 
 
 def _parts_of(name: str, entry_name: str) -> tuple[list[str], str | None]:
-    """What follows the entry's name: its parts, and the split where the last of them is one."""
+    """Return the parts that follow the entry's name, and the split if the last part is one."""
     parts = [part for part in name.removeprefix(entry_name).split(".") if part]
     split = _SPLITS[parts.pop()] if parts and parts[-1] in _SPLITS else None
     return parts, split
 
 
-def _fits(entry: Entry, parts: list[str]) -> bool:
+def _fits(entry: QaEntry, parts: list[str]) -> bool:
     if len(parts) != len(entry.parts):
         return False
     return all(
@@ -142,7 +142,7 @@ def _fits(entry: Entry, parts: list[str]) -> bool:
     )
 
 
-def _how_to_write(name: str, entry: Entry) -> str:
+def _how_to_write(name: str, entry: QaEntry) -> str:
     text = "write " + ".".join([name, *(f"<{part}>" for part in entry.parts)])
     if entry.choices:
         text += f" with {', '.join(entry.choices)}"
@@ -153,7 +153,7 @@ def _how_to_write(name: str, entry: Entry) -> str:
 
 
 def _near(name: str) -> str:
-    """Names like this one, in words; a name's beginning counts as near to it."""
+    """Suggest similar names; names that begin with `name` come first."""
     begins = [known for known in CATALOGUE if known.startswith(name) or known.split("/")[-1].startswith(name)]
     stem = name.partition(".")[0]
     hint = did_you_mean(stem, CATALOGUE, first=begins, n=4, cutoff=0.5)
@@ -168,11 +168,11 @@ def _read_owner_and_name(name: str, split: str | None, language: str | None) -> 
 
 
 def _require_repository(name: str) -> tuple[str, str]:
-    """`owner/name:configuration` in two; the configuration is "" where there is none."""
+    """Split `owner/name:configuration`; the configuration is "" if there is none."""
     repository, _, config = name.partition(":")
     if repository.count("/") != 1:
         raise InputError(
-            f"{name}: no such file, and no data set of that name{_near(name)}; known are {', '.join(CATALOGUE)}, and "
-            "owner/name on the Hugging Face hub"
+            f"{name}: no such file, and no data set of that name{_near(name)}; choose one of {', '.join(CATALOGUE)}, "
+            "or owner/name on the Hugging Face hub"
         )
     return repository, config

@@ -1,4 +1,4 @@
-"""Features -> padded tensors."""
+"""Pads question answering features to batches of tensors."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,13 +12,16 @@ from longspan.errors import InputError
 
 
 class QaCollator:
-    """Pads features of different lengths to the longest of the batch, on the tokenizer's padding side.
+    """Pads features to the longest of the batch, on the tokenizer's padding side.
 
-    A call gives `input_ids` and `attention_mask` (int64, B x T), `token_type_ids` where the tokenizer's models take
-    them, `global_attention_mask` (int64, B x T, 1 on `is_question`) where `global_tokens` is "question", and
-    `start_positions` and `end_positions`, counted in the padded row, where the features have labels: int64, B; or B x
-    S with -1 behind a row's last one, where a feature of the batch is labelled with all its answers at once and
-    `several_answers` is true.
+    A call returns a dict of int64 tensors:
+
+    - `input_ids` and `attention_mask` [B, T];
+    - `token_type_ids` [B, T], if the tokenizer's models take them;
+    - `global_attention_mask` [B, T], 1 on `is_question`, if `global_tokens` is "question";
+    - `start_positions` and `end_positions`, counted in the padded row, if the features have labels: [B], or [B, S]
+      with -1 after a row's last position if a feature is labelled with all its answers at once and `several_answers`
+      is True.
     """
 
     def __init__(
@@ -29,16 +32,16 @@ class QaCollator:
         global_tokens: Literal["question", "none"] = "question",
         several_answers: bool = True,
     ) -> None:
-        """Take what padding needs from `tokenizer`.
+        """Read the padding token, its type and the padding side.
 
         Args:
-            tokenizer: gives the padding token, its type and the padding side.
+            tokenizer: a tokenizer with a padding token.
             pad_to_multiple_of: pad every batch to a multiple of this.
             global_tokens: "none" for models without global attention.
-            several_answers: False for models whose loss takes one answer a row: they get the first one.
+            several_answers: False for models whose loss takes one answer per row, which get the first answer.
 
         Raises:
-            InputError: the tokenizer has no padding token, or another value is out of range.
+            InputError: the tokenizer has no padding token, or an argument is out of range.
         """
         if tokenizer.pad_token_id is None:
             raise InputError("the tokenizer has no padding token; set one: tokenizer.pad_token = tokenizer.eos_token")
@@ -54,7 +57,7 @@ class QaCollator:
         self.several_answers = several_answers
 
     def __call__(self, features: Sequence[QaFeature]) -> dict[str, Tensor]:
-        """One batch; see the class."""
+        """Make one batch; see the class."""
         longest = max(len(feature.input_ids) for feature in features)
         n_tokens = -(-longest // self.multiple) * self.multiple
         batch = {
@@ -92,7 +95,7 @@ class QaCollator:
 
 
 def _shifted(rows: Sequence[Sequence[int]], shift_B: Tensor) -> Tensor:
-    """Rows of positions as int64 [B, S], each moved by its shift, -1 behind the last one."""
+    """Rows of positions as int64 [B, S], each moved by its shift; -1 after a row's last position."""
     longest = max(len(row) for row in rows)
     positions_BS = torch.tensor([[*row, *[-1] * (longest - len(row))] for row in rows])
     return torch.where(positions_BS < 0, positions_BS, positions_BS + shift_B[:, None])

@@ -1,4 +1,4 @@
-"""Where a gold answer stands in its context, when the offset a data set gives may be wrong."""
+"""Finds gold answers in their context if the data set's offset is wrong."""
 
 import unicodedata
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from longspan.graphemes import split_graphemes
 
 
 class Located(NamedTuple):
-    """A gold answer as found, and how.
+    """A located gold answer.
 
     Attributes:
-        answer: `answer.start` is None where the text is not in the context.
+        answer: the answer; `answer.start` is None if the text is not in the context.
         how: "given" (the offset was right), "repaired" (found elsewhere), "respelled" (found with other blanks or
-            another Unicode form; `answer.text` is then the context's own spelling), or "missing".
+            another Unicode form; `answer.text` is then the context's spelling), or "missing".
     """
 
     answer: GoldAnswer
@@ -23,8 +23,8 @@ class Located(NamedTuple):
 def locate_answer(context: str, text: str, start: int) -> Located:
     """Find `text` in `context`, nearest to `start`.
 
-    Tried in this order: the given offset; the nearest occurrence of the same characters; the nearest occurrence when
-    blanks around the text don't count, runs of blanks are one blank and canonically equivalent characters are equal
+    Tries in this order: the given offset; the nearest occurrence of the same characters; the nearest occurrence if
+    blanks around the text are ignored, runs of blanks are one blank, and canonically equivalent characters are equal
     (Unicode NFC). Letters, case and punctuation always count.
     """
     if text and start >= 0 and context.startswith(text, start):
@@ -40,7 +40,7 @@ def locate_answer(context: str, text: str, start: int) -> Located:
 
 
 def _nearest(context: str, text: str, start: int) -> int | None:
-    """Start of the occurrence of `text` nearest to `start`, the earlier one of two at the same distance."""
+    """Start of the occurrence of `text` nearest to `start`; of two at the same distance, the earlier one."""
     start = min(max(start, 0), len(context))
     before = context.rfind(text, 0, start + len(text))
     after = context.find(text, start)
@@ -54,18 +54,18 @@ def _nearest_folded(context: str, text: str, start: int) -> tuple[int, int] | No
     wanted, _ = _fold(text.strip())
     folded, origin = _fold(context)
     folded_start = next((i for i, begin in enumerate(origin) if begin >= start), len(folded))
-    # A hit that starts or ends inside a character that one context character folded to does not map back.
+    # A hit inside the folding of a single context character has no span in the context and is skipped.
     while (found := _nearest(folded, wanted, folded_start)) is not None:
         begin, end = origin[found], origin[found + len(wanted)]
         if _fold(context[begin:end])[0] == wanted:
             return begin, end
-        # Hide this hit and look again; it happens for text that splits a combined character.
+        # Mask this hit and search again; this happens if the text splits a combined character.
         folded = folded[:found] + "\0" + folded[found + 1 :]
     return None
 
 
 def _fold(text: str) -> tuple[str, list[int]]:
-    """`text` in NFC with runs of blanks as one blank, and for each character (and the end) its place in `text`."""
+    """Return `text` in NFC with runs of blanks as one blank, and the offset in `text` of each character and the end."""
     folded: list[str] = []
     origin: list[int] = []
     for start, part in split_graphemes(text):
@@ -74,7 +74,7 @@ def _fold(text: str) -> tuple[str, list[int]]:
                 folded.append(" ")
                 origin.append(start)
             continue
-        # Canonically equivalent texts have the same graphemes; inside of one that NFC changes no place maps back.
+        # Canonically equivalent texts have the same graphemes. Offsets inside a grapheme that NFC changes are unknown.
         composed = unicodedata.normalize("NFC", part)
         folded.append(composed)
         origin += range(start, start + len(part)) if composed == part else [start] * len(composed)

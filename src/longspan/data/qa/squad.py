@@ -1,4 +1,4 @@
-"""Reader of SQuAD's JSON, versions 1.1 and 2.0, and of rows with SQuAD's columns."""
+"""Reads SQuAD's JSON, versions 1.1 and 2.0, and rows with SQuAD's columns."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 def read_squad(path: str | Path, *, language: str = "en", name: str | None = None) -> QaDataset:
     """Read a file in the format of SQuAD 1.1 or 2.0, plain or compressed (.gz, .xz, .bz2, .zip, .zst).
 
-    No question is left out. A gold answer whose offset is wrong is found again (`locate_answer`) and counted; one
-    that is not in its context keeps its text, gets no offset, and its question is listed in `unlocatable_ids`.
+    No question is left out. A gold answer with a wrong offset is located (`locate_answer`) and counted. A gold answer
+    that is not in its context keeps its text and gets no offset, and its question is listed in `unlocatable_ids`.
 
     Args:
         path: the file.
-        language: of the contexts, as an ISO 639-1 code.
-        name: in tables; the file's name without its endings where None.
+        language: language of the contexts, an ISO 639-1 code.
+        name: name in tables; None: the file's name without suffixes.
 
     Raises:
-        InputError: the file is missing, broken or not in this format; or a record has no `context`, `question` or
-            `id`, one of the wrong type, or an empty document or question (the message names the record).
+        InputError: the file is missing, damaged or not in this format; or a record lacks `context`, `question` or `id`,
+            has one of the wrong type, or has an empty document or question (the message names the record).
     """
     path = Path(path)
     return dataset_from_squad(
@@ -49,16 +49,15 @@ def dataset_from_squad(
     sha256: Mapping[str, str] | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> QaDataset:
-    """The data set in a value that was read from SQuAD's JSON.
+    """Make a data set from a value read from SQuAD's JSON.
 
     Args:
         content: the value.
-        source: what errors call it.
-        name: in tables.
-        language: of the contexts.
-        sha256: of the files it comes from.
-        keep: whether a question of this id belongs to the data set; the others are counted as `other_languages`, for
-            that is what they are left out for.
+        source: name of the source in errors.
+        name: name in tables.
+        language: language of the contexts.
+        sha256: hashes of the files it comes from.
+        keep: predicate on question ids; questions for which it is False are counted as `other_languages`.
 
     Raises:
         InputError: as `read_squad`.
@@ -87,15 +86,15 @@ def dataset_from_rows(
     sha256: Mapping[str, str] | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> QaDataset:
-    """The data set in rows with SQuAD's columns, as `datasets` and JSON lines give them.
+    """Make a data set from rows with SQuAD's columns, from `datasets` or JSON lines.
 
     Args:
         rows: each with `id`, `question`, `context`, `answers` (`{"text": [...], "answer_start": [...]}` or a list of
-            `{"text", "answer_start"}`) and maybe `title`, `is_impossible`.
-        source: what errors call the rows.
-        name: in tables.
-        language: of the contexts.
-        sha256: of the files the rows come from.
+            `{"text", "answer_start"}`) and optionally `title`, `is_impossible`.
+        source: name of the source in errors.
+        name: name in tables.
+        language: language of the contexts.
+        sha256: hashes of the files the rows come from.
         keep: as in `dataset_from_squad`.
 
     Raises:
@@ -119,14 +118,14 @@ class QaCollector(RecordChecker):
         self.unlocatable_ids: list[str] = []
 
     def document(self, record: Any, where: str) -> str:
-        """The record's `context`, which must not be empty."""
+        """Return the record's `context`, which must not be empty."""
         context = self.text_of(record, "context", where)
         if not context.strip():
             self.fail(f"{where}.context", "is an empty document; give it text or remove the record")
         return context
 
     def add(self, record: Any, *, context: str, title: str, where: str) -> None:
-        """Check one question and keep it."""
+        """Check one question and add it."""
         question = self.text_of(record, "question", where)
         if not question.strip():
             self.fail(f"{where}.question", "is empty; write the question or remove the record")
@@ -158,12 +157,12 @@ class QaCollector(RecordChecker):
         )
 
     def dataset(self, name: str, language: str, sha256: dict[str, str]) -> QaDataset:
-        """Everything added, as a data set."""
+        """Return the added questions as a data set."""
         if not self.examples:
             self.fail("", "holds no questions")
         if self.counts["answers"] and self.counts["empty_answers"] == self.counts["answers"]:
             logger.warning(
-                "%s: every answer is empty; it is a copy without labels, and no score on it means a thing", name
+                "%s: every answer is empty; this is a copy without labels, and scores on it have no meaning", name
             )
         return QaDataset(
             name=name,

@@ -1,4 +1,4 @@
-"""Documents and questions as tokens with their places in the text, and the special tokens that go around both."""
+"""Tokenises documents and questions with character spans, and finds the tokenizer's template for pairs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -14,21 +14,21 @@ from longspan.graphemes import is_sure_boundary, whole_graphemes
 
 
 class Rows(Protocol):
-    """Rows of an array, in memory or in a file, which slices read."""
+    """Rows of an array, in memory or in a file, that are read in slices."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 class DocumentTokens(NamedTuple):
-    """A text's tokens, without special ones: int32 `ids` [T], and `spans` [T, 2], their characters (see `_tidy`)."""
+    """A text's tokens without special tokens: int32 `ids` [T], and their character `spans` [T, 2] (see `_tidy`)."""
 
     ids: Rows
     spans: Rows
 
 
 class Template(NamedTuple):
-    """How the tokenizer frames a pair: special tokens (ids, types) before, between and after the two texts."""
+    """The tokenizer's template of a pair: special tokens (id, type) before, between and after the two texts."""
 
     before: list[tuple[int, int]]
     between: list[tuple[int, int]]
@@ -38,12 +38,12 @@ class Template(NamedTuple):
 
     @property
     def n_special(self) -> int:
-        """Special tokens around a pair."""
+        """Number of special tokens in a pair."""
         return len(self.before) + len(self.between) + len(self.after)
 
 
 def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """Read the frame off one tokenised pair: no table of tokenizer families is needed."""
+    """Find the template by tokenising a pair, so that no table of tokenizer families is needed."""
     encoding = _backend_encode(tokenizer, [("a", "a")], add_special_tokens=True)[0]
     frame = list(zip(encoding.ids, encoding.type_ids, strict=True))
     of_question = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 0]
@@ -63,7 +63,7 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 
 
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm) -> list[DocumentTokens]:
-    """Tokens of each text, none of them special even where one is written in it; equal texts share one result."""
+    """Tokenise each text, with special tokens in it read as letters; equal texts share one result."""
     tokens: dict[str, DocumentTokens] = {}
     waiting: dict[str, None] = {}
     n_characters = 0
@@ -78,7 +78,7 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm
     for text in texts:
         if text not in tokens and text not in waiting:
             if len(text) > _PIECE + _CONTEXT:
-                # Cut, because the tokenizer takes over a hundred bytes for each character.
+                # In pieces, because the tokenizer takes over a hundred bytes per character.
                 parts = list(tokenise_in_pieces([text], tokenizer))
                 tokens[text] = DocumentTokens(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
                 continue
@@ -102,27 +102,27 @@ def tokenise_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
 
 
 _PIECE = 1 << 15
-"""Characters that are tokenised at once of a longer text, where there is a safe place to cut it."""
+"""Characters of a longer text that are tokenised at once, if there is a safe place to cut."""
 _LONGEST_PIECE = 1 << 18
 _CONTEXT = 200
-"""Characters after a cut that it is checked with."""
+"""Characters after a cut that are used to check it."""
 _N_TRIES = 12
 
 
 def tokenise_in_pieces(
     chunks: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, dtype: Any = np.int32
 ) -> Iterator[DocumentTokens]:
-    """Tokens of one piece of a text after the other; together they are those of the whole text.
+    """Yield the tokens of a text piece by piece; together they are the tokens of the whole text.
 
-    A piece is tokenised with the characters that follow it, and ends where these, tokenised alone, have the same
-    tokens. Such places are looked for before white space, then after the ends of sentences. Where a text has none in
-    32,768 characters, the piece grows, up to 262,144 characters. A text that has none in these is cut between
-    any two tokens; there a token or two may differ from those of the whole text.
+    A piece is tokenised together with the characters that follow it. It may end at a place where these characters,
+    tokenised alone, have the same tokens. Such safe places are searched before white space, then after the ends of
+    sentences. If there is none in 32,768 characters, the piece grows, up to 262,144 characters. If there is none in
+    these either, the text is cut between any two tokens, and one or two tokens may differ from those of the whole text.
 
     Args:
         chunks: the text, in order.
-        tokenizer: a fast one.
-        dtype: of the spans, which count characters of the whole text.
+        tokenizer: a fast tokenizer.
+        dtype: dtype of the spans, which count characters of the whole text.
     """
     held, n_before, n_skipped = "", 0, 0
 
@@ -152,9 +152,10 @@ def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> DocumentTokens:
 
 
 def _cut(text: str, last: int, tokenizer: PreTrainedTokenizerBase) -> tuple[DocumentTokens, int, int] | None:
-    """The tokens of a piece that begins `text`, its end, `last` at most, and the tokens to leave out of the next.
+    """Cut a piece of at most `last` characters off the start of `text`.
 
-    None if no place is safe, unless the text is as long as a piece may be.
+    Returns its tokens, its end, and the number of tokens to skip at the start of the next piece. None if there is no
+    safe place and the piece may still grow.
     """
     is_longest = last >= _LONGEST_PIECE
     first = 0 if is_longest else last - last // 4
@@ -177,9 +178,9 @@ def _cut(text: str, last: int, tokenizer: PreTrainedTokenizerBase) -> tuple[Docu
 
 
 def _check(text: str, place: int, tokens: DocumentTokens, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int] | None:
-    """How many of the text's tokens stand before a safe place, and how many are only at the start of the text after it.
+    """Return the number of tokens before a safe place, and the number of tokens to skip at the start of the rest.
 
-    None if the place is not safe: the text after it has other tokens, or is blank and tells nothing.
+    None if the place is not safe: the rest, tokenised alone, has other tokens, or it is blank.
     """
     if not text[place:].strip():
         return None
@@ -196,7 +197,7 @@ def _check(text: str, place: int, tokens: DocumentTokens, tokenizer: PreTrainedT
 
 
 def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *, add_special_tokens: bool) -> list[Any]:
-    """The tokenizers library's own encodings, without truncation or padding; the tokenizer is left as it was."""
+    """Encode without truncation or padding by the tokenizers library; the tokenizer's settings are restored."""
     backend: Any = getattr(tokenizer, "backend_tokenizer")  # noqa: B009 - only fast tokenizers have one
     truncation, padding = backend.truncation, backend.padding
     backend.no_truncation()
@@ -211,24 +212,24 @@ def _backend_encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any], *,
 
 
 def _tidy(text: str, spans: np.ndarray) -> np.ndarray:
-    """Spans as a reader would draw them: no blanks at their ends, no grapheme cut.
+    """Return spans without blanks at their ends and without cut graphemes.
 
-    Tokenizers differ in whether a token holds the blank before it. And a token may be a part of a grapheme: of an emoji
-    in bytes, of a syllable that a normaliser composes, of a letter whose mark it strips. All tokens of a grapheme have
-    its whole span.
+    Tokenizers differ in whether a token includes the blank before it. A token can also be a part of a grapheme: bytes
+    of an emoji, a part of a syllable that a normaliser composes, a letter whose mark is stripped. All tokens of a
+    grapheme get the grapheme's span.
     """
     is_blank = np.fromiter((character.isspace() for character in text), bool, len(text))
     places = np.arange(len(text))
-    # For each character (and the end), the next that is no blank, and the end of the last before it that is none.
+    # For each character (and the end): the next non-blank character, and the end of the last non-blank one before it.
     next_full = np.append(np.where(is_blank, len(text), places), len(text))
     next_full = np.minimum.accumulate(next_full[::-1])[::-1]
     last_full = np.insert(np.where(is_blank, 0, places + 1), 0, 0)
     last_full = np.maximum.accumulate(last_full)
     start, end = next_full[spans[:, 0]], last_full[spans[:, 1]]
-    # A token of blanks only keeps its span.
+    # A token that consists of blanks keeps its span.
     tidy = np.where((start < end)[:, None], np.stack([start, end], 1), spans)
     if len(spans) and not text.isascii():
-        # Between two characters before U+0300, white space apart, a grapheme ends.
+        # There is a grapheme boundary between any two characters below U+0300, except in white space.
         may_join = np.fromiter((character >= "\u0300" for character in text), bool, len(text))
         may_join = np.append(may_join, False)[np.stack([tidy - 1, tidy])].any((0, 2))
         for row in np.flatnonzero(may_join):

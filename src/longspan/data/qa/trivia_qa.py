@@ -1,11 +1,11 @@
-"""Reader of TriviaQA's Wikipedia part (Joshi et al. 2017): its release, or the rows of the hub's `rc.wikipedia`.
+"""Reads TriviaQA's Wikipedia part (Joshi et al. 2017): its release, or the rows of the hub's `rc.wikipedia`.
 
-Nobody marked where the answer stands. As is usual (Clark and Gardner 2018; Beltagy et al. 2020) every place in the
-pages that equals one of the answer's aliases is taken for it, once both are normalised as TriviaQA's scorer does: all
-of them are gold answers, and `QaExample.supervision` is "all". Evaluation compares with the aliases.
+The data does not mark answers in the pages. As usual (Clark and Gardner 2018; Beltagy et al. 2020), every span that
+equals an alias of the answer, after the normalisation of TriviaQA's scorer, is a gold answer, and
+`QaExample.supervision` is "all". Evaluation compares with the aliases.
 
-A question has one page or several. To train, each page is a document of its own, as for Longformer. To evaluate, a
-question's pages are joined to one document, so that every question is asked, and counts, once.
+A question has one or more pages. For training, each page is a separate document, as for Longformer. For evaluation, a
+question's pages are joined to one document, so that every question counts once.
 """
 
 import hashlib
@@ -49,25 +49,25 @@ def read_trivia_qa(
 ) -> QaDataset:
     """Read a file of TriviaQA's release (`qa/wikipedia-dev.json`), plain or compressed, and its pages.
 
-    Of a file made for the verified evaluation, only the questions and pages marked for it are read, as by the official
-    scorer; the others are counted as `not_verified`.
+    If a file is made for the verified evaluation, only the questions and pages marked for it are read, as in the
+    official scorer; the others are counted as `not_verified`.
 
     Args:
         path: the file of questions.
-        evidence: the folder of the pages; `evidence/wikipedia` beside the file's folder where None.
-        documents: "joined" makes one example of a question and all its pages; "pages" one of each page, with the id
-            `<question>--<file of the page>`. Where None, "pages" for the training split and "joined" for others.
-        name: in tables; the file's name without its endings where None.
-        content: of the file, where it was read already.
+        evidence: the folder of the pages; None: `evidence/wikipedia` beside the file's folder.
+        documents: "joined" makes one example of a question with all its pages; "pages" makes one example per page,
+            with the id `<question>--<file of the page>`. None: "pages" for the training split, else "joined".
+        name: name in tables; None: the file's name without suffixes.
+        content: the file's content, if it was read already.
 
     Returns:
-        Data set whose examples have `aliases`, "trivia_qa" as `rules` and "all" as `supervision`. Questions none of
-        whose aliases is in the document are in `unlocatable_ids`. `counts` also has `pages`, `empty_pages` (left
-        out), and `questions_without_page` (joined: asked with an empty document, so that they count as wrong; pages:
-        left out).
+        Data set whose examples have `aliases`, "trivia_qa" as `rules` and "all" as `supervision`. Questions without an
+        alias in the document are in `unlocatable_ids`. `counts` also has `pages`, `empty_pages` (left out), and
+        `questions_without_page` (joined: asked with an empty document, so that they count as wrong; pages: left out).
 
     Raises:
-        InputError: a file is missing or broken, of TriviaQA's web part, or without answers; or a record lacks a field.
+        InputError: a file is missing or damaged, belongs to TriviaQA's web part, or has no answers; or a record lacks a
+            field.
     """
     path = Path(path)
     content = read_json(path) if content is None else content
@@ -91,7 +91,7 @@ def read_trivia_qa(
 
 
 def trivia_qa_from_rows(rows: Any, *, source: str, name: str, documents: Documents) -> QaDataset:
-    """The data set in a `datasets.Dataset` with the columns of the hub's `rc.wikipedia`; as `read_trivia_qa`.
+    """Make a data set from a `datasets.Dataset` with the columns of the hub's `rc.wikipedia`; see `read_trivia_qa`.
 
     Raises:
         InputError: a column is missing, or a record has no answer.
@@ -117,7 +117,7 @@ class _Record(NamedTuple):
 
 
 class _Pages:
-    """The texts of a folder's pages, each read once."""
+    """The texts of the pages in a folder; each is read once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -167,7 +167,7 @@ def _hub_records(rows: Iterable[Mapping[str, Any]], collector: QaCollector) -> I
         where, answer = f"row {i}", row["answer"]
         aliases = _checked(answer["normalized_aliases"], answer.get("normalized_value"), collector, where)
         pages = row["entity_pages"]
-        if isinstance(pages, Mapping):  # `datasets` gives a list of objects as an object of lists
+        if isinstance(pages, Mapping):  # `datasets` converts a list of objects to an object of lists
             pages = [dict(zip(pages, values, strict=True)) for values in zip(*pages.values(), strict=True)]
         found = [
             _Page(page["filename"], page["title"], collector.text_of(page, "wiki_context", f"{where}: page {p}"))
@@ -178,7 +178,7 @@ def _hub_records(rows: Iterable[Mapping[str, Any]], collector: QaCollector) -> I
 
 
 def _checked(aliases: list[str], value: str | None, collector: QaCollector, where: str) -> list[str]:
-    """The aliases, the most usual one first, each once; the order has no effect on scores."""
+    """Return the aliases without repetitions, the main one first; the order has no effect on scores."""
     if not aliases:
         collector.fail(where, "has no aliases of its answer; a test set can neither be trained on nor scored")
     texts = [collector.text(alias, f"{where}: alias {i}") for i, alias in enumerate(aliases)]
@@ -204,11 +204,11 @@ def _dataset(
 
 
 def _add(collector: QaCollector, identifier: str, record: _Record, pages: list[_Page]) -> None:
-    """One question over some pages."""
+    """Add one question over some pages."""
     answers: list[GoldAnswer] = []
     begin = 0
     for page in pages:
-        # Page by page: an alias does not begin at the end of one and end in the next.
+        # Page by page, so that no alias spans two pages.
         answers += [
             GoldAnswer(page.text[start:end], begin + start) for start, end in find_aliases(page.text, record.aliases)
         ]
@@ -235,9 +235,12 @@ def _add(collector: QaCollector, identifier: str, record: _Record, pages: list[_
 
 
 class _Words(NamedTuple):
-    """The words of a text as TriviaQA's scorer sees it.
+    """The words of a text after the normalisation of TriviaQA's scorer.
 
-    line: the words with a blank before, between and behind. begins: of each word in `line`. spans: of each in the text.
+    Attributes:
+        line: the words, with a blank before, between and after them.
+        begins: offset of each word in `line`.
+        spans: span of each word in the text.
     """
 
     line: str
@@ -246,10 +249,10 @@ class _Words(NamedTuple):
 
 
 def find_aliases(text: str, aliases: Iterable[str]) -> list[tuple[int, int]]:
-    """Character spans of `text` that equal an alias once both are normalised by TriviaQA's rules, in order, each once.
+    """Find the character spans of `text` that equal an alias after normalisation by TriviaQA's rules, in order.
 
-    Case, punctuation and English articles do not count, and words are compared whole. Spans begin and end with a
-    counted character: `Beatles` of "The Beatles.".
+    Case, punctuation and English articles are ignored, and whole words are compared. Spans begin and end with a
+    character that is not ignored: `Beatles` of "The Beatles.".
     """
     words = _words_of(text)
     found = set()
@@ -266,9 +269,9 @@ def find_aliases(text: str, aliases: Iterable[str]) -> list[tuple[int, int]]:
 def _words_of(text: str) -> _Words:
     blanked = text.lower()
     origin = None
-    if len(blanked) != len(text):  # a capital I with a dot becomes two characters
+    if len(blanked) != len(text):  # a capital I with a dot becomes two characters in lower case
         origin = [i for i, character in enumerate(text) for _ in character.lower()]
-    for sign in _PUNCTUATION:  # several times quicker than `translate` on text that is not all ASCII
+    for sign in _PUNCTUATION:  # several times faster than `translate` on text with other than ASCII characters
         blanked = blanked.replace(sign, " ")
     blanked = _ARTICLES.sub(lambda article: " " * len(article[0]), blanked)
     words = blanked.split()

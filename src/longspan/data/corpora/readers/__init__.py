@@ -1,20 +1,20 @@
 """Readers of corpora, one file a format: each gives the text of a file as fragments of documents.
 
-To add a format: one file with a function `(path, reading, meter) -> Iterator[Fragment]`, one line in `READERS`, and
+To add a format: one file with a function `(path, options, counter) -> Iterator[Fragment]`, one line in `READERS`, and
 its endings in `sources.ENDINGS`.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.fragments import Fragment, ReadOptions
 from longspan.data.corpora.readers.json_lines import read_json_lines
 from longspan.data.corpora.readers.parquet import read_parquet
 from longspan.data.corpora.readers.tei import read_tei
 from longspan.data.corpora.readers.text import read_text_file
-from longspan.data.corpora.streams import Meter
+from longspan.data.corpora.streams import ByteCounter
 
-READERS: dict[str, Callable[[Path, Reading, Meter], Iterator[Fragment]]] = {
+READERS: dict[str, Callable[[Path, ReadOptions, ByteCounter], Iterator[Fragment]]] = {
     "text": read_text_file,
     "wikitext": read_text_file,
     "tei": read_tei,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.fragments import Fragment, ReadOptions
 from longspan.data.corpora.readers.records import documents_of_records
 from longspan.data.decoding import decoded_rows
 from longspan.errors import InputError
@@ -24,13 +24,13 @@ class HubTexts(NamedTuple):
     content: str
     rows: Any
 
-    def read(self, reading: Reading) -> Iterator[Fragment]:
-        """The texts in the column `reading.text_field`.
+    def read(self, options: ReadOptions) -> Iterator[Fragment]:
+        """The texts in the column `options.text_field`.
 
         Raises:
             InputError: there is no such column, or a row has no text in it.
         """
-        return documents_of_records(_texts(self, reading.text_field), reading.documents)
+        return documents_of_records(_texts(self, options.text_field), options.documents)
 
 
 def find_on_hub(path: str, *, split: str, revision: str | None, streaming: bool) -> HubTexts:

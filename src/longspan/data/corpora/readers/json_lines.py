@@ -3,26 +3,26 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.fragments import Fragment, ReadOptions
 from longspan.data.corpora.readers.records import documents_of_records
-from longspan.data.corpora.streams import Meter
+from longspan.data.corpora.streams import ByteCounter
 from longspan.data.decoding import require_text
 from longspan.data.rows import json_line_objects
 from longspan.errors import InputError
 
 
-def read_json_lines(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
-    """The texts in `reading.text_field`. A line is read whole: memory holds the longest one.
+def read_json_lines(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
+    """The texts in `options.text_field`. A line is read whole: memory holds the longest one.
 
     Raises:
         InputError: as `json_line_objects`; a line has no such field, or something other than text in it (with the
             line's number, from 1).
     """
-    return documents_of_records(_texts(path, reading.text_field, meter), reading.documents)
+    return documents_of_records(_texts(path, options.text_field, counter), options.documents)
 
 
-def _texts(path: Path, field: str, meter: Meter) -> Iterator[str]:
-    for line, record in json_line_objects(path, meter):
+def _texts(path: Path, field: str, counter: ByteCounter) -> Iterator[str]:
+    for line, record in json_line_objects(path, counter):
         if field not in record:
             raise InputError(
                 f"{path}: line {line:,} has no field {field!r}; it has {', '.join(map(repr, record)) or 'none'}. "

@@ -3,23 +3,23 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.fragments import Fragment, ReadOptions
 from longspan.data.corpora.readers.records import documents_of_records
-from longspan.data.corpora.streams import Meter
+from longspan.data.corpora.streams import ByteCounter
 from longspan.data.rows import parquet_rows
 from longspan.errors import InputError
 
 
-def read_parquet(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
-    """The texts in the column `reading.text_field`.
+def read_parquet(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
+    """The texts in the column `options.text_field`.
 
     Raises:
         InputError: there is no such file, it is not Parquet or cut, has no such column, or a row has no text in it.
     """
-    return documents_of_records(_texts(path, reading.text_field, meter), reading.documents)
+    return documents_of_records(_texts(path, options.text_field, counter), options.documents)
 
 
-def _texts(path: Path, column: str, meter: Meter) -> Iterator[str]:
+def _texts(path: Path, column: str, counter: ByteCounter) -> Iterator[str]:
     def choose(types: dict[str, str]) -> list[str]:
         if column not in types:
             raise InputError(
@@ -30,7 +30,7 @@ def _texts(path: Path, column: str, meter: Meter) -> Iterator[str]:
             raise InputError(f"{path}: column {column!r} holds {types[column]}, not text")
         return [column]
 
-    for i, row in parquet_rows(path, choose, meter):
+    for i, row in parquet_rows(path, choose, counter):
         if row[column] is None:
             raise InputError(f"{path}: row {i:,} has no text in {column!r}")
         yield row[column]

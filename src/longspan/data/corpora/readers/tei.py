@@ -14,9 +14,9 @@ from typing import NamedTuple
 from unicodedata import category
 from xml.parsers import expat
 
-from longspan.data.corpora.fragments import Fragment, Reading
+from longspan.data.corpora.fragments import Fragment, ReadOptions
 from longspan.data.corpora.readers.tei_elements import CHUNKS, ELEMENTS_ONLY, LEFT_OUT, OWN_LINES, TIGHT, WITHIN_LINES
-from longspan.data.corpora.streams import Meter, open_stream
+from longspan.data.corpora.streams import ByteCounter, open_stream
 from longspan.errors import InputError
 
 _CHUNK = 1 << 16
@@ -35,7 +35,7 @@ _SPACE = re.compile(r"[ \t\r\n]+")
 _HYPHEN = re.compile(r"(?:(?<=\w)|^)[-\u00ad\u00ac\u2010\u2e17]$")
 
 
-def read_tei(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
+def read_tei(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
     """The text of each <text> of a TEI file (one, or many in a <teiCorpus>) as a document.
 
     Paragraphs, headings and lines of verse stand on lines of their own; other white space is one blank. Left out are
@@ -45,8 +45,8 @@ def read_tei(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
         InputError: as `open_stream`; the XML is malformed (with line and column), holds no <text>, or leaves a part of
             its text to another file (an entity, an `xi:include`; with line and name).
     """
-    del reading  # no options
-    with open_stream(path, meter) as stream:
+    del options  # TEI has none
+    with open_stream(path, counter) as stream:
         yield from tei_fragments(path, iter(lambda: stream.read(_CHUNK), b""))
 
 

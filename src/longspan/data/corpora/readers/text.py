@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from longspan.data.corpora.fragments import SPLITTERS, Fragment, Reading
-from longspan.data.corpora.streams import Meter, text_chunks
+from longspan.data.corpora.fragments import SPLITTERS, Fragment, ReadOptions
+from longspan.data.corpora.streams import ByteCounter, text_chunks
 
 
-def read_text_file(path: Path, reading: Reading, meter: Meter) -> Iterator[Fragment]:
-    """The documents of a UTF-8 file, split as `reading.documents` says.
+def read_text_file(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
+    """The documents of a UTF-8 file, split as `options.documents` says.
 
     Raises:
         InputError: the file cannot be read, is not UTF-8 (with the byte), or its compressed data is broken or cut.
     """
-    return SPLITTERS[reading.documents](text_chunks(path, meter))
+    return SPLITTERS[options.documents](text_chunks(path, counter))
