@@ -324,7 +324,7 @@ def test_a_half_replaced_folder_is_refused(model, document, tmp_path, capsys):
     shutil.copytree(model, folder)
     (folder / ".longspan.replacing").mkdir()  # a killed run's mark
     assert main(["predict", str(folder), "--document", document, "--question", "Where?"]) == 2
-    assert "is incomplete: the run that was filling it was killed" in capsys.readouterr().err
+    assert "is incomplete: the run that filled it was killed" in capsys.readouterr().err
 
 
 def test_without_a_model_the_packaged_one_answers(tiny_qa_folder, packaged, document, capsys):

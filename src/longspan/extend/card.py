@@ -75,9 +75,9 @@ def extension_card(
     warning = stock_warning(config)
     lines = [
         *card_header(title, proof.source, pipeline_tag=head.pipeline_tag, tags=tags),
-        f"A {proof.family} encoder that took {proof.old_max_tokens:,} tokens, made into a Longformer of "
-        f"{proof.max_tokens:,} tokens by longspan. Nothing was trained on the way: train it further, on long text or "
-        "on the task, before expecting it to use the length.",
+        f"A {proof.family} encoder of {proof.old_max_tokens:,} tokens, extended to a Longformer of "
+        f"{proof.max_tokens:,} tokens by longspan. It was not trained after the extension: train it on long text or on "
+        "the task before you expect it to use long inputs.",
         "",
         *([warning] if warning else []),
         "## How it was made",
