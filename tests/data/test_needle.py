@@ -87,7 +87,7 @@ def test_other_scripts_are_cut_and_filled_as_they_are_written(language, unigram)
 
 def test_texts_that_are_too_short_are_repeated_only_if_that_is_said(unigram):
     options = {"n_tokens": 3000, "depths": [0.5], "tokenizer": unigram, "per_depth": 2}
-    with pytest.raises(InputError, match=r"a needle in 3000 tokens needs a text of \d+ tokens in 'en', .* has \d+; give"):
+    with pytest.raises(InputError, match=r"in 3000 tokens needs a text of \d+ tokens in 'en', .* has \d+; give"):
         make_needles([PROSE[0][:500]], "en", **options)
     dataset = make_needles([PROSE[0][:500]], "en", repeat=True, **options)
     assert dataset.counts["repeated_texts"] == 2 and lengths(dataset, unigram).min() > 2700
