@@ -1,12 +1,12 @@
-"""Look at a recipe, a data file or a model folder without running anything: what would happen, or what is wrong.
+"""Check a recipe, a data file or a model folder without running anything.
 
 Example:
   longspan check squad-e5-long --train_data train-v1.1.json
   longspan check train-v1.1.json
   longspan check runs/squad-e5-long
 
-A recipe's data is read and cut into windows and its model is loaded (and extended, unproven), so that what can go
-wrong before the first step goes wrong here. The exit code is 2 where something does.
+For a recipe, the data is read and split into windows, and the model is loaded (and extended without proof), so that
+errors before the first step are found. The exit code is 2 if there is an error.
 """
 
 import argparse
