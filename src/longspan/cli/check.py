@@ -1,12 +1,12 @@
-"""Check a recipe, a data file or a model folder without running anything.
+"""Look at a recipe, a data file or a model folder without running anything: what would happen, or what is wrong.
 
 Example:
   longspan check squad-e5-long --train_data train-v1.1.json
   longspan check train-v1.1.json
   longspan check runs/squad-e5-long
 
-For a recipe, the data is read and split into windows, and the model is loaded (and extended without proof), so that
-errors before the first step are found. The exit code is 2 if there is an error.
+A recipe's data is read and cut into windows and its model is loaded (and extended, unproven), so that what can go
+wrong before the first step goes wrong here. The exit code is 2 where something does.
 """
 
 import argparse
