@@ -1,18 +1,17 @@
 # longspan in a container, on CPUs or NVIDIA GPUs (docs/container.md). Both bases are the same Ubuntu with the same Python:
 #   BASE=ubuntu:24.04                               CPUs
-#   BASE=nvidia/cuda:12.8.1-base-ubuntu24.04        GPUs; torch brings CUDA's libraries along, the host the driver
+#   BASE=nvidia/cuda:12.8.1-base-ubuntu24.04        GPUs; torch includes CUDA's libraries, the host has the driver
 ARG BASE=ubuntu:24.04
 FROM ${BASE}
 
-# Python's own versions are pinned by the base; gcc and the headers are for Triton and torch.compile, git names the commit
-# in records.
+# The base pins Python's version. Triton and torch.compile need gcc and the headers; records need git for the commit.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
       ca-certificates gcc git libc6-dev python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
-# The user of the host, so that what is written into mounted folders is theirs. Ubuntu's own user has the same number.
+# A user with the host user's number, who then owns the files in mounted folders. Ubuntu's own user has the same number.
 ARG USER_ID=1000
 ARG GROUP_ID=1000
 RUN (userdel --remove ubuntu 2>/dev/null || true) \
@@ -27,7 +26,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-# torch alone first: it is the largest layer and changes least. An index of CPU builds makes it small.
+# torch first, because it is the largest layer and changes least. An index of CPU builds makes it small.
 ARG TORCH_INDEX=
 WORKDIR /workspace/longspan
 COPY constraints.txt ./

@@ -1,11 +1,11 @@
-# Two commands: `make quickstart` and `make test`. Both build .venv first, from scratch where it is missing.
+# The two main targets are `make quickstart` and `make test`; both make .venv first if it is missing.
 # In a container: `make build up`, `make repl run="scripts/run_long_lm.py ..."`, `make down` (docs/container.md).
 -include .env
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# What runs containers, and which of compose.yaml's services: repl, or repl-gpu where .env names GPUs.
+# The container command, and the service of compose.yaml: repl-gpu if .env names GPUs, else repl.
 COMPOSE ?= docker compose
 GPU_IDS ?= none
 SERVICE := $(if $(filter-out none,$(GPU_IDS)),repl-gpu,repl)
@@ -31,7 +31,7 @@ types: $(VENV)/.dev
 contract: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# The docs site, in build/site; a warning, a dead link or a request to another host fails.
+# Builds the docs site in build/site; fails on a warning, a dead link or a request to another host.
 docs: $(VENV)/.dev
 	$(BIN)/python docs/site/build_site.py
 
@@ -61,7 +61,7 @@ clean:
 build:
 	$(IN_COMPOSE) build $(SERVICE)
 
-# The folders are made here: those that the container engine makes are root's.
+# Makes the mounted folders first; the container engine would make them as root.
 up:
 	mkdir -p $(or $(DATA_DIR),data) $(or $(MODEL_DIR),runs) $(or $(LOG_DIR),runs/logs)
 	$(IN_COMPOSE) up --detach $(SERVICE)

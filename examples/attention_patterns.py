@@ -1,4 +1,4 @@
-"""Who sees whom: draw four patterns, then attend with one of them.
+"""Draw four attention patterns, then compute attention with one of them.
 
 Example:
   python examples/attention_patterns.py
@@ -17,7 +17,7 @@ PATTERNS = {
 
 
 def main() -> None:
-    """Draw, then show that attention costs what its pattern says and reaches where it says."""
+    """Draw the patterns, then show which outputs change when one token changes."""
     for name, pattern in PATTERNS.items():
         print(f"{name}\n{pattern.draw(16)}\n")
 

@@ -1,8 +1,8 @@
-"""Make an encoder of your own long, look at the proof, and load the result with stock transformers.
+"""Extend an encoder of your own, print the proof, and load the result with stock transformers.
 
 Example:
-  python examples/extend_your_own.py                            # a small random RoBERTa, made here
-  python examples/extend_your_own.py --model xlm-roberta-base   # a real one, from the hub or a folder
+  python examples/extend_your_own.py                            # a small RoBERTa with random weights
+  python examples/extend_your_own.py --model xlm-roberta-base   # a real model, from the hub or a folder
 """
 
 import argparse
@@ -15,7 +15,7 @@ import longspan
 
 
 def small_roberta() -> transformers.PreTrainedModel:
-    """A RoBERTa for sequence classification with random weights: 512 tokens, two layers."""
+    """Return a RoBERTa for sequence classification with random weights: 512 tokens, two layers."""
     torch.manual_seed(0)
     config = transformers.RobertaConfig(
         vocab_size=1000,
@@ -33,7 +33,7 @@ def small_roberta() -> transformers.PreTrainedModel:
 def main() -> None:
     """Extend, print the proof, save, load with transformers' own classes, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a folder or a name on the hub; a small random model where left out")
+    parser.add_argument("--model", help="a folder or a name on the hub; a small random model by default")
     parser.add_argument("--max_tokens", type=int, default=2000)
     arguments = parser.parse_args()
 
@@ -46,7 +46,7 @@ def main() -> None:
         model.save_pretrained(folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-        # A machine without longspan loads the same folder with transformers' own Longformer.
+        # transformers' own Longformer loads the same folder, also without longspan.
         stock = getattr(transformers, type(model).__name__).from_pretrained(folder).eval()
 
     input_ids = torch.randint(5, 1000, (1, arguments.max_tokens))

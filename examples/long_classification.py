@@ -1,7 +1,8 @@
-"""Train a classifier on documents whose label is decided far beyond token 512, with transformers' own Trainer.
+"""Train a classifier on documents whose label depends on tokens far beyond 512, with transformers' Trainer.
 
-The label of each made-up document stands near its end. A model that stops at 512 tokens can only guess; the same
-model made long by `longspan.extend` learns it, because the first token is global and sees everything.
+The words that determine the label of each made-up document are near its end. A model that stops at 512 tokens can only
+guess. The same model, extended by `longspan.extend`, learns the label, because its first token is global and sees all
+tokens.
 
 Example:
   python examples/long_classification.py
@@ -19,7 +20,7 @@ LABEL_WORDS = (5, 6)
 
 
 def documents(n: int, seed: int) -> list[dict[str, list[int] | int]]:
-    """`n` random documents of 600 tokens; its label word stands 20 times in the last 80."""
+    """Make `n` random documents of 600 tokens; the label word occurs 20 times in the last 80 tokens."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for _ in range(n):
@@ -33,7 +34,7 @@ def documents(n: int, seed: int) -> list[dict[str, list[int] | int]]:
 
 
 def accuracy(model: transformers.PreTrainedModel, rows: list[dict[str, list[int] | int]], max_tokens: int) -> float:
-    """Share of `rows` that the model labels right, reading the first `max_tokens` tokens of each."""
+    """Share of `rows` that the model labels correctly from the first `max_tokens` tokens."""
     model.eval()
     ids = torch.tensor([row["input_ids"] for row in rows])[:, :max_tokens]
     labels = torch.tensor([row["labels"] for row in rows])
@@ -42,7 +43,7 @@ def accuracy(model: transformers.PreTrainedModel, rows: list[dict[str, list[int]
 
 
 def train(model: transformers.PreTrainedModel, rows: list[dict[str, list[int] | int]], max_tokens: int) -> None:
-    """A short run of transformers' Trainer."""
+    """Train for a few epochs with transformers' Trainer."""
     data = [{"input_ids": row["input_ids"][:max_tokens], "labels": row["labels"]} for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
@@ -60,7 +61,7 @@ def train(model: transformers.PreTrainedModel, rows: list[dict[str, list[int] | 
 
 
 def main() -> None:
-    """Train the short model and its long version on the same documents, and compare."""
+    """Train the short model and its long version on the same documents, and compare their accuracy."""
     transformers.set_seed(0)
     config = transformers.RobertaConfig(
         vocab_size=VOCABULARY,

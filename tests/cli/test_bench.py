@@ -43,7 +43,7 @@ def test_explain_needs_no_device_and_knows_models(capsys):
 def test_a_wrong_setting_is_a_users_mistake(capsys):
     for wrong, message in (
         (["--window", "3"], "must be even"),
-        (["--dilation", "0"], "whole numbers from 1"),
+        (["--dilation", "0"], "a whole number from 1"),
         (["--dilation", "1,2,3,4,5"], "does not divide"),
         (["--device", "cuda:99", "--output", "x.json"], "is not there"),
     ):

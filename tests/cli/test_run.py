@@ -125,7 +125,7 @@ def test_one_failure_does_not_stop_the_rest(grid, monkeypatch, capsys):
     assert "log: out/long/42/finetune.log" in out
     assert "alone: longspan finetune out/long/42/recipe.yaml" in out
     assert "FAILED short/7/evaluate: killed by signal 9 (out of memory?)" in out
-    assert "not done, since they need those: long/42/evaluate" in out
+    assert "not done, because they need failed jobs: long/42/evaluate" in out
     found = states()
     assert [key for key, status in found.items() if status == "failed"] == ["long/42/finetune", "short/7/evaluate"]
     assert [key for key, status in found.items() if status == "waiting"] == ["long/42/evaluate"]
@@ -203,7 +203,7 @@ def test_some_of_it(grid, capsys):
 def test_a_plan_writes_nothing(grid, capsys):
     assert main(["run", grid(), "--plan"]) == 0
     out = capsys.readouterr().out
-    assert "9 of 9 lines to do" in out and "longspan finetune out/short/7/recipe.yaml" in out
+    assert "9 of 9 jobs to do" in out and "longspan finetune out/short/7/recipe.yaml" in out
     assert "max_steps: 3" in out
     assert not Path("out").exists()
 

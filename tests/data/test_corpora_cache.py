@@ -1,4 +1,4 @@
-"""Caches: made once, made anew when the text changes, continued after a kill, never half believed."""
+"""Caches: built once, rebuilt when the text changes, continued after a kill, never incomplete."""
 
 import json
 import logging
@@ -104,7 +104,7 @@ def test_a_changed_corpus_is_made_anew_and_that_is_said(tmp_path, words, text_fi
     with caplog.at_level(logging.WARNING, logger=cache.__name__):
         second = load(tmp_path, words, str(text_file))
     assert "changed since it was tokenised (changed: " in caplog.text
-    assert any("made anew" in note for note in second.notes)
+    assert any("built again" in note for note in second.notes)
     assert len(written) == 2
     assert ids(second) != ids(first)
     assert caches(tmp_path) == [second.sources[0].store.folder.name]
@@ -246,7 +246,7 @@ def test_what_was_begun_with_another_text_is_not_used(tmp_path, words, text_file
     monkeypatch.undo()
     change(text_file, "one two")
     corpus = load(tmp_path, words, str(text_file))
-    assert "an unfinished cache of another state of the corpus is thrown away" in caplog.text
+    assert "removing an unfinished cache of another version of the corpus" in caplog.text
     assert ids(corpus) == [words("one two", add_special_tokens=False)["input_ids"]]
 
 
@@ -415,7 +415,7 @@ def test_a_bad_number_of_processes_is_refused(tmp_path, words, text_file):
 
 def test_paragraphs_taken_for_documents_are_noticed(tmp_path, words, text_file):
     note = load(tmp_path, words, str(text_file)).notes[0]
-    assert "ended at blank lines, have a median of" in note
-    assert "say documents: file" in note
+    assert "split at blank lines, have a median of" in note
+    assert "set documents: file" in note
     assert load(tmp_path, words, {"path": str(text_file), "documents": "file"}).notes == ()
     assert load(tmp_path, words, {"path": str(text_file), "documents": "blank_line"}).notes == ()

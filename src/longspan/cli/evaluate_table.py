@@ -1,4 +1,4 @@
-"""What `longspan evaluate` prints of its record; `longspan report` shows all of it."""
+"""The table that `longspan evaluate` prints; `longspan report` shows the whole record."""
 
 from collections.abc import Sequence
 from statistics import fmean

@@ -4,7 +4,7 @@ Example:
   longspan export runs/squad-e5-long qa-onnx
   longspan export runs/classifier classifier-torch --format torch --max_tokens 4096
 
-The graph takes any batch and any length up to its bound. It is tried against the model before it is saved.
+The graph accepts any batch and any length up to its maximum. It is compared with the model before it is saved.
 """
 
 import argparse
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max_tokens", type=int, action=at_least(1), help="longest input of the graph (the model's own by default)"
     )
-    parser.add_argument("--opset", type=int, action=at_least(1), help="of ONNX; 20 where not given")
+    parser.add_argument("--opset", type=int, action=at_least(1), help="ONNX opset; 20 by default")
     parser.add_argument(
         "--with_global_mask",
         action="store_true",
-        help="take global_attention_mask as an input, in place of what the task head chooses",
+        help="take global_attention_mask as an input, instead of the task head's choice",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what the destination holds")
 

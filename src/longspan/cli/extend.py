@@ -1,4 +1,4 @@
-"""Make a Longformer of thousands of tokens out of a short encoder, and prove that nothing was lost.
+"""Extend a short encoder to a Longformer of thousands of tokens, and prove that nothing was lost.
 
 Example:
   longspan extend xlm-roberta-base xlmr-4096 --max_tokens 4096 --attention_window 512
@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention_window",
         default="512",
-        help="tokens seen on both sides together: one even number, or one a layer with commas between",
+        help="tokens that a token sees on both sides together: one even number, or one per layer, with commas",
     )
     parser.add_argument(
-        "--positions", default="copy", help="copy, interpolate or random: what becomes of the position rows"
+        "--positions", default="copy", help="copy, interpolate or random: how new position rows are made"
     )
     parser.add_argument("--proof", default="full", help="full, quick (short inputs only) or none")
     parser.add_argument("--text", action="append", metavar="FILE", help="measure drift on this text (may be repeated)")
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=between(-(2**63), 2**64 - 1),
         default=0,
-        help="of the proof's inputs and of random rows",
+        help="seed of the proof's inputs and of random rows",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what the destination holds")
     parser.add_argument("--allow_pickle", action="store_true", help="open pickle checkpoints; they can run any code")

@@ -1,4 +1,4 @@
-"""Fine-tune a model on a task, as a recipe says; any field of the recipe can be given here too.
+"""Fine-tune a model on a task, from a recipe whose fields can be overridden on the command line.
 
 Example:
   longspan finetune recipes/squad-e5-short.yaml
@@ -6,22 +6,22 @@ Example:
   longspan finetune squad-e5-long --resume_from_checkpoint true
 
 Fields are those of the recipe and of transformers' TrainingArguments (docs/recipes.md). `longspan ls recipes` lists the
-recipes that come with longspan, `longspan check RECIPE` says what would run.
+shipped recipes, `longspan check RECIPE` checks a recipe without running it.
 """
 
 import argparse
 
-HELP = "fine-tune a model, as a recipe says"
+HELP = "fine-tune a model, from a recipe"
 TAKES_FIELDS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments; fields of the recipe come after it."""
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with longspan")
+    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, then say where everything is."""
+    """Train, then print the results and the output files."""
     from longspan.training.recipe.files import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.fields)

@@ -1,9 +1,9 @@
-"""`longspan VERB ...`: finds the verb's file, parses its arguments, turns a user's mistake into exit code 2.
+"""The command `longspan VERB ...`: imports the verb's module, parses its arguments, and converts errors to exit codes.
 
-A verb is one module of this room with `HELP` (one line), `add_arguments(parser)` and `run(arguments) -> int`. A verb
-that takes any field of a recipe (`--learning_rate 3e-5`) also says `TAKES_FIELDS = True` and finds what argparse did
-not know in `arguments.fields`. A verb for any task says `HAS_TASKS = True` and finds the task in
-`arguments.chosen_task`. `ANY_PATH` names its arguments that are paths and may be of any bytes.
+A verb is a module of this package with `HELP` (one line), `add_arguments(parser)` and `run(arguments) -> int`. Optional
+constants: `TAKES_FIELDS = True` for a verb that takes fields of a recipe (`--learning_rate 3e-5`), which `run` finds in
+`arguments.fields`; `HAS_TASKS = True` for a verb with options of tasks, whose task is in `arguments.chosen_task`;
+`ANY_PATH`, the names of arguments that are paths and may have any bytes.
 """
 
 import argparse
@@ -39,16 +39,16 @@ VERBS = (
 
 
 _MAX_UNPACKED = (
-    "most bytes that an archive may unpack to, or a file that is read whole may have, such as 5GB "
-    "(LONGSPAN_MAX_UNPACKED); where not given, archives 1 GiB or 100 times their own size, data files 4 GiB"
+    "largest size of an unpacked archive, or of a file that is read as a whole, such as 5GB (LONGSPAN_MAX_UNPACKED); "
+    "by default 1 GiB or 100 times the packed size for archives, 4 GiB for data files"
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (the process's own where None); returns the exit code."""
+    """Run the command line `argv` (None: that of the process); returns the exit code."""
     _set_encoding_of_output()
     argv = list(sys.argv[1:] if argv is None else argv)
-    # Only the verb that is asked for is imported: `longspan --help` answers at once.
+    # Only the requested verb is imported, so that the command starts quickly.
     wanted = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="longspan", description="Give the encoder you already have a long memory.")
     parser.add_argument("--version", action="version", version=f"longspan {longspan.__version__}")
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         assert module is not None, "argparse accepts known verbs only"
         arguments.fields = rest
-        # A run of hours is of the commit it began with.
+        # Caches the commit, so that the record of a long run has the commit at its start.
         running_commit()
         _require_text(arguments, getattr(module, "ANY_PATH", ()))
         with set_bound(arguments.max_unpacked), show_running(f"longspan {arguments.verb}"):
@@ -83,23 +83,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nlongspan {wanted}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) went away; what it read was right.
+        # The reader of a pipe (head, less) has ended, which is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _set_encoding_of_output() -> None:
-    """Write UTF-8, and to a terminal its own encoding, with escapes for what that lacks."""
+    """Write UTF-8, or the encoding of a terminal with escapes for other characters."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _require_text(arguments: argparse.Namespace, exempt: Collection[str]) -> None:
-    """Refuse arguments in another encoding: no tokenizer takes their bytes, and no record or model file holds them.
+    """Refuse arguments in another encoding, which neither tokenizers nor records can represent.
 
     Raises:
-        InputError: an argument that is not named in `exempt` has such a byte.
+        InputError: an argument that is not in `exempt` has a byte outside the file system's encoding.
     """
     for name, value in vars(arguments).items():
         for word in value if isinstance(value, list) else [value]:

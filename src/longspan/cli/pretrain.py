@@ -1,28 +1,28 @@
-"""Pre-train a model on long text, as a recipe says: extend it, train it to fill in masked tokens, measure both ends.
+"""Pre-train a model on long text: extend it, train masked language modelling, and score it before and after.
 
 Example:
   longspan pretrain pretrain-laptop --train_data novels/ --output_dir runs/long
   longspan pretrain xlmr-long-thesis --train_data wiki.train.raw --eval_data wiki.valid.raw
   torchrun --nproc_per_node 8 -m longspan pretrain longformer-paper --train_data corpus/ --eval_data held-out/
 
-Fields are those of docs/pretraining.md and of transformers' TrainingArguments. The same command given again after a
-crash goes on where the run was (resume_from_checkpoint: true, which the shipped recipes say). `longspan check RECIPE`
-says what would run.
+Fields are those of docs/pretraining.md and of transformers' TrainingArguments. After a crash, the same command resumes
+the run (resume_from_checkpoint: true, as in the shipped recipes). `longspan check RECIPE` checks a recipe without
+running it.
 """
 
 import argparse
 
-HELP = "pre-train a model on long text, as a recipe says"
+HELP = "pre-train a model on long text, from a recipe"
 TAKES_FIELDS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments; fields of the recipe come after it."""
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with longspan")
+    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, then say what changed and where everything is."""
+    """Train, then print the results and the output files."""
     import os
 
     from longspan.training.pretrain.recipe import PretrainRecipe
@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(record: object, folder: str) -> None:
-    """Print what a run did."""
+    """Print the results of a run."""
     from longspan.records import TrainingRecord
 
-    assert isinstance(record, TrainingRecord), "pretrain returns one"
+    assert isinstance(record, TrainingRecord), "pretrain returns a TrainingRecord"
     losses = [log.values["loss"] for log in record.steps if "loss" in log.values]
     print(f"\n{record.counts['tokens_seen']:,} tokens in {record.seconds / 60:.1f} minutes")
     if losses:

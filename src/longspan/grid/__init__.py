@@ -1,5 +1,5 @@
-"""What `longspan run` is made of: a grid is read and checked whole, its lines carried out one by one, each by itself.
+"""Reads, checks and runs grids for `longspan run`; each job runs in its own process.
 
-reading: YAML -> lines · line: one command, its folder and what is there of it · running: lines -> what became of them ·
-child: the process of one line · progress: how far it is · table: records -> the table at the end.
+read: reads and checks the YAML file · job: one command with its folder and state · run: runs jobs · child: the process
+of a job · progress: shows its progress bar · table: the table of scores at the end.
 """

@@ -1,6 +1,6 @@
-"""`python -m longspan.grid.child PARENT VERB ...`: the command `longspan VERB ...`, which ends when PARENT does.
+"""`python -m longspan.grid.child PARENT VERB ...` runs `longspan VERB ...` and ends when the process PARENT does.
 
-A grid that is killed leaves no process behind that a second start would meet in the same folder.
+So a killed grid leaves no process that would write to the same folder as a second start.
 """
 
 import os
@@ -10,26 +10,26 @@ import sys
 
 
 def end_with(parent: int) -> None:
-    """Ask the system to end this process when its parent ends, however that ends; Linux alone can."""
+    """Ask the system to end this process when its parent ends, for whatever reason; only on Linux."""
     if sys.platform != "linux":
         return
     import ctypes
 
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before this was asked for
+    if os.getppid() != parent:  # the parent ended before the request
         sys.exit(1)
 
 
 def main() -> None:
-    """Run the verb; the process ends with its exit code."""
+    """Run the verb; the process exits with the verb's exit code."""
     parent, *words = sys.argv[1:]
     end_with(int(parent))
-    # Bars are drawn for terminals alone; the grid reads them from the log.
+    # Progress bars are drawn only on terminals; the grid reads them from the log.
     sys.stderr.isatty = lambda: True
-    # A record says which command made it.
+    # Records read their command from sys.argv.
     sys.argv = ["longspan", *words]
-    # By name: the command knows grids, and grids do not know the command.
+    # By name, because `longspan.cli` imports this package and not the other way round.
     runpy.run_module("longspan", run_name="__main__", alter_sys=False)
 
 

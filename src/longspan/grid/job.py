@@ -1,10 +1,10 @@
-"""One line of a grid: a command, the folder it writes to, and what is there of it.
+"""A job of a grid (`Line`): a command, the folder that it writes to, and its state on the disk.
 
 OUTPUT_DIR/RUN/SEED/
-  recipe.yaml               what the training is given
+  recipe.yaml               the recipe of the training
   model/                    the finished model, its checkpoints and record
   evaluation/               evaluation.json
-  finetune.log evaluate.log what the processes said
+  finetune.log evaluate.log output of the processes
 """
 
 import functools
@@ -32,17 +32,17 @@ _FREE_OPTIONS = {"batch_size", "chosen_task", "device", "name", "output", "overw
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One command of a grid.
+    """One job of a grid.
 
     Attributes:
         run: name of the run in the grid.
-        seed: of the training, also where another line did it.
-        verb: what is done.
-        folder: of the run and seed.
-        needs: lines that make what this one reads.
-        recipe: of a training, the grid's fields in it.
-        options: words of an evaluation after the verb.
-        missing: what it names and is not there, a sentence each.
+        seed: seed of the training, also if another job did it.
+        verb: the verb.
+        folder: folder of the run and seed.
+        needs: jobs whose models this job reads.
+        recipe: recipe of a training, with the grid's fields.
+        options: command-line words of an evaluation after the verb.
+        missing: missing inputs, one sentence each.
     """
 
     run: str
@@ -56,27 +56,27 @@ class Line:
 
     @property
     def key(self) -> str:
-        """`run/seed/verb`: what `--only` is matched with."""
+        """`run/seed/verb`, which `--only` is matched with."""
         return f"{self.run}/{self.seed}/{self.verb}"
 
     @property
     def output(self) -> Path:
-        """The folder that the verb fills."""
+        """The output folder of the verb."""
         return self.folder / ("evaluation" if self.verb == "evaluate" else "model")
 
     @property
     def record(self) -> Path:
-        """The record that says it is done."""
+        """Path of the job's record; the job is done if it exists."""
         return self.output / ("evaluation.json" if self.verb == "evaluate" else "training.json")
 
     @property
     def log(self) -> Path:
-        """Where its process writes."""
+        """Path of the log of its process."""
         return self.folder / f"{self.verb}.log"
 
     @property
     def recipe_file(self) -> Path:
-        """What a training is given."""
+        """Path of the recipe of a training."""
         return self.folder / "recipe.yaml"
 
     @property
@@ -86,11 +86,11 @@ class Line:
 
     @property
     def command(self) -> str:
-        """What to type to do this line alone."""
+        """The command that does this job alone."""
         return shlex.join(["longspan", *self.words])
 
     def write_recipe(self) -> None:
-        """Write `recipe_file`, whole or not at all; nothing for an evaluation."""
+        """Write `recipe_file` atomically; do nothing for an evaluation."""
         if self.recipe is None:
             return
         text = yaml.safe_dump(_flat(self.recipe), sort_keys=False, allow_unicode=True, width=120)
@@ -100,10 +100,10 @@ class Line:
             )
 
     def read(self) -> TrainingRecord | EvaluationRecord | None:
-        """Its record, without single answers; None where it is not done.
+        """Read the job's record, without items; None if the job is not done.
 
         Raises:
-            InputError: there is a file in the record's place that is none.
+            InputError: the file is not a record of the right kind.
         """
         if not self.record.exists():
             return None
@@ -111,12 +111,12 @@ class Line:
         return _read(self.record, self.verb == "evaluate", found.st_mtime_ns, found.st_size)
 
     def has_begun(self) -> bool:
-        """Whether something of it is there that the verb goes on from."""
+        """Whether there are partial results that the verb resumes from."""
         found = ".cells/*" if self.verb == "evaluate" else "checkpoints/checkpoint-*"
         return any(self.output.glob(found))
 
     def changes(self) -> list[str]:
-        """What of its fields differs from what it was done, or begun, with: `learning_rate was 3e-05, is 0.0001`."""
+        """Fields that changed since the job was done or begun: `learning_rate was 3e-05, is 0.0001`."""
         if self.recipe is not None:
             if not self.recipe_file.is_file() or not (self.record.exists() or self.has_begun()):
                 return []
@@ -141,7 +141,7 @@ class Line:
 
 @functools.cache
 def _read(path: Path, is_evaluation: bool, _changed: int, _size: int) -> TrainingRecord | EvaluationRecord:
-    """The record at `path`, read once until it changes: with its answers it can be large."""
+    """Read the record at `path`; it is cached until the file changes, because it can be large."""
     found = read_record(path)
     if is_evaluation and isinstance(found, EvaluationRecord):
         return found.model_copy(update={"items": []})
@@ -151,7 +151,7 @@ def _read(path: Path, is_evaluation: bool, _changed: int, _size: int) -> Trainin
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's fields as YAML can hold them."""
+    """The recipe's fields as values that YAML can represent."""
     task: Any = recipe
     return json.loads(json.dumps({"task": task.task} | recipe.fields(), default=str))
 

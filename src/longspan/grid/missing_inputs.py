@@ -1,4 +1,4 @@
-"""What a grid names and is not here, as far as that can be told without loading anything."""
+"""Finds models and texts that a grid names and that do not exist, without loading anything."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from longspan.errors import InputError
 
 
 def missing_text(sources: list[Any]) -> Iterator[str]:
-    """A sentence for each source of text that is not there; what is on the hub is not asked for.
+    """Yield a sentence for each missing source of text; data sets on the hub are not checked.
 
     Raises:
         InputError: a source has an unknown or wrong field.
@@ -23,7 +23,7 @@ def missing_text(sources: list[Any]) -> Iterator[str]:
 
 
 def missing_model(name: str) -> Iterator[str]:
-    """A sentence where a model is written as a folder and is none here; what is on the hub is not asked for."""
+    """Yield a sentence if a model is a path that does not exist; models on the hub are not checked."""
     if not Path(name).expanduser().exists() and (_is_path(name) or name.count("/") > 1):
         yield f"{name}: no such folder; give a model's folder, a name on the hub, or run:NAME"
 

@@ -1,4 +1,4 @@
-"""How far the line under way is: the bar at the end of its log, shown on the terminal that the grid was started on."""
+"""Shows the progress bar of the running job, which is at the end of its log."""
 
 import os
 import re
@@ -10,23 +10,23 @@ from pathlib import Path
 from longspan.progress import progress_bar
 
 _EVERY = 1.0  # seconds between two looks at the log
-_EVERY_ELSEWHERE = 20.0  # the same, where what it says is printed once a minute
+_EVERY_ELSEWHERE = 20.0  # the same if there is no terminal, and the bar is printed once a minute
 _END_OF_LOG = 4_000  # bytes that are searched for a bar
-# tqdm's variable for the seconds between two movements of a bar: a log keeps every one of them.
+# tqdm's variable for the seconds between two updates of a bar, because every update is kept in the log.
 ENVIRONMENT = {"TQDM_MININTERVAL": "2"}
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path, start: int, heading: str) -> int:
     """Wait until `process` ends; returns its exit code.
 
-    On a terminal, its newest bar stands behind `heading` meanwhile, in one line, and is gone at the end. Elsewhere the
-    two are a line on standard error, once a minute.
+    Meanwhile a terminal shows the newest bar after `heading`, in one line that is removed at the end. Without a
+    terminal both are printed to standard error once a minute.
 
     Args:
-        process: writes to the log.
-        log: what it has said.
-        start: byte from which on it is its own.
-        heading: what stands in the terminal's last line already.
+        process: the process, which writes to the log.
+        log: the log.
+        start: offset in the log at which the output of the process begins.
+        heading: text that is already in the terminal's last line.
     """
     if not sys.stdout.isatty():
         return _wait_elsewhere(process, log, start, heading)
@@ -50,7 +50,7 @@ def _wait_elsewhere(process: subprocess.Popen[bytes], log: Path, start: int, hea
 
 
 def newest_bar(log: Path, start: int) -> str:
-    """The last of tqdm's bars in `log` from byte `start` on; nothing where there is none."""
+    """The last of tqdm's bars in `log` from byte `start` on; "" if there is none."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(start, size - _END_OF_LOG))
@@ -59,7 +59,7 @@ def newest_bar(log: Path, start: int) -> str:
 
 
 def _write_line(text: str) -> None:
-    """Put `text` in the place of the terminal's last line, cut so that it stays one."""
+    """Replace the terminal's last line by `text`, cut to the width of the terminal."""
     columns = shutil.get_terminal_size().columns
     sys.stdout.write(f"\r{text[: columns - 1]}\x1b[K")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The trainings of a grid, tried before its first line starts."""
+"""Checks all trainings of a grid before its first job starts."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from longspan.training.recipe.fields import FinetuneRecipe, Recipe
 
 
 def find_refusals(recipes: Sequence[Recipe]) -> list[str | None]:
-    """Why each of `recipes` cannot be trained on this machine, None if it can; no file is opened.
+    """Return for each recipe why it cannot be trained on this machine, or None if it can; no file is opened.
 
-    A process that has once used a GPU keeps some of its memory, and the lines of a grid may need all of it: where there
-    is one, the recipes are tried in a process that ends.
+    A process that has used a GPU keeps some of its memory, which the jobs of a grid may need. So on a machine with a
+    GPU the recipes are checked in a separate process.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Corpora to pre-train on: sources -> documents -> tokens on the disk -> blocks.
+"""Corpora for pre-training: sources are split into documents, tokenised into files, and arranged in blocks.
 
-Names are loaded when first used: the processes that tokenise need no torch.
+Names are loaded when first used, so that the processes that tokenise do not import torch.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`BlockDataset`: a corpus in blocks of equal length, any of them at once, in an order that the seed decides."""
+"""`BlockDataset` gives random access to a corpus in blocks of equal length, in an order determined by a seed."""
 
 import hashlib
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from longspan.data.corpora.corpus import Corpus
 from longspan.data.corpora.layouts import ContinuousLayout, DocumentsLayout, Layout, Segment
 from longspan.errors import InputError
 
-_ORDER = 1  # the key of everything drawn for an order
+_ORDER = 1  # spawn key of the random numbers for orders
 
 
 class BlockDataset(Dataset[dict[str, Any]]):
@@ -23,18 +23,18 @@ class BlockDataset(Dataset[dict[str, Any]]):
 
     - `input_ids`: int64 [T], framed by the tokenizer's special tokens.
     - `attention_mask`: int64 [T], 0 for padding.
-    - `special_tokens_mask`: int64 [T], 1 for what is not of the text: special tokens put in, separators, padding.
-    - `document_ids` (layout "documents"): int64 [T], 0, 1, ... in the order of the block, -1 for padding: no token may
-      see one of another number.
-    - `positions` (layout "documents"): int64 [T], 0, 1, ... from the start of each document's segment. A model of
-      RoBERTa's kind adds its offset (padding id + 1).
-    - `token_characters` (where asked for): int64 [T], characters of the text each token stands for; 0 where none.
-    - `n_tokens`, `n_characters`: of the text, special tokens not counted. Loss in nats, summed over the tokens, over
-      `n_characters` ln 2 is true bits per character.
+    - `special_tokens_mask`: int64 [T], 1 for added special tokens, separators and padding.
+    - `document_ids` (layout "documents"): int64 [T], 0, 1, ... in the order of the block, -1 for padding. Tokens must
+      not see tokens with another number.
+    - `positions` (layout "documents"): int64 [T], 0, 1, ... from the start of each document's segment. A RoBERTa-like
+      model adds its offset (padding id + 1).
+    - `token_characters` (on request): int64 [T], number of characters of the text per token; 0 for special tokens.
+    - `n_tokens`, `n_characters`: number of tokens and characters of the text, without special tokens. The sum of the
+      tokens' losses in nats over `n_characters` ln 2 is the loss in bits per character.
     - `source` (its name), `language`, `block` (its number, the same in every epoch).
 
-    Every token of the corpus is in exactly one block (but for the last short one under `last_block="drop"`). Items are
-    looked up where they lie: none before has to be read.
+    Every token of the corpus is in exactly one block, except those of the last short block with `last_block="drop"`. An
+    item is found directly, without reading the items before it.
     """
 
     def __init__(
@@ -50,25 +50,25 @@ class BlockDataset(Dataset[dict[str, Any]]):
         last_block: Literal["pad", "keep", "drop"] = "pad",
         token_characters: bool = False,
     ) -> None:
-        """Lay a corpus out in blocks.
+        """Arrange a corpus in blocks.
 
         Args:
-            corpus: from `load_corpus`.
-            max_tokens: of a block, special tokens included.
-            layout: "documents": documents are packed into blocks, each framed by special tokens and none cut that fits
-                into a block (for attention that does not cross documents). "continuous": RoBERTa's full sentences, one
-                stream cut where a block is full, framed once.
-            seed: of the order.
-            epoch: the first one; `set_epoch` goes on.
-            shuffle: False gives every block once, in the order of the text, in every epoch, whatever the weights.
+            corpus: a corpus from `load_corpus`.
+            max_tokens: tokens per block, special tokens included.
+            layout: "documents": documents are packed into blocks, each framed by special tokens, and only documents
+                longer than a block are cut (for attention within documents). "continuous": RoBERTa's full sentences,
+                one stream that is cut when a block is full, with special tokens once per block.
+            seed: seed of the order.
+            epoch: the first epoch; `set_epoch` changes it.
+            shuffle: False: every block once per epoch, in the order of the text, whatever the weights.
             separator: put the tokenizer's separator between documents of a stream.
-            last_block: what happens to a block that is not full: "pad" fills it with padding, "keep" gives it as short
-                as it is, "drop" leaves it out (a stream's last one only; `n_dropped_tokens` counts).
-            token_characters: give `token_characters` too.
+            last_block: treatment of a block that is not full: "pad" adds padding, "keep" returns it short, "drop"
+                leaves it out (only the last block of a stream; counted in `n_dropped_tokens`).
+            token_characters: include `token_characters` in items.
 
         Raises:
-            InputError: the blocks are too short for special tokens and a token of text, the tokenizer has no separator,
-                every block is dropped, or the options don't fit together.
+            InputError: `max_tokens` leaves no room for text beside special tokens, the tokenizer has no separator,
+                every block is dropped, or the options contradict each other.
         """
         _check(corpus, max_tokens, layout, separator, last_block)
         self.corpus, self.max_tokens, self.layout_name = corpus, max_tokens, layout
@@ -96,30 +96,30 @@ class BlockDataset(Dataset[dict[str, Any]]):
 
     @property
     def n_blocks(self) -> int:
-        """Different blocks; an epoch has as many where all weights are 1."""
+        """Number of different blocks, which is the length of an epoch if all weights are 1."""
         return int(self._first_of_source[-1])
 
     @property
     def n_dropped_tokens(self) -> int:
-        """Tokens of the text that are in no block."""
+        """Number of tokens of the text that are in no block."""
         return sum(layout.n_dropped_tokens for layout in self.layouts)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for the same blocks in the same order in every epoch: what a resumed run compares."""
+        """A hash of the blocks and their order in every epoch; a resumed run compares it."""
         options = (self.max_tokens, self.layout_name, self.seed, self.shuffle, self.has_separator, self.last_block)
         return hashlib.sha256(f"{self.corpus.fingerprint} {options}".encode()).hexdigest()
 
     def set_epoch(self, epoch: int) -> None:
-        """Put the blocks in the order of that epoch. A source of weight w gives its blocks w times an epoch on average.
+        """Set the order of blocks of an epoch. A source of weight w gives each block w times per epoch on average.
 
-        Over 1 / w epochs each block of a source comes once before one comes again.
+        Every block of a source comes once before any of its blocks is repeated.
         """
         self.epoch = epoch
         self._order = self._order_of(epoch)
 
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
-        """int64 [items]: number of the block behind each item."""
+        """int64 [items]: number of the block of each item."""
         drawn = []
         for i, n_drawn in enumerate(self._n_drawn.tolist()):
             first, n = int(self._first_of_source[i]), self.layouts[i].n_blocks
@@ -134,10 +134,9 @@ class BlockDataset(Dataset[dict[str, Any]]):
     def _permutation(self, n: int, *salt: int) -> NDArray[np.int64]:
         if not self.shuffle:
             return np.arange(n, dtype=np.int64)
-        # A key stands behind the seed's own four words, and so apart from masks' seeds (longspan.data.masking), which
-        # have no key: no order is drawn with the numbers of a mask.
+        # The spawn key separates these random numbers from those of masks (longspan.data.masking), which have no key.
         seeds = np.random.SeedSequence(self.seed % 2**64, spawn_key=(_ORDER, *salt))
-        # RandomState and not Generator: numpy promises that its draws stay the same in later versions.
+        # RandomState instead of Generator, because numpy guarantees the same numbers in later versions.
         return np.random.RandomState(np.random.MT19937(seeds)).permutation(n).astype(np.int64)
 
     def __len__(self) -> int:
@@ -147,12 +146,12 @@ class BlockDataset(Dataset[dict[str, Any]]):
         return self.block(int(self._order[index]))
 
     def segments(self, block: int) -> tuple[int, list[Segment]]:
-        """The source (its index) and the parts of documents that a block is made of."""
+        """Return the index of a block's source, and the block's segments."""
         source = int(np.searchsorted(self._first_of_source, block, side="right")) - 1
         return source, self.layouts[source].segments(block - int(self._first_of_source[source]))[0]
 
     def block(self, block: int) -> dict[str, Any]:
-        """The block of that number, whatever the epoch; see the class for what is in it."""
+        """Return the block of that number, independent of the epoch; see the class for its keys."""
         i = int(np.searchsorted(self._first_of_source, block, side="right")) - 1
         tokens = self.corpus.sources[i]
         segments, has_separator_first = self.layouts[i].segments(block - int(self._first_of_source[i]))
@@ -193,7 +192,7 @@ class BlockDataset(Dataset[dict[str, Any]]):
         return torch.from_numpy(filled)
 
     def _framed_documents(self, segments: list[Segment]) -> dict[str, list[NDArray[Any]]]:
-        """Special tokens in order, and for each place of the block: is it text, whose document, at which position."""
+        """Columns of a block: `special` tokens in order; per token `is_text`, `document` and `position`."""
         before, after = self.corpus.frame.before, self.corpus.frame.after
         columns: dict[str, list[NDArray[Any]]] = {"special": [], "is_text": [], "document": [], "position": []}
         for i, segment in enumerate(segments):
@@ -207,7 +206,7 @@ class BlockDataset(Dataset[dict[str, Any]]):
         return columns
 
     def _framed_stream(self, segments: list[Segment], has_separator_first: bool) -> dict[str, list[NDArray[Any]]]:
-        """Special tokens in order, and for each place of the block: is it text."""
+        """Columns of a block: `special` tokens in order; per token `is_text`."""
         before, after = self.corpus.frame.before, self.corpus.frame.after
         is_text = [np.zeros(len(before) + has_separator_first, bool)]
         for i, segment in enumerate(segments):
@@ -229,9 +228,9 @@ def _check(corpus: Corpus, max_tokens: int, layout: str, separator: bool, last_b
             "ask for more"
         )
     if layout not in {"documents", "continuous"}:
-        raise InputError(f"layout is {layout!r}; it has to be documents or continuous")
+        raise InputError(f"layout is {layout!r}; it must be documents or continuous")
     if last_block not in {"pad", "keep", "drop"}:
-        raise InputError(f"last_block is {last_block!r}; it has to be pad, keep or drop")
+        raise InputError(f"last_block is {last_block!r}; it must be pad, keep or drop")
     if layout == "documents" and last_block == "drop":
         raise InputError(
             'last_block="drop" is for layout="continuous", whose last block alone is short; packed documents leave '

@@ -1,7 +1,7 @@
-"""Sources as tokens on the disk: made once, continued after a kill, made anew when the text changes.
+"""The token cache of a source: built once, continued after a kill, rebuilt when the text changes.
 
-The cache of a source is a folder of Arrow files that `datasets.load_from_disk` opens too. While it is made it stands
-under another name; each shard gets its name when it is complete, and the folder gets its own when all are.
+A cache is a folder of Arrow files that `datasets.load_from_disk` opens, too. It is built under a temporary name. Each
+shard gets its final name when it is complete, and the folder gets its name when all shards are.
 """
 
 import hashlib
@@ -34,19 +34,20 @@ from longspan.replacing import put_in_place, resolved
 
 logger = logging.getLogger(__name__)
 
-SHARD_CHARACTERS = 1 << 23  # of text in a shard: some 10 MB on the disk, and what a kill can lose
-_LAYOUT = 2  # of the cache; another number makes old ones anew
+SHARD_CHARACTERS = 1 << 23  # characters of text per shard: some 10 MB on the disk; a kill loses at most one per worker
+_LAYOUT = 2  # version of the cache's layout; a new number rebuilds old caches
 
 
 class Counts(BaseModel):
-    """What reading a source found.
+    """Counts of a source.
 
     Attributes:
-        n_documents: with at least one token or not; numbered from 0 in the cache.
-        n_characters: of their text, the white space around it left out.
-        n_empty: records or files that hold nothing but white space.
-        n_cuts: places where documents were cut to be tokenised in pieces.
-        n_unsafe_cuts: of these, where a token or two may differ from those of the whole document.
+        n_documents: number of documents, also those without tokens; they are numbered from 0 in the cache.
+        n_tokens: number of tokens, without special tokens.
+        n_characters: number of characters of their text, without white space around documents.
+        n_empty: number of records or files with nothing but white space.
+        n_cuts: number of cuts of documents into pieces for tokenising.
+        n_unsafe_cuts: number of cuts where one or two tokens may differ from those of the whole document.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,7 +61,7 @@ class Counts(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a finished cache holds and what it was made from; `shards` has the size of each file in bytes."""
+    """The content and origin of a finished cache; `shards` has the size of each file in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,47 +74,47 @@ class Manifest(BaseModel):
 
     @property
     def text_sha256(self) -> str:
-        """Of the text it was made from (`contents.hash_text`), whatever the version that wrote `sha256`."""
+        """Hash of the source's text (`contents.hash_text`), which older versions wrote differently to `sha256`."""
         return hash_text(self.files, "") if self.files else self.sha256
 
 
 def cache_source(
     source: CorpusSource, encoder: Encoder, cache_dir: Path, *, n_processes: int, progress: bool
 ) -> tuple[Path, Manifest, list[str]]:
-    """The folder with the source's tokens, made or continued or as it was; its manifest; notes on what was done.
+    """Build, continue or reuse the cache of a source; returns its folder, its manifest and notes on what was done.
 
     Raises:
-        InputError: the source cannot be read or holds no text, or the cache cannot be written.
+        InputError: the source cannot be read or has no text, or the cache cannot be written.
     """
     made_for = _made_for(source, encoder)
     folder = cache_dir / _folder_name(source, made_for)
-    with _only_one(folder):
+    with _locked(folder):
         old, fault = read_manifest(folder)
         contents = scan_source(source, old.files if old else [])
         notes = []
         if contents.left_out:
             names = ", ".join(str(path) for path in contents.left_out[:5])
             notes.append(f"{source.label}: {len(contents.left_out)} files of other formats are left out ({names})")
-        if old is not None and _is_of(old, contents):
+        if old is not None and _is_current(old, contents):
             if os.access(folder, os.W_OK):
-                (folder / "plan.json").unlink(missing_ok=True)  # of a run that was killed at its very end
+                (folder / "plan.json").unlink(missing_ok=True)  # left by a run that was killed at its very end
             if old.files != contents.files and os.access(folder, os.W_OK):
-                old = old.model_copy(update={"files": contents.files})  # touched, or sure now: not hashed next time
+                old = old.model_copy(update={"files": contents.files})  # new times, so that files are not hashed again
                 _write_json(folder / "manifest.json", old.model_dump())
             manifest = old
         else:
             if fault:
-                notes.append(f"{source.label}: its cache {folder} is damaged ({fault}); it is made anew")
+                notes.append(f"{source.label}: its cache {folder} is damaged ({fault}) and is built again")
             elif old is not None:
-                notes.append(f"{source.label} changed since it was tokenised ({_changes(old, contents)}); made anew")
-            manifest = _make(folder, contents, made_for, encoder, n_processes, progress, notes)
+                notes.append(f"{source.label} changed since it was tokenised ({_changes(old, contents)}); built again")
+            manifest = _build(folder, contents, made_for, encoder, n_processes, progress, notes)
     for note in notes:
         logger.warning(note)
     return folder, manifest, notes
 
 
 def _made_for(source: CorpusSource, encoder: Encoder) -> dict[str, Any]:
-    """Everything but the text that decides what is in a cache."""
+    """Everything except the text that determines the content of a cache."""
     fields = ("format", "documents", "text_field", "split", "revision", "streaming")
     return {
         "layout": _LAYOUT,
@@ -131,8 +132,8 @@ def _folder_name(source: CorpusSource, made_for: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Let one process after the other in; a finished cache in a folder that may not be written needs no lock."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a cache for this process; a finished cache in a read-only folder needs no lock."""
     if folder.is_dir() and not os.access(folder.parent, os.W_OK):
         yield
         return
@@ -142,7 +143,7 @@ def _only_one(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.warning("another process is at the cache %s; waiting for it", folder)
+        logger.warning("another process uses the cache %s; waiting for it", folder)
         lock.acquire()
     try:
         yield
@@ -151,7 +152,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
-    """The manifest of a cache whose files are all there; or what is wrong with it."""
+    """Return the manifest of a complete cache and ""; or None and what is wrong (nothing if there is no cache)."""
     if not folder.is_dir():
         return None, ""
     try:
@@ -161,12 +162,12 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str]:
     for name, n_bytes in manifest.shards.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != n_bytes:
-            return None, f"{name} is not as long as it was"
+            return None, f"{name} has another size than before"
     return manifest, ""
 
 
-def _is_of(manifest: Manifest, contents: Contents) -> bool:
-    """Whether a cache was made from the text as it is now, read as now."""
+def _is_current(manifest: Manifest, contents: Contents) -> bool:
+    """Whether a cache was built from the current text by the current readers."""
     formats = [file.format for file in contents.files]
     if manifest.readers != contents.readers:
         return False
@@ -181,15 +182,15 @@ def _changes(old: Manifest, contents: Contents) -> str:
         "new": [path for path in now if path not in before],
         "gone": [path for path in before if path not in now],
     }
-    told = [
+    changes = [
         f"{kind}: {', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}" for kind, paths in kinds.items() if paths
     ]
-    if not told and old.readers != contents.readers:
-        told = [f"longspan reads {' and '.join(contents.readers)} better now"]
-    return "; ".join(told) or "another version of the data set"
+    if not changes and old.readers != contents.readers:
+        changes = [f"longspan reads {' and '.join(contents.readers)} better now"]
+    return "; ".join(changes) or "another version of the data set"
 
 
-def _make(
+def _build(
     folder: Path,
     contents: Contents,
     made_for: dict[str, Any],
@@ -234,21 +235,21 @@ def _make(
     )
     _write_json(building / "manifest.json", manifest.model_dump())
     _move(building, folder)
-    # Last: whoever is killed before finds the plan and the shards, and goes on.
+    # The plan is removed last, so that a run after a kill finds it with the shards and continues.
     (folder / "plan.json").unlink()
     return manifest
 
 
 def _start_or_continue(building: Path, plan: dict[str, Any]) -> int:
-    """Make the folder; number of finished shards in it, if it was begun with the same plan."""
+    """Make the folder, or keep it if it has the same plan; returns the number of its finished shards."""
     try:
         is_same = load_json(building / "plan.json") == plan
     except (OSError, ValueError):
         is_same = False
     if building.exists() and not is_same:
-        logger.warning("an unfinished cache of another state of the corpus is thrown away: %s", building)
+        logger.warning("removing an unfinished cache of another version of the corpus: %s", building)
         shutil.rmtree(building)
-    for unfinished in building.glob(".*"):  # what a killed run was writing
+    for unfinished in building.glob(".*"):  # temporary files of a killed run
         unfinished.unlink()
     if not is_same:
         _write_json(building / "plan.json", plan)
@@ -256,7 +257,7 @@ def _start_or_continue(building: Path, plan: dict[str, Any]) -> int:
 
 
 class _Jobs:
-    """The shards still to be written, in order; those that are finished are read past."""
+    """The shards to write, in order; finished shards are skipped, but their part of the source is read."""
 
     def __init__(self, building: Path, contents: Contents, cutter: Cutter) -> None:
         self.building, self.contents, self.cutter = building, contents, cutter
@@ -287,7 +288,7 @@ class _Jobs:
 
 
 def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict[str, int]]:
-    """Index the documents and write what `datasets.load_from_disk` asks for; size of each file."""
+    """Write the index of documents and the files for `datasets.load_from_disk`; returns counts and file sizes."""
     import datasets
 
     n_tokens = np.zeros(cutter.n_documents, np.int64)
@@ -328,8 +329,8 @@ def _finish(building: Path, n_shards: int, cutter: Cutter) -> tuple[Counts, dict
 
 
 def _move(building: Path, folder: Path) -> None:
-    """Put the finished folder where an old one may stand. A kill in between leaves a finished one to continue from."""
-    old = building.with_name(f"{building.name}.old")  # for a moment, where two names cannot be exchanged
+    """Rename the finished folder, replacing an old one. After a kill in between, the next run continues from it."""
+    old = building.with_name(f"{building.name}.old")  # left by a killed run, if two names cannot be exchanged
     shutil.rmtree(old, ignore_errors=True)
     put_in_place(building, resolved(folder))
 

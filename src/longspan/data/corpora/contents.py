@@ -1,4 +1,4 @@
-"""What a source holds at this moment: its files with their hashes, or a data set's fingerprint; and how to read it."""
+"""The current content of a source: its files with their hashes, or a data set's fingerprint, and how to read it."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from longspan.data.corpora.streams import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
 
-# A file whose time of change is this close to when it was hashed may have changed afterwards without another time.
+# A file modified this shortly before it was hashed may have changed again without a new modification time.
 _UNSURE_NS = 2_000_000_000
 
 
 class FileState(BaseModel):
-    """A file as it was when it was hashed."""
+    """The state of a file when it was hashed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,12 +35,12 @@ class FileState(BaseModel):
 
 
 class Contents(NamedTuple):
-    """A source that is ready to be read.
+    """A scanned source that is ready to be read.
 
     Attributes:
-        files: empty for a data set of the hub.
-        hub: None for files.
-        left_out: files of the source's folder that have no ending of a known format.
+        files: the source's files; empty for a data set of the hub.
+        hub: the data set of the hub; None for files.
+        left_out: files of the source's folder without a suffix of a known format.
     """
 
     source: CorpusSource
@@ -50,21 +50,21 @@ class Contents(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Of the text; see `hash_text`."""
+        """Hash of the text; see `hash_text`."""
         return hash_text(self.files, self.hub.content if self.hub is not None else "")
 
     @property
     def readers(self) -> dict[str, int]:
-        """Versions of the files' readers, where there was an earlier one."""
+        """Versions of the files' readers above 1, by format."""
         return {file.format: READER_VERSIONS[file.format] for file in self.files if file.format in READER_VERSIONS}
 
     @property
     def n_bytes(self) -> int | None:
-        """Size of all files; None for the hub."""
+        """Total size of the files; None for the hub."""
         return None if self.hub is not None else sum(file.n_bytes for file in self.files)
 
     def fragments(self, counter: ByteCounter) -> Iterator[tuple[ReadOptions, Iterator[Fragment]]]:
-        """For each file, how it is read and its fragments."""
+        """Yield, for each file, its read options and its fragments."""
         text_field = self.source.text_field
         if self.hub is not None:
             options = ReadOptions(self.source.documents_of("hub"), text_field)
@@ -74,7 +74,7 @@ class Contents(NamedTuple):
             yield options, READERS[file.format](Path(file.path), options, counter)
 
     def require_unchanged(self) -> None:
-        """Raise an InputError if a file is not as it was when it was hashed."""
+        """Raise an InputError if a file has changed since it was hashed."""
         for file in self.files:
             status = Path(file.path).stat()
             if (status.st_size, status.st_mtime_ns) != (file.n_bytes, file.mtime_ns):
@@ -82,9 +82,9 @@ class Contents(NamedTuple):
 
 
 def hash_text(files: list[FileState], content: str) -> str:
-    """Changes when the bytes or formats of the files do, or their order; wherever they lie.
+    """SHA-256 of the files' bytes and formats in their order, independent of their paths.
 
-    The file's own for a single one; of a data set of the hub, which has no files, what tells its `content`.
+    For a single file this is the file's hash; for a data set of the hub, the hash of `content`, its fingerprint.
     """
     if not files:
         return hashlib.sha256(content.encode()).hexdigest()
@@ -94,10 +94,10 @@ def hash_text(files: list[FileState], content: str) -> str:
 
 
 def scan_source(source: CorpusSource, known: list[FileState]) -> Contents:
-    """Find the source's files and hash those that are not `known` with the same size and time of change.
+    """Find the source's files and hash them, except those that are `known` with the same size and modification time.
 
     Raises:
-        InputError: as `find_files` and `find_on_hub`; or a file may not be read.
+        InputError: as `find_files` and `find_on_hub`; or a file is not readable.
     """
     if is_hub(source):
         hub = find_on_hub(source.path, split=source.split, revision=source.revision, streaming=source.streaming)
@@ -119,7 +119,7 @@ def _state_of(file: SourceFile, known: FileState | None) -> FileState:
         )
         sha256 = known.sha256 if known is not None and is_known else hash_file(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: it was there a moment ago; leave the corpus alone while it is read") from None
+        raise InputError(f"{path} was removed while the corpus was read; do not change it meanwhile") from None
     except PermissionError:
         raise InputError(f"{path} is not readable; change its permissions") from None
     return FileState(

@@ -1,4 +1,4 @@
-"""`load_corpus`: sources to tokens on the disk, and `Corpus`, the documents chosen of them."""
+"""`load_corpus` tokenises sources into files; `Corpus` is a selection of their documents."""
 
 import hashlib
 import json
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SHORT_DOCUMENT = 128  # tokens; a paragraph rather than a document
+_SHORT_DOCUMENT = 128  # tokens; shorter documents may be paragraphs
 
 
 class TokenStore:
-    """The tokens of a cached source, memory-mapped: opened when first used, again in every process."""
+    """The memory-mapped tokens of a cached source; each process opens the files when it first uses them."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
@@ -38,12 +38,12 @@ class TokenStore:
         return {"folder": self.folder, "manifest": self.manifest}
 
     def open(self) -> None:
-        """Map all files now: who has them open keeps them, also when the cache is made anew."""
+        """Map all files now; open mappings stay valid if the cache is rebuilt."""
         assert len(self._batches[0]) and len(self.document_starts) > len(self.document_characters)
 
     @cached_property
     def document_starts(self) -> NDArray[np.int64]:
-        """int64 [documents + 1]: where each document's tokens start in the store, and where the last one's end."""
+        """int64 [documents + 1]: start of each document's tokens in the store, and the end of the last."""
         return np.load(self.folder / "document_starts.npy", mmap_mode="r")
 
     @cached_property
@@ -55,7 +55,7 @@ class TokenStore:
     def _batches(self) -> tuple[NDArray[np.int64], list[NDArray[np.int32]], list[NDArray[np.uint16]]]:
         if read_manifest(self.folder)[0] != self.manifest:
             raise InputError(
-                f"{self.folder} is not the cache it was: it was made anew or removed meanwhile; load the corpus again"
+                f"the cache {self.folder} was rebuilt or removed after the corpus was loaded; load the corpus again"
             )
         names = sorted(name for name in self.manifest.shards if name.endswith(".arrow"))
         views = [view_shard(self.folder / name) for name in names]
@@ -64,11 +64,11 @@ class TokenStore:
         return np.cumsum([0, *(len(batch) for batch in ids)]), ids, n_characters
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """int32 [stop - start]: tokens of the store."""
+        """int32 [stop - start]: the tokens from `start` to `stop` of the store."""
         return self._slice(self._batches[1], np.int32, start, stop)
 
     def n_characters(self, start: int, stop: int) -> NDArray[np.uint16]:
-        """uint16 [stop - start]: characters of the text that each of these tokens stands for."""
+        """uint16 [stop - start]: number of characters of the text per token."""
         return self._slice(self._batches[2], np.uint16, start, stop)
 
     def _slice(self, batches: list[Any], dtype: Any, start: int, stop: int) -> Any:
@@ -85,13 +85,13 @@ class TokenStore:
 
 @dataclass(frozen=True)
 class SourceTokens:
-    """Some documents of a cached source.
+    """Selected documents of a cached source.
 
     Attributes:
-        source: as it was asked for.
-        store: all its tokens.
-        documents: int64, numbers of the documents chosen, ascending; each has a token at least.
-        left_out: why -> how many documents are not among them.
+        source: the source.
+        store: all tokens of the source.
+        documents: int64, numbers of the selected documents, ascending; each has at least one token.
+        left_out: reason -> number of documents that are left out for it.
     """
 
     source: CorpusSource
@@ -101,45 +101,45 @@ class SourceTokens:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """int64 [documents]: where each document's tokens start in the store."""
+        """int64 [documents]: start of each document's tokens in the store."""
         return self.store.document_starts[self.documents]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """int64 [documents]: tokens of each."""
+        """int64 [documents]: number of tokens of each document."""
         return self.store.document_starts[self.documents + 1] - self.starts
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of all documents chosen."""
+        """Number of tokens of the selected documents."""
         return int(self.lengths.sum())
 
     @property
     def n_characters(self) -> int:
-        """Characters of all documents chosen."""
+        """Number of characters of the selected documents."""
         return int(self.store.document_characters[self.documents].sum())
 
     @property
     def sha256(self) -> str:
-        """Of the source's files, as they were tokenised."""
+        """Hash of the source's text when it was tokenised."""
         return self.store.manifest.text_sha256
 
     @property
     def read_as(self) -> list[str]:
-        """How its bytes became documents, with what "auto" stands for."""
+        """How files are read as documents, with "auto" resolved, for the fingerprint."""
         formats = sorted({file.format for file in self.store.manifest.files}) or ["hub"]
         return [f"{format} {self.source.documents_of(format)} {self.source.text_field}" for format in formats]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokens of several sources on the disk.
+    """The tokens of several sources, in files.
 
     Attributes:
-        sources: in the order given.
-        frame: the special tokens of the tokenizer that made them.
-        tokenizer_fingerprint: SHA-256 of what decides its tokens.
-        notes: what was said while loading: caches made anew, files left out.
+        sources: the sources in their order.
+        frame: the special tokens of the tokenizer.
+        tokenizer_fingerprint: SHA-256 of everything that determines the tokenizer's tokens.
+        notes: messages of loading: rebuilt caches, files left out.
     """
 
     sources: tuple[SourceTokens, ...]
@@ -149,47 +149,46 @@ class Corpus:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of all sources, without special tokens."""
+        """Number of tokens of all sources, without special tokens."""
         return sum(source.n_tokens for source in self.sources)
 
     @property
     def n_characters(self) -> int:
-        """Characters of the text of all sources."""
+        """Number of characters of the text of all sources."""
         return sum(source.n_characters for source in self.sources)
 
     @property
     def n_documents(self) -> int:
-        """Documents of all sources."""
+        """Number of documents of all sources."""
         return sum(len(source.documents) for source in self.sources)
 
     @property
     def data(self) -> dict[str, str]:
-        """Name of each source -> SHA-256 of its text, for a record's `Made`."""
+        """Name of each source -> SHA-256 of its text, for the provenance of a record."""
         return {source.source.label: source.sha256 for source in self.sources}
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for the same documents, tokenizer and weights, wherever the files lie: what a resumed run compares."""
-        told = [self.tokenizer_fingerprint]
+        """A hash of documents, tokenizer and weights, independent of paths; a resumed run compares it."""
+        parts = [self.tokenizer_fingerprint]
         for source in self.sources:
             chosen = hashlib.sha256(np.ascontiguousarray(source.documents).tobytes()).hexdigest()
             made_for = {name: source.store.manifest.made_for[name] for name in ("layout", "max_piece")}
             made_for |= source.store.manifest.readers
-            told += [source.sha256, chosen, *source.read_as, json.dumps(made_for), str(source.source.weight)]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+            parts += [source.sha256, chosen, *source.read_as, json.dumps(made_for), str(source.source.weight)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def split(self, held_out: float | int, *, seed: int = 0) -> tuple["Corpus", "Corpus"]:
-        """The corpus without some of its documents, and those: for training and for validation.
+        """Split the corpus into documents for training and documents for validation.
 
-        Documents are drawn in each source by themselves. A document's place in the draw depends on the seed and its
-        number alone.
+        Documents are drawn separately in each source. The draw of a document depends only on the seed and its number.
 
         Args:
-            held_out: share of each source's documents (a float under 1), or their number (an int).
-            seed: draws others.
+            held_out: share of each source's documents (a float below 1), or their number (an int).
+            seed: seed of the draw.
 
         Raises:
-            InputError: nothing would be held out of a source, or nothing left of it.
+            InputError: one of the two parts would have no document of a source.
         """
         train, validation = [], []
         for i, source in enumerate(self.sources):
@@ -208,7 +207,7 @@ class Corpus:
         return replace(self, sources=tuple(train)), replace(self, sources=tuple(validation))
 
     def summary(self) -> dict[str, Any]:
-        """Counts of the whole and of each source, as a record keeps them and `longspan ls` shows them."""
+        """Counts of the corpus and of each source, for records and `longspan ls`."""
         return {
             "n_sources": len(self.sources),
             "n_documents": self.n_documents,
@@ -227,31 +226,31 @@ def load_corpus(
     n_processes: int | None = None,
     progress: bool = True,
 ) -> Corpus:
-    """Tokenise sources, or find them tokenised in `cache_dir`.
+    """Tokenise sources, or load their tokens from `cache_dir`.
 
-    A source is tokenised once for each tokenizer. Its cache is used again while its files hold the same bytes, made
-    anew when they don't (and that is said), and continued when a run that made it was killed. `weight`, `fraction`,
-    `min_tokens`, `min_characters`, `language` and `name` may change without tokenising again. Memory does not grow
-    with the corpus: tokens stay on the disk, memory-mapped.
+    A source is tokenised once per tokenizer. Its cache is reused while its files have the same bytes, rebuilt with a
+    message when they change, and continued after a kill. `weight`, `fraction`, `min_tokens`, `min_characters`,
+    `language` and `name` may change without tokenising again. Memory does not grow with the corpus, because tokens are
+    memory-mapped.
 
     Args:
         sources: paths, mappings of `CorpusSource`'s fields, or `CorpusSource`s.
-        tokenizer: of transformers; a fast one tells where its tokens stand in the text, a slow one does not
+        tokenizer: a tokenizer of transformers. Fast ones give the offsets of tokens, slow ones do not
             (`longspan.data.corpora.encoder`).
-        cache_dir: folder of the caches; made if need be. Several processes may use it at once.
-        n_processes: how many shards are tokenised at once; as many as there are cores where None. Up to 4 by threads
-            of this process, more (or a slow tokenizer) by processes, each with a copy of the tokenizer.
+        cache_dir: folder of the caches, made if it does not exist. Several processes may use it at once.
+        n_processes: number of shards tokenised in parallel; None: the number of cores. Up to 4 use threads of this
+            process; more, or a slow tokenizer, use processes with a copy of the tokenizer each.
         progress: show a bar.
 
     Raises:
-        InputError: a source is wrong or cannot be read (the message has file and line, byte or field), it holds no
-            text, none of its documents is long enough, or the cache cannot be written.
+        InputError: a source is wrong or cannot be read (the message has file and line, byte or field), has no text, has
+            no document that is long enough, or the cache cannot be written.
     """
     parsed = parse_sources(sources)
     if n_processes is None:
         n_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_processes < 1:
-        raise InputError(f"n_processes is {n_processes}; it has to be 1 or more")
+        raise InputError(f"n_processes is {n_processes}; choose 1 or more")
     encoder = Encoder(tokenizer)
     frame = find_frame(tokenizer)
     found: list[SourceTokens] = []
@@ -271,7 +270,7 @@ def load_corpus(
 
 
 def _choose(source: CorpusSource, store: TokenStore) -> SourceTokens:
-    """The documents that are long enough, and of these the share asked for."""
+    """Select the documents that are long enough, and of these the requested fraction."""
     counts = store.manifest.counts
     lengths = np.diff(store.document_starts)
     is_chosen = lengths > 0
@@ -286,7 +285,7 @@ def _choose(source: CorpusSource, store: TokenStore) -> SourceTokens:
     if not len(chosen):
         raise InputError(
             f"{source.label}: none of its {len(lengths):,} documents has {source.min_tokens:,} tokens and "
-            f"{source.min_characters:,} characters (the longest has {int(lengths.max()):,} tokens); ask for less"
+            f"{source.min_characters:,} characters (the longest has {int(lengths.max()):,} tokens); lower the minimum"
         )
     n = max(round(source.fraction * len(chosen)), 1)
     if n < len(chosen):
@@ -296,20 +295,20 @@ def _choose(source: CorpusSource, store: TokenStore) -> SourceTokens:
 
 
 def _look_like_paragraphs(tokens: SourceTokens) -> str:
-    """What to say of plain text whose documents, ended at blank lines for want of another word, are very short."""
+    """Return a warning if documents of plain text, split at blank lines by default, are very short; else ""."""
     source = tokens.source
     median = int(np.median(tokens.lengths))
     formats = {file.format for file in tokens.store.manifest.files}
     if source.documents != "auto" or "text" not in formats or median >= _SHORT_DOCUMENT or len(tokens.documents) < 10:
         return ""
     return (
-        f"{source.label}: its documents, ended at blank lines, have a median of {median} tokens. If these are "
-        "paragraphs and each file is a document, say documents: file; else say documents: blank_line"
+        f"{source.label}: its documents, split at blank lines, have a median of {median} tokens. If these are "
+        "paragraphs and each file is a document, set documents: file; else set documents: blank_line"
     )
 
 
 def _draw(documents: NDArray[np.int64], seed: int, source: int) -> NDArray[np.uint64]:
-    """A number for each document that looks random and depends on nothing but its own and the seed (splitmix64)."""
+    """A pseudo-random number per document that depends only on its number, the seed and the source (splitmix64)."""
     with np.errstate(over="ignore"):
         x = documents.astype(np.uint64) + np.uint64(1)
         for salt in (seed % 2**64, source):

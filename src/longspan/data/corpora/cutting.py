@@ -1,10 +1,9 @@
-"""Documents of any length in pieces that are tokenised one by one, cut where the tokens stay those of the whole.
+"""Cuts documents of any length into pieces that are tokenised one by one, without changing their tokens.
 
-A tokenizer looks at a whole text, but what it makes of one word does not depend on words far away. So a place is safe
-to cut where the tokens of some 200 characters before and after it, tokenised together, are those of the two sides
-tokenised apart; this is looked up for every cut, with the tokenizer itself, and cuts that fail are tried elsewhere.
-Where words decide alone (every tokenizer that splits at white space first: BERT's WordPiece, RoBERTa's byte-level BPE,
-the Unigram models of XLM-R and its kin) the tokens are then those of the whole document.
+The tokens of a word do not depend on words far away. So a cut is safe if the 200 characters before and after it have
+the same tokens together as apart. The tokenizer itself checks every cut; if a check fails, another place is tried. For
+tokenizers that split at white space first (BERT's WordPiece, RoBERTa's byte-level BPE, the Unigram models of XLM-R and
+similar), the pieces then have exactly the tokens of the whole document.
 """
 
 import re
@@ -13,24 +12,25 @@ from typing import NamedTuple
 
 from longspan.data.corpora.fragments import Fragment
 
-MAX_PIECE = 1 << 15  # characters; a token's characters are kept in 16 bits, so never more than 65,535
-_CONTEXT = 200  # characters on each side that a cut is checked with
+MAX_PIECE = 1 << 15  # characters; at most 65,535, because a token's number of characters is stored in 16 bits
+_CONTEXT = 200  # characters on each side of a cut that are used to check it
 _N_TRIES = 12
 
 SPACE = re.compile(r"(?<=\S)(?=\s)")
-# For texts without white space (Chinese, Japanese, Thai, ...): after the end of a sentence or a clause, else anywhere.
+# For texts without white space (Chinese, Japanese, Thai, ...): the end of a sentence or a clause.
 SENTENCE_END = re.compile(r"(?<=[。．！？…；，、」』।॥።؟.!?;,])(?=[^\s。．！？…」』.!?])")
 
 Encode = Callable[[list[str]], list[list[int]]]
 
 
 class Piece(NamedTuple):
-    """Text to tokenise: what of the document follows the piece before.
+    """The next part of a document to tokenise.
 
     Attributes:
-        document: number of the document, from 0; its pieces follow each other.
-        n_skipped: tokens at the start of the piece that are there only because a text starts there (XLM-R's lone "▁"),
-            and are to be left out.
+        document: number of the document, from 0; its pieces are consecutive.
+        text: the text.
+        n_skipped: number of tokens at the start of the piece to leave out, because they exist only since a text starts
+            there (XLM-R's lone "▁").
     """
 
     document: int
@@ -39,14 +39,14 @@ class Piece(NamedTuple):
 
 
 class Cutter:
-    """Makes pieces of fragments; counts documents and cuts.
+    """Joins fragments and cuts them into pieces; counts documents and cuts.
 
     Attributes:
-        n_documents: given out so far.
-        n_empty: records or files that held nothing but white space, and are left out.
-        n_cuts: places where documents were cut.
-        n_unsafe_cuts: those of them where no safe place was found: a token or two may differ from the whole's there.
-        counts_empty: what holds no text is a record or a file, and not just more blank lines between documents.
+        n_documents: number of finished documents.
+        n_empty: number of records or files without text, which are left out.
+        n_cuts: number of cuts inside documents.
+        n_unsafe_cuts: number of cuts without a safe place; one or two tokens may differ from those of the whole there.
+        counts_empty: whether a document without text counts as empty; False if it is only a further blank line.
     """
 
     def __init__(self, encode: Encode, *, max_piece: int = MAX_PIECE, context: int = _CONTEXT) -> None:
@@ -55,8 +55,8 @@ class Cutter:
         self.n_documents = self.n_empty = self.n_cuts = self.n_unsafe_cuts = 0
 
     def pieces(self, fragments: Iterable[Fragment]) -> Iterator[Piece]:
-        """Pieces of at most `max_piece + context` characters, documents without the white space around them."""
-        parts: list[str] = []  # of the document that have not been given out
+        """Yield pieces of at most `max_piece + context` characters; white space around documents is removed."""
+        parts: list[str] = []  # parts of the current document that are not in a piece yet
         n_held, n_skipped, is_open = 0, 0, False
         for text, ends_document in fragments:
             if not is_open:
@@ -84,7 +84,7 @@ class Cutter:
                 parts, n_held, n_skipped, is_open = [], 0, 0, False
 
     def _find_cut(self, text: str, start: int) -> tuple[int, int]:
-        """Where to end the piece that begins at `start`, and how many tokens to leave out of the next one."""
+        """Return the end of the piece that begins at `start`, and the number of tokens to skip in the next piece."""
         self.n_cuts += 1
         last = start + self.max_piece
         for places in (SPACE, SENTENCE_END):
@@ -102,26 +102,26 @@ class Cutter:
         return last, 0
 
     def _check(self, text: str, start: int, end: int) -> int | None:
-        """How many tokens to leave out of what begins at `end` so that nothing differs; None where it would."""
+        """Number of tokens to skip after a cut at `end`; None if the cut would change tokens."""
         left = from_first_word(text[max(start, end - self.context) : end])
         right = to_last_word(text[end : end + self.context])
         both, before, after = self.encode([left + right, left, right])
         if both == before + after:
             return 0
-        # More has to follow than the token that is left out: else the cut is inside of one token of the whole, such as
-        # the [UNK] of a very long word, and the characters behind it would belong to none.
+        # Another token must follow the skipped one. Otherwise the cut is inside a token of the whole text, such as the
+        # [UNK] of a very long word, and the characters after the cut would belong to no token.
         adds = len(after) > 1 or right.isspace()
         return 1 if adds and both == before + after[1:] else None
 
 
 def from_first_word(text: str) -> str:
-    """Without the word that the start of the text may cut, where there is another."""
+    """Remove the first word, which may be cut, if there is another word."""
     found = SPACE.search(text)
     return text[found.start() :] if found and found.start() < len(text) - 1 else text
 
 
 def to_last_word(text: str) -> str:
-    """Without the word that the end of the text may cut, where there is another."""
+    """Remove the last word, which may be cut, if there is another word."""
     words = text.rstrip()
     ends = [found.start() for found in SPACE.finditer(words)]
     return words[: ends[-1]] if ends and ends[-1] > 0 else words

@@ -1,4 +1,4 @@
-"""A tokenizer as the corpora need it: whole texts to ids and characters, in any process, with a fingerprint."""
+"""Wraps a tokenizer for corpora: encodes texts to ids and character counts in any process, with a fingerprint."""
 
 import gc
 import hashlib
@@ -26,13 +26,13 @@ _MOST_CHARACTERS = np.iinfo(np.uint16).max
 
 
 class Encoded(NamedTuple):
-    """Texts as tokens, one text after the other.
+    """The tokens of several texts, concatenated.
 
     Attributes:
         ids: int32 [tokens].
-        n_characters: uint16 [tokens], of the text, that each token stands for: from where it starts to where the next
-            one does, so that the texts' characters are all counted, once each.
-        n_tokens: int64 [texts].
+        n_characters: uint16 [tokens], number of characters of the text per token, from the token's start to the start
+            of the next, so that every character is counted exactly once.
+        n_tokens: int64 [texts], number of tokens per text.
     """
 
     ids: NDArray[np.int32]
@@ -41,7 +41,7 @@ class Encoded(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The special tokens that the tokenizer puts around one text, and the one between documents (None: it has none)."""
+    """The special tokens that frame a text, the separator between documents (None: there is none), and padding."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
@@ -50,11 +50,11 @@ class Frame(NamedTuple):
 
 
 class Encoder:
-    """A tokenizer without truncation, padding and special tokens, in the text too. Can be sent to other processes.
+    """A tokenizer without truncation and padding that reads special tokens as text. It can be pickled.
 
-    A fast tokenizer tells where in the text its tokens stand. A slow one does not: the characters of a text are then
-    spread evenly over its tokens, which keeps their sum. A vocabulary of bytes tells by itself how many characters
-    begin in each token, which is quicker than asking for places: there a character of several tokens is the first's.
+    Characters are assigned to tokens in one of three ways. A byte-level vocabulary shows how many characters begin in
+    each token, which is the fastest way; a character of several tokens counts for the first. Other fast tokenizers give
+    the offsets of tokens. With a slow tokenizer, the characters of a text are spread evenly over its tokens.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -74,7 +74,7 @@ class Encoder:
 
     @property
     def is_fast(self) -> bool:
-        """It is one of the library tokenizers: several threads may use it."""
+        """Whether it is a tokenizer of the tokenizers library, which several threads may use."""
         return self._fast is not None
 
     @property
@@ -95,12 +95,12 @@ class Encoder:
 
     @cached_property
     def _begun(self) -> NDArray[np.int64] | None:
-        """int64 [vocabulary]: characters that begin in each token, where tokens are bytes of the text; else None."""
+        """int64 [vocabulary]: characters that begin in each token; None if tokens are not bytes of the text."""
         if self._fast is None or not _is_byte_level(json.loads(self._fast)):
             return None
         from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-        # In UTF-8 every byte of a character but the first is one of these.
+        # The continuation bytes of UTF-8.
         inner = {letter for byte, letter in bytes_to_unicode().items() if 0x80 <= byte < 0xC0}
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         begun = np.zeros(max(vocabulary.values()) + 1, np.int64)
@@ -109,13 +109,13 @@ class Encoder:
         return begun
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        """The tokens of each text."""
+        """Token ids of each text."""
         if self._fast is None:
             return slow_ids(self._tokenizer, texts)
         return [encoding.ids for encoding in self._plain.encode_batch(texts)]
 
     def encode(self, texts: list[str], skipped: list[int]) -> Encoded:
-        """The tokens of texts, less the first `skipped` of each, whose characters go to the first token that stays."""
+        """Encode texts without the first `skipped` tokens of each, whose characters go to the first remaining token."""
         if self._fast is None:
             lists = self.ids(texts)
             starts = [
@@ -132,7 +132,7 @@ class Encoder:
         return Encoded(ids, np.concatenate([np.zeros(0, np.uint16), *n_characters]), n_tokens)
 
     def _in_parts(self, texts: list[str]) -> list["_Tokens"]:
-        """The tokens of each text, of a fast tokenizer: in parts, or whole where these would differ."""
+        """Tokenise each text in parts, or as a whole if the tokens would differ."""
         cut = [split(text) for text in texts]
         asked = [text for parts, windows in cut for text in (*parts, *windows)]
         found = iter(self._plain.encode_batch(asked))
@@ -149,21 +149,21 @@ class Encoder:
         ids = encoding.ids
         if self._begun is not None:
             ends = np.cumsum(self._begun[np.array(ids, np.int64)])
-            # Else a token that was added stands for other characters than it is written with.
+            # The sum differs if an added token stands for other characters than those of its name.
             if len(ends) and ends[-1] == len(text):
                 return _Tokens(ids, np.concatenate([np.zeros(1, np.int64), ends[:-1]]))
         return _Tokens(ids, _starts(encoding.offsets))
 
 
 class _Tokens(NamedTuple):
-    """A text's tokens, and the characters they start at."""
+    """A text's tokens and the offsets of their first characters."""
 
     ids: list[int]
     starts: NDArray[np.int64]
 
 
 def _join(parts: list[str], tokens: list[_Tokens], windows: list[list[int]]) -> _Tokens | None:
-    """Tokens of parts as those of the whole; None where they would not be."""
+    """Join the tokens of parts; None if they are not the tokens of the whole text."""
     if len(parts) == 1:
         return tokens[0]
     ids, starts = list(tokens[0].ids), [tokens[0].starts]
@@ -179,7 +179,7 @@ def _join(parts: list[str], tokens: list[_Tokens], windows: list[list[int]]) -> 
 
 
 def _is_byte_level(description: dict[str, Any]) -> bool:
-    """Whether a tokenizer, by its JSON, cuts a text's own bytes into tokens."""
+    """Whether a tokenizer, described by its JSON, splits the unchanged bytes of a text into tokens."""
     first = description["pre_tokenizer"] or {}
     steps = first.get("pretokenizers", [first])
     is_bytes = any(step.get("type") == "ByteLevel" for step in steps)
@@ -188,7 +188,7 @@ def _is_byte_level(description: dict[str, Any]) -> bool:
 
 
 def _without_truncation(backend: Any) -> Any:
-    """The tokenizer itself if it neither truncates nor pads (a second one may take 270 MB), or such a copy."""
+    """Return the tokenizer if it neither truncates nor pads, else a copy that does not (a copy may take 270 MB)."""
     if backend.truncation is None and backend.padding is None:
         return backend
     import tokenizers
@@ -205,7 +205,7 @@ def _starts(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:
 
 
 def _tile(starts: NDArray[np.int64], n_skipped: int, n_characters: int) -> NDArray[np.uint16]:
-    """Characters of each token when each stands for all up to the start of the next, the first from 0."""
+    """Number of characters from each token's start (0 for the first) to the start of the next."""
     starts = starts[n_skipped:].copy()
     starts[:1] = 0
     counts = np.diff(starts, append=n_characters) if len(starts) else starts
@@ -213,18 +213,18 @@ def _tile(starts: NDArray[np.int64], n_skipped: int, n_characters: int) -> NDArr
 
 
 def find_frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
-    """What the tokenizer puts around a text, looked up by tokenising one.
+    """Find the special tokens that the tokenizer puts around a text, by tokenising one.
 
     Raises:
-        InputError: it has no padding token and no end-of-text token that could stand for it, or a text with special
-            tokens does not have the tokens that it has without.
+        InputError: the tokenizer has neither a padding token nor an end-of-text token, or special tokens change the
+            tokens of the text.
     """
     bare = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     framed = list(tokenizer("a")["input_ids"])
     places = (i for i in range(len(framed) - len(bare) + 1) if framed[i : i + len(bare)] == bare)
     at = next(places, None)
     if at is None:
-        raise InputError("the tokenizer's special tokens change the text's own: what stands around a text is not clear")
+        raise InputError("the tokenizer's special tokens change the tokens of the text; use another tokenizer")
     separator = next((i for i in (tokenizer.sep_token_id, tokenizer.eos_token_id) if isinstance(i, int)), None)
     pad = next((i for i in (tokenizer.pad_token_id, separator) if isinstance(i, int)), None)
     if pad is None:
@@ -233,20 +233,20 @@ def find_frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
 
 
 def _fingerprint(tokenizer: "PreTrainedTokenizerBase", fast: str | None) -> str:
-    """SHA-256 of everything that decides the tokens of a text."""
+    """SHA-256 of everything that determines the tokens of a text."""
     if fast is not None:
-        told = fast
+        description = fast
     else:
         own = {key: repr(value) for key, value in tokenizer.init_kwargs.items() if "file" not in key}
-        told = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()), sorted(own.items())])
-    return hashlib.sha256(told.encode()).hexdigest()
+        description = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()), sorted(own.items())])
+    return hashlib.sha256(description.encode()).hexdigest()
 
 
 @contextmanager
 def one_thread_without_garbage() -> Iterator[None]:
-    """Tokenise in this thread alone, and without Python's search for garbage.
+    """Tokenise in one thread and without garbage collection.
 
-    The lists of offsets have millions of small tuples and no cycles: looking for those takes longer than making them.
+    The lists of offsets have millions of small tuples without cycles; collecting takes longer than making them.
     """
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     was_enabled = gc.isenabled()

@@ -1,4 +1,4 @@
-"""Documents as they come out of a reader: in fragments, so that no document has to be in memory as a whole."""
+"""Fragments of documents, which readers yield so that no document has to be in memory as a whole."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -6,35 +6,35 @@ from typing import NamedTuple
 
 
 class Fragment(NamedTuple):
-    """Some text of a document, the next after the fragment before; `ends_document` with its last one."""
+    """The next part of a document's text; `ends_document` is True for the document's last fragment."""
 
     text: str
     ends_document: bool
 
 
 class ReadOptions(NamedTuple):
-    """How a source is read: where documents end and which field holds the text, with nothing left to guess."""
+    """How to read a file: where documents end and which field has the text, with "auto" resolved."""
 
     documents: str
     text_field: str
 
 
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
-# WikiText's heading of an article: " = Title = " between blank lines; sections have more signs (" = = Section = = ").
+# The heading of an article in WikiText: " = Title = " between blank lines. Sections have more signs (" = = Name = = ").
 _HEADING = re.compile(r"(?:\A|\n)[^\S\n]*\n(?= ?= (?!= )[^\n]*(?<! =) = ?\n[^\S\n]*\n)")
-_LONGEST_HEADING = 4096  # characters, with the blank lines around it
+_LONGEST_HEADING = 4096  # characters, including the blank lines around it
 
 
 def whole_file(chunks: Iterable[str]) -> Iterator[Fragment]:
-    """One document."""
+    """Yield the whole file as one document."""
     for chunk in chunks:
         yield Fragment(chunk, False)
     yield Fragment("", True)
 
 
 def split_at_blank_lines(chunks: Iterable[str]) -> Iterator[Fragment]:
-    """Documents stand between lines that hold nothing but white space."""
-    held = ""  # white space at the end of a chunk: the next may make a blank line of it
+    """Split documents at blank lines (lines with nothing but white space)."""
+    held = ""  # white space at the end of a chunk, which may be part of a blank line
     for chunk in chunks:
         text = held + chunk
         end = len(text.rstrip())
@@ -44,18 +44,18 @@ def split_at_blank_lines(chunks: Iterable[str]) -> Iterator[Fragment]:
 
 
 def split_at_lines(chunks: Iterable[str]) -> Iterator[Fragment]:
-    """Each line is a document."""
+    """Yield each line as a document."""
     for chunk in chunks:
         yield from _fragments(chunk.split("\n"))
     yield Fragment("", True)
 
 
 def split_at_headings(chunks: Iterable[str]) -> Iterator[Fragment]:
-    """WikiText: a heading of the first level between blank lines begins a document, and is its first line."""
+    """Split WikiText before each first-level heading between blank lines; the heading is the document's first line."""
     held = "\n"  # the start of a file counts as a blank line
     for chunk in chunks:
         parts = _HEADING.split(held + chunk)
-        # A heading that the end of the chunk cuts is whole within its last two lines and what follows.
+        # Hold the end of the chunk, which may contain a part of a heading.
         end = max(len(parts[-1]) - _LONGEST_HEADING, 0)
         held = parts[-1][end:]
         yield from _fragments([*parts[:-1], parts[-1][:end]])
@@ -64,7 +64,7 @@ def split_at_headings(chunks: Iterable[str]) -> Iterator[Fragment]:
 
 
 def _fragments(parts: list[str]) -> Iterator[Fragment]:
-    """Every part but the last ends a document."""
+    """Yield the parts as fragments; every part but the last ends a document."""
     for part in parts[:-1]:
         yield Fragment(part, True)
     if parts[-1]:

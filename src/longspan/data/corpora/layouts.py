@@ -1,4 +1,4 @@
-"""Where the tokens of each block come from: `documents` (packed whole) or `continuous` (one stream)."""
+"""Layouts of blocks: `documents` packs whole documents, `continuous` cuts one stream."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,13 +10,13 @@ from longspan.data.corpora.packing import pack
 
 
 class Segment(NamedTuple):
-    """Tokens of one document in a block.
+    """Consecutive tokens of one document in a block.
 
     Attributes:
         document: number of the document in its source's cache.
-        start: its first token in the document.
-        length: in tokens.
-        at: its first token in the source's store.
+        start: position of the first token in the document.
+        length: number of tokens.
+        at: position of the first token in the source's store.
     """
 
     document: int
@@ -26,7 +26,7 @@ class Segment(NamedTuple):
 
 
 class Layout(Protocol):
-    """How one source's documents become blocks."""
+    """Maps a source's documents to blocks."""
 
     n_blocks: int
     n_dropped_tokens: int
@@ -37,7 +37,7 @@ class Layout(Protocol):
 
 
 class DocumentsLayout:
-    """Segments framed by special tokens, each to see only itself; a document is cut only where longer than a block."""
+    """Packs documents, each framed by special tokens and separate from the others; only longer ones are cut."""
 
     n_dropped_tokens = 0
 
@@ -57,7 +57,7 @@ class DocumentsLayout:
 
 
 class ContinuousLayout:
-    """All documents as one stream with a separator between them (or none), cut where a block is full."""
+    """Concatenates all documents to one stream, optionally with separators, and cuts it into blocks."""
 
     def __init__(
         self, tokens: SourceTokens, frame: Frame, max_tokens: int, *, has_separator: bool, drops_last: bool
@@ -65,7 +65,7 @@ class ContinuousLayout:
         self.documents, self.starts = tokens.documents, tokens.starts
         self.n_separators = int(has_separator)
         self.capacity = max_tokens - len(frame.before) - len(frame.after)
-        # Where each document, with the separator before it, starts in the stream; the first one has none.
+        # The end of each document in the stream; there is a separator before each document but the first.
         sizes = tokens.lengths + self.n_separators
         self.ends = np.cumsum(sizes) - self.n_separators
         n_stream = int(self.ends[-1])
@@ -81,9 +81,9 @@ class ContinuousLayout:
         return self._segments(start, min(start + self.capacity, int(self.ends[-1])))
 
     def _segments(self, start: int, stop: int) -> tuple[list[Segment], bool]:
-        """What stands at `start` to `stop` of the stream.
+        """Return the segments from `start` to `stop` of the stream.
 
-        A segment of length 0 stands for a document whose separator is the last token before `stop`.
+        A segment of length 0 means that the separator before a document is the last token before `stop`.
         """
         found: list[Segment] = []
         has_separator_first = False

@@ -1,8 +1,8 @@
-"""A long text tokenised in parts, which is quicker; where they meet, a window over both tells whether that is the same.
+"""Splits a long text into parts that are tokenised separately, and checks that the tokens are the same.
 
-A tokenizer takes longer a character for long texts than for short ones (docs/experiments.md). Parts end before white
-space. Where they meet, the tokens of the words around, tokenised together, have to be the last of one part and
-the first of the next.
+Tokenizers seem to take longer per character for long texts than for short ones (docs/experiments.md). Parts end before
+white space. A window of words around each boundary is tokenised, too. Its tokens must be the last tokens of one part
+followed by the first tokens of the next.
 """
 
 from itertools import pairwise
@@ -10,16 +10,16 @@ from itertools import pairwise
 from longspan.data.corpora.cutting import SPACE, from_first_word, to_last_word
 
 PART = 2048  # characters
-_WINDOW = 64  # characters on each side of where parts meet
-_LOOKED_AT = 128  # characters before the end of a part in which to look for white space
+_WINDOW = 64  # characters on each side of a boundary
+_SEARCHED = 128  # characters before the end of a part that are searched for white space
 
 
 def split(text: str) -> tuple[list[str], list[str]]:
-    """Parts that make up `text`, and a window of text over each place where two of them meet."""
+    """Split `text` into parts; returns them and the window of text around each boundary."""
     ends = [0]
-    while len(text) - ends[-1] > PART + _LOOKED_AT:
+    while len(text) - ends[-1] > PART + _SEARCHED:
         last = ends[-1] + PART
-        places = [found.start() for found in SPACE.finditer(text, last - _LOOKED_AT, last)]
+        places = [found.start() for found in SPACE.finditer(text, last - _SEARCHED, last)]
         if not places:
             return [text], []
         ends.append(places[-1])
@@ -32,12 +32,12 @@ def split(text: str) -> tuple[list[str], list[str]]:
 
 
 def n_added(before: list[int], after: list[int], window: list[int]) -> int | None:
-    """How many tokens at the start of `after` are there only because a text starts there; None where parts differ.
+    """Number of tokens at the start of `after` that exist only because a text starts there; None if tokens differ.
 
     Args:
         before: tokens of a part.
-        after: tokens of the next one.
-        window: tokens of the text around the place where they meet.
+        after: tokens of the next part.
+        window: tokens of the text around their boundary.
     """
     for n in range(1, len(window) if before else 0):
         if window[n - 1] == before[-1] and window[:n] == before[-n:]:

@@ -1,8 +1,8 @@
-"""Shards of a cache: pieces tokenised and written as Arrow files that the library datasets opens.
+"""Writes and reads the shards of a cache: Arrow files of tokenised pieces that the library datasets opens.
 
-A row is a piece: `document` (its number in the source), `characters` (of its text), `input_ids` and, for each of them,
-`n_characters`. They add up to `characters`, but for a piece without any token (32,768 blanks).
-No torch and no transformers here: the processes that tokenise start quickly and stay small.
+A row is a piece: `document` (its number in the source), `characters` (length of its text), `input_ids`, and
+`n_characters` of each token. These add up to `characters`, except for a piece without tokens (32,768 blanks). This
+module imports neither torch nor transformers, so that the processes that tokenise start quickly and stay small.
 """
 
 import os
@@ -17,7 +17,7 @@ from longspan.data.corpora.cutting import Piece
 from longspan.data.corpora.encoder import Encoder
 from longspan.files import replace_file
 
-_BATCH = 1 << 18  # characters tokenised at a time: bounds the tokenizer's own results, some 100 bytes a token
+_BATCH = 1 << 18  # characters tokenised at a time; limits the tokenizer's results, some 100 bytes per token
 
 SCHEMA = pa.schema(
     [
@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
 
 
 class ShardCounts(NamedTuple):
-    """What a finished shard holds; `n_bytes` is the file's size."""
+    """Counts of a finished shard; `n_bytes` is the file's size."""
 
     n_rows: int
     n_tokens: int
@@ -38,7 +38,7 @@ class ShardCounts(NamedTuple):
 
 
 def write_shard(path: Path, encoder: Encoder, pieces: list[Piece]) -> ShardCounts:
-    """Tokenise pieces and write them to `path`, whole or not at all.
+    """Tokenise pieces and write them to `path` atomically.
 
     Raises:
         InputError: the disk is full or the folder not writable.
@@ -63,7 +63,7 @@ def write_shard(path: Path, encoder: Encoder, pieces: list[Piece]) -> ShardCount
                     )
                     n_tokens += len(encoded.ids)
             file.flush()
-            os.fsync(file.fileno())  # a shard that has its name is believed, also after a power cut
+            os.fsync(file.fileno())  # a shard with its final name must be complete, also after a power cut
         n_bytes = temporary.stat().st_size
     return ShardCounts(len(pieces), n_tokens, n_bytes)
 
@@ -81,14 +81,14 @@ def _batches(pieces: list[Piece]) -> list[list[Piece]]:
 
 
 class ShardView(NamedTuple):
-    """A shard, memory-mapped: nothing is read before it is used.
+    """A memory-mapped shard; data is read from the disk when it is used.
 
     Attributes:
-        documents: int64 [rows].
-        characters: int64 [rows], of each piece.
-        n_tokens: int64 [rows].
+        documents: int64 [rows], document of each piece.
+        characters: int64 [rows], length of each piece.
+        n_tokens: int64 [rows], tokens of each piece.
         ids: for each batch of the file, int32 [tokens].
-        n_characters: the same, uint16.
+        n_characters: for each batch of the file, uint16 [tokens].
     """
 
     documents: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What a corpus is made of: `CorpusSource`, one entry of a recipe, and the files it stands for."""
+"""Sources of a corpus: `CorpusSource`, an entry of a recipe, and the files that it names."""
 
 import glob
 import logging
@@ -16,7 +16,7 @@ from longspan.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# Endings of each format, before one of a compression.
+# File suffixes of each format; a suffix of a compression may follow.
 ENDINGS = {
     "text": (".txt", ".text", ".md"),
     "wikitext": (".tokens", ".raw"),
@@ -75,11 +75,11 @@ class CorpusSource(BaseModel):
 
     @property
     def label(self) -> str:
-        """Its name, or its path where it has none."""
+        """The source's name; its path if it has no name."""
         return self.name or self.path
 
     def documents_of(self, format: str) -> str:
-        """`documents` for a file of `format`, with "auto" resolved."""
+        """The value of `documents` for a file of `format`, with "auto" resolved."""
         if self.documents == "auto":
             return _DEFAULT_DOCUMENTS.get(format, "record")
         choices = _DOCUMENTS.get(format, ("record", "heading"))
@@ -96,10 +96,10 @@ class SourceFile(NamedTuple):
 
 
 def parse_sources(values: Sequence[CorpusSource | dict[str, Any] | str]) -> list[CorpusSource]:
-    """Sources as a recipe has them: a path, a mapping of `CorpusSource`'s fields, or the thing itself.
+    """Parse sources: paths, mappings of `CorpusSource`'s fields, or `CorpusSource`s.
 
     Raises:
-        InputError: there is none, or a field is unknown or wrong (the message names the entry and the field).
+        InputError: there are no sources, or a field is unknown or wrong (the message names the source and the field).
     """
     if not values:
         raise InputError("the corpus has no sources; name at least one file, folder or data set")
@@ -120,7 +120,7 @@ def _parse(i: int, value: CorpusSource | dict[str, Any] | str) -> CorpusSource:
 
 
 def is_hub(source: CorpusSource) -> bool:
-    """The source is read through the library datasets: from the hub, its cache, or a folder that it saved."""
+    """Whether the library datasets reads the source: from the hub, its cache, or a folder that it saved."""
     if source.format != "auto":
         return source.format == "hub"
     path = Path(source.path)
@@ -131,7 +131,7 @@ def is_hub(source: CorpusSource) -> bool:
 
 
 def format_of(path: Path) -> str | None:
-    """The format that a file's name tells, if it does."""
+    """The format of a file by its suffix; None if the suffix is not known."""
     name = path.name.lower()
     for ending in STREAMED:
         name = name.removesuffix(ending)
@@ -139,11 +139,11 @@ def format_of(path: Path) -> str | None:
 
 
 def find_files(source: CorpusSource) -> tuple[list[SourceFile], list[Path]]:
-    """The source's files in the order of their names, and those of its folder that are left out for their ending.
+    """Return the source's files sorted by name, and the files of its folder that are left out for their suffix.
 
     Raises:
-        InputError: there is no such file or folder, the glob matches nothing, the folder holds nothing that can be
-            read, a file's format is unknown, or it is an archive.
+        InputError: the file or folder does not exist, the glob matches nothing, the folder has no file of a known
+            format, a file's format is unknown, or a file is an archive.
     """
     path = Path(source.path)
     if path.is_dir():
@@ -160,14 +160,14 @@ def find_files(source: CorpusSource) -> tuple[list[SourceFile], list[Path]]:
 
 
 def _files_in_folder(source: CorpusSource, folder: Path) -> tuple[list[SourceFile], list[Path]]:
-    """All files below a folder whose ending tells a format (the source's, where it names one)."""
+    """Return the files below a folder whose suffix is of a known format, or of the source's format if it has one."""
     paths = sorted(path for path in _walk(folder) if path.is_file())
     formats = {path: format_of(path) for path in paths}
     wanted = [path for path in paths if formats[path] and source.format in {"auto", formats[path], _text_as(source)}]
     if not wanted:
         endings = ENDINGS.get(source.format) or tuple(ending for some in ENDINGS.values() for ending in some)
         raise InputError(
-            f"{folder} holds no file that ends in {', '.join(endings)} (maybe with {', '.join(STREAMED)}); "
+            f"{folder} holds no file that ends in {', '.join(endings)} (optionally with {', '.join(STREAMED)}); "
             "for other names pass a glob such as 'folder/*' and the format"
         )
     left_out = [path for path in paths if path not in set(wanted)]
@@ -175,7 +175,7 @@ def _files_in_folder(source: CorpusSource, folder: Path) -> tuple[list[SourceFil
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """What is below a folder and not hidden; folders that are not searched are named in a warning."""
+    """Yield the files below a folder that are not hidden; a warning names folders that are not searched."""
 
     def warn(error: OSError) -> None:
         logger.warning("%s cannot be read (%s): its text is not in the corpus", error.filename, error.strerror)
@@ -190,7 +190,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _text_as(source: CorpusSource) -> str | None:
-    """WikiText often stands in files that end as plain text does."""
+    """The other format whose suffixes count for the source: WikiText files often have the suffix of plain text."""
     return "text" if source.format == "wikitext" else None
 
 
@@ -201,7 +201,7 @@ def _known_format(source: CorpusSource, path: Path) -> str:
         raise InputError(f"{path} is an archive; unpack it and pass its files")
     format = format_of(path) if source.format == "auto" else source.format
     if format is None:
-        raise InputError(f"{path}: its ending does not tell its format; set format to one of {', '.join(ENDINGS)}")
+        raise InputError(f"{path}: its ending is of no known format; set format to one of {', '.join(ENDINGS)}")
     if source.streaming:
         raise InputError(f"{path} is a file: streaming is for data sets of the hub; leave it out")
     try:

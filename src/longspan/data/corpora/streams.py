@@ -1,4 +1,4 @@
-"""Files as streams of text, decompressed and decoded a megabyte at a time: memory does not grow with the file."""
+"""Reads files as streams of text, decompressed and decoded one megabyte at a time, in bounded memory."""
 
 import io
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from longspan.data.opening import COMPRESSIONS
 from longspan.data.unpacking import CHUNK, ByteCounter, open_stream
 
 STREAMED = tuple(ending for ending in COMPRESSIONS if ending != ".zip")
-"""Compressions of one stream of bytes: all but .zip, which is an archive of files."""
+"""Suffixes of compressed single files: all compressions except .zip, which is an archive."""
 
 
 def text_chunks(path: Path, counter: ByteCounter) -> Iterator[str]:
-    """The text of a UTF-8 file, a million characters at a time; line ends as newlines, no byte order mark.
+    """Yield the text of a UTF-8 file in chunks, with line ends as newlines and without a byte order mark.
 
     Raises:
-        InputError: as `open_stream`, or the bytes are not UTF-8 (the message has the offset of the first wrong byte,
-            counted in the decompressed file).
+        InputError: as `open_stream`, or the bytes are not UTF-8 (the message has the offset of the first wrong byte in
+            the decompressed file).
     """
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     with open_stream(path, counter) as stream:

@@ -1,7 +1,7 @@
-"""Readers of corpora, one file a format: each gives the text of a file as fragments of documents.
+"""Readers of corpora, one file per format; each yields the text of a file as fragments of documents.
 
-To add a format: one file with a function `(path, options, counter) -> Iterator[Fragment]`, one line in `READERS`, and
-its endings in `sources.ENDINGS`.
+To add a format, write a file with a function `(path, options, counter) -> Iterator[Fragment]`, and add a line to
+`READERS` and its suffixes to `sources.ENDINGS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,4 +23,4 @@ READERS: dict[str, Callable[[Path, ReadOptions, ByteCounter], Iterator[Fragment]
 }
 
 READER_VERSIONS = {"tei": 2}
-"""Formats whose reader gives other text than its first version did: caches of that are made anew."""
+"""Versions of readers that give other text than their first version; caches of other versions are rebuilt."""

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or of a folder on the disk, through the library datasets."""
+"""Reads data sets of the Hugging Face hub, or of a local folder, by the library datasets."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,11 +13,12 @@ _ROWS_AT_ONCE = 64
 
 
 class HubTexts(NamedTuple):
-    """A data set that is found but not read yet.
+    """A data set that was found but not read yet.
 
     Attributes:
-        content: changes when the data set does: the library's own fingerprint of its files.
-        rows: of a split, each with the column of the text.
+        name: its name in errors.
+        content: the library's fingerprint of its files, which changes with the data set.
+        rows: the rows of a split.
     """
 
     name: str
@@ -80,7 +81,7 @@ def _find_saved(path: str, split: str) -> HubTexts:
 
 
 def _texts(found: HubTexts, column: str) -> Iterator[str]:
-    names = found.rows.column_names  # None where a stream tells them only with its rows
+    names = found.rows.column_names  # None for a stream whose columns are known only from its rows
     if names is not None and column not in names:
         raise InputError(
             f"{found.name} has no column {column!r}; it has {', '.join(names)}. Name the one with the text: text_field"

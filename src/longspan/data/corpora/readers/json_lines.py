@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, the text in a named field."""
+"""Reads JSON lines: one object per line, with the text in a named field."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +12,10 @@ from longspan.errors import InputError
 
 
 def read_json_lines(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
-    """The texts in `options.text_field`. A line is read whole: memory holds the longest one.
+    """Yield the texts in `options.text_field`. Each line is read as a whole into memory.
 
     Raises:
-        InputError: as `json_line_objects`; a line has no such field, or something other than text in it (with the
+        InputError: as `json_line_objects`; a line lacks the field, or has something other than text in it (with the
             line's number, from 1).
     """
     return documents_of_records(_texts(path, options.text_field, counter), options.documents)

@@ -1,4 +1,4 @@
-"""Parquet: one row a record, the text in a named column."""
+"""Reads Parquet files: one record per row, with the text in a named column."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +11,10 @@ from longspan.errors import InputError
 
 
 def read_parquet(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
-    """The texts in the column `options.text_field`.
+    """Yield the texts in the column `options.text_field`.
 
     Raises:
-        InputError: there is no such file, it is not Parquet or cut, has no such column, or a row has no text in it.
+        InputError: the file does not exist, is not Parquet or truncated, lacks the column, or has a row without text.
     """
     return documents_of_records(_texts(path, options.text_field, counter), options.documents)
 

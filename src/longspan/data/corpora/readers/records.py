@@ -1,4 +1,4 @@
-"""What readers of records share: each record is a document, or the records are the lines of a WikiText file."""
+"""Converts records to documents: each record is a document, or the records are the lines of a WikiText file."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,7 +6,7 @@ from longspan.data.corpora.fragments import SPLITTERS, Fragment
 
 
 def documents_of_records(texts: Iterable[str], documents: str) -> Iterator[Fragment]:
-    """Texts of records as documents ("record"), or split as a file of these lines would be ("heading")."""
+    """Yield each text as a document ("record"), or treat the texts as lines of a file ("heading")."""
     if documents == "record":
         for text in texts:
             yield Fragment(text, True)

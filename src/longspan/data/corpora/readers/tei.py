@@ -1,6 +1,6 @@
-"""TEI: novels and other texts marked up in XML, read as a stream.
+"""Reads TEI files (novels and other texts in XML) as a stream.
 
-One text is read: the edited one, for a reader. docs/corpora.md lists what is kept, left out and joined.
+The edited text is read. docs/corpora.md lists what is kept, left out and joined.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from longspan.errors import InputError
 _CHUNK = 1 << 16
 _ROOTS = {"TEI", "TEI.2", "teiCorpus", "teiCorpus.2"}
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
-# Of a <choice> the first other alternative is read; without one, the first of these.
+# The first other alternative of a <choice> is read; if there is no other, the first of these.
 _REPLACED = {"abbr", "am", "orig", "sic"}
 # Encodings of an apparatus that repeats words of the text outside of it.
 _APART = {"double-end-point", "location-referenced"}
@@ -36,14 +36,14 @@ _HYPHEN = re.compile(r"(?:(?<=\w)|^)[-\u00ad\u00ac\u2010\u2e17]$")
 
 
 def read_tei(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator[Fragment]:
-    """The text of each <text> of a TEI file (one, or many in a <teiCorpus>) as a document.
+    """Yield each <text> of a TEI file (one, or several in a <teiCorpus>) as a document.
 
-    Paragraphs, headings and lines of verse stand on lines of their own; other white space is one blank. Left out are
-    the header, editors' notes, deletions, and the readings that an editor replaced.
+    Paragraphs, headings and lines of verse are on separate lines; other white space becomes one blank. The header,
+    editors' notes, deletions, and readings that an editor replaced are left out.
 
     Raises:
-        InputError: as `open_stream`; the XML is malformed (with line and column), holds no <text>, or leaves a part of
-            its text to another file (an entity, an `xi:include`; with line and name).
+        InputError: as `open_stream`; the XML is malformed (with line and column), has no <text>, or has a part of its
+            text in another file (an entity, an `xi:include`; with line and name).
     """
     del options  # TEI has none
     with open_stream(path, counter) as stream:
@@ -51,7 +51,7 @@ def read_tei(path: Path, options: ReadOptions, counter: ByteCounter) -> Iterator
 
 
 def tei_fragments(name: str | Path, chunks: Iterable[bytes]) -> Iterator[Fragment]:
-    """The documents of a TEI file as `read_tei` gives them; `name` is for errors.
+    """Yield the documents of a TEI file as `read_tei` does; `name` is for errors.
 
     Raises:
         InputError: as `read_tei`.
@@ -61,12 +61,12 @@ def tei_fragments(name: str | Path, chunks: Iterable[bytes]) -> Iterator[Fragmen
         try:
             parser.expat.Parse(data, not data)
         except expat.ExpatError as error:
-            told = f"{expat.ErrorString(error.code)} at column {error.offset}"
-            raise InputError(f"{name}: line {error.lineno:,}: malformed XML: {told}; mend the file") from error
+            fault = f"{expat.ErrorString(error.code)} at column {error.offset}"
+            raise InputError(f"{name}: line {error.lineno:,}: malformed XML: {fault}; correct the file") from error
         except InputError:
             raise
         except (ValueError, LookupError) as error:
-            # An encoding that the XML declaration names and Python does not have.
+            # The XML declaration names an encoding that Python does not have.
             raise InputError(f"{name}: {error}; save the file as UTF-8") from error
         yield from parser.take()
     if not parser.n_texts:
@@ -78,7 +78,7 @@ def tei_fragments(name: str | Path, chunks: Iterable[bytes]) -> Iterator[Fragmen
 
 
 def begins_as_tei(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of XML whose first element is one of TEI's."""
+    """Whether the first bytes of a file are XML with a root element of TEI."""
     names: list[str] = []
     parser = expat.ParserCreate()
     parser.StartElementHandler = lambda name, _: names.append(name)
@@ -88,7 +88,7 @@ def begins_as_tei(head: bytes) -> bool:
 
 
 class _Mark(NamedTuple):
-    """A state of `_Lines` to go back to."""
+    """A saved state of `_Lines`."""
 
     n_parts: int
     last: str
@@ -100,7 +100,7 @@ class _Mark(NamedTuple):
 
 
 class _Lines:
-    """Text as it is put together, with the white space owed before the next word."""
+    """The text so far, with the pending white space before the next word."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []  # each some words with the gap before them
@@ -109,14 +109,14 @@ class _Lines:
         self.clear_gap()
 
     def clear_gap(self) -> None:
-        """Owe nothing."""
+        """Clear the pending white space."""
         self.gap = ""  # "", " " or "\n"
-        self.ends_line = False  # the gap is the end of a paragraph or the like: nothing joins across it
-        self.is_joined = False  # the word goes on: white space does not count
+        self.ends_line = False  # the gap ends a paragraph or similar, and words are not joined across it
+        self.is_joined = False  # the word continues, and white space is ignored
         self.is_apart = False  # the next letter begins a word
 
     def add(self, text: str) -> bool:
-        """Append text; True if it holds words."""
+        """Append text; returns whether it has words."""
         text = _SPACE.sub(" ", text)
         if text.startswith(" "):
             self.space()
@@ -132,40 +132,40 @@ class _Lines:
         return bool(words)
 
     def space(self, gap: str = " ") -> None:
-        """Owe a blank, or the line break of an <lb>."""
+        """Set a pending blank, or the line break of an <lb>."""
         if not self.is_joined and self.gap != "\n":
             self.gap = gap
 
     def end_line(self) -> None:
-        """Owe the end of a paragraph, a heading, a line of verse."""
+        """Set a pending line end of a paragraph, a heading or a line of verse."""
         self.gap, self.ends_line, self.is_joined = "\n", True, False
 
     def join(self) -> None:
-        """Let the last word go on in the next one, unless its paragraph has ended."""
+        """Join the last word with the next one, unless its paragraph has ended."""
         if not self.ends_line:
             self.gap, self.is_joined = "", True
 
     def drop_hyphen(self) -> None:
-        """Take the hyphen away that the last word ends with."""
+        """Remove a hyphen at the end of the last word."""
         if self.parts and not self.ends_line:
             self.parts[-1] = _HYPHEN.sub("", self.parts[-1])
 
     def mark(self) -> _Mark:
-        """The state as it is."""
+        """Save the current state."""
         last = self.parts[-1] if self.parts else ""
         return _Mark(
             len(self.parts), last, self.last_character, self.gap, self.ends_line, self.is_joined, self.is_apart
         )
 
     def back_to(self, mark: _Mark) -> None:
-        """Forget what was added since."""
+        """Restore a saved state."""
         del self.parts[mark.n_parts :]
         self.parts[-1:] = [mark.last] if mark.n_parts else []
         self.last_character, self.gap, self.ends_line = mark.last_character, mark.gap, mark.ends_line
         self.is_joined, self.is_apart = mark.is_joined, mark.is_apart
 
     def take(self, *, is_last: bool = False) -> str:
-        """The text so far, but for a hyphen at its end, which may still be dropped."""
+        """Return and clear the text so far, except a word with a hyphen at its end, which may still be dropped."""
         n = len(self.parts)
         if n and not is_last and _HYPHEN.search(self.parts[-1]):
             n -= 1
@@ -174,7 +174,7 @@ class _Lines:
 
 
 def _are_two_words(left: str, right: str) -> bool:
-    """Whether a blank belongs between two characters where one word ends and the next begins."""
+    """Whether there is a blank between the last character of a word and the first of the next."""
     return left != "" and category(left) not in _OPENING and category(right) not in _CLOSING
 
 
@@ -183,13 +183,14 @@ class _Element:
     """An open element.
 
     Attributes:
-        name: without its prefix; empty if it is in another namespace than TEI's.
-        has_own_lines: it stands on lines of its own.
-        n_words: of the text, where it begins.
-        namespaces: prefix -> namespace, as declared here and around it.
-        has_text: it holds text itself, not in its parts.
-        joins: the next word follows without a blank.
-        read: of a choice or an apparatus, whether the alternative that is read is a preferred one; None before any.
+        name: name without its prefix; empty for an element outside TEI's namespace.
+        has_own_lines: whether it is on separate lines.
+        n_words: number of words of the text before it.
+        namespaces: prefix -> namespace, as declared by it and its ancestors.
+        has_text: whether it has text of its own, outside its children.
+        joins: whether the next word follows without a blank.
+        read: for a choice or an apparatus, whether the alternative that is read is a preferred one; None before the
+            first alternative.
         before: state of the text before the first alternative.
     """
 
@@ -204,7 +205,7 @@ class _Element:
 
 
 class _Parser:
-    """Turns expat's events into fragments; holds no more than the text of one chunk, or of one <app> or <choice>."""
+    """Converts expat's events to fragments; holds at most the text of one chunk, or of one <app> or <choice>."""
 
     def __init__(self, name: str | Path) -> None:
         self.name = name
@@ -215,15 +216,15 @@ class _Parser:
         self.expat.CharacterDataHandler = self.characters
         self.expat.SkippedEntityHandler = self.undeclared_entity
         self.expat.ExternalEntityRefHandler = self.external_entity
-        # As if every file had an external DTD. Nothing is fetched, but then expat reads all declarations inside the
-        # file, and asks `undeclared_entity` about the others.
+        # Treat every file as if it had an external DTD. No file is loaded, but expat then reads all declarations inside
+        # the file and calls `undeclared_entity` for other entities.
         self.expat.UseForeignDTD(True)
         self.expat.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_ALWAYS)
         self.n_texts = 0
         self.included = ""  # what a corpus file includes
-        self.depth_of_text = 0  # a text may hold a <group> of texts; the outermost is the document
+        self.depth_of_text = 0  # a text may contain a <group> of texts; the outermost is the document
         self.depth_left_out = 0
-        self.n_undecided = 0  # open choices and apparatuses: their text may still be replaced
+        self.n_undecided = 0  # number of open choices and apparatuses, whose text may still be replaced
         self.is_apparatus_apart = False
         self.tei_namespaces: set[str | None] = {None}
         self.open = [_Element("", False, 0, {})]
@@ -279,12 +280,12 @@ class _Parser:
         parent.has_text |= self.lines.add(data)
 
     def undeclared_entity(self, name: str, is_parameter: bool) -> None:
-        """Read HTML's name of a character, which is ISO's too; refuse another, for its text is not here."""
+        """Read a character name of HTML and ISO; refuse other entities, whose text is not in the file."""
         if is_parameter or self.depth_left_out:
             return
         if f"{name};" not in html5:
             raise InputError(
-                f"{self._place()}: the entity &{name}; is declared nowhere in the file; write its text instead, or "
+                f"{self._place()}: the entity &{name}; is not declared in the file; write its text instead, or "
                 f'declare it (<!ENTITY {name} "...">)'
             )
         self.characters(html5[f"{name};"])
@@ -292,7 +293,7 @@ class _Parser:
     def external_entity(
         self, context: str | None, _base: str | None, system_id: str | None, _public: str | None
     ) -> int:
-        """Read an external DTD as empty; refuse text that stands in another file."""
+        """Read an external DTD as empty; refuse text in another file."""
         if context is None:
             self.expat.ExternalEntityParserCreate(context).Parse(b"", True)
         elif not self.depth_left_out:
@@ -300,14 +301,14 @@ class _Parser:
         return 1
 
     def take(self) -> list[Fragment]:
-        """The fragments since the last call."""
+        """Return the fragments since the last call."""
         done, self.done = self.done, []
         if not self.n_undecided and (text := self.lines.take()):
             done.append(Fragment(text, False))
         return done
 
     def _resolve(self, tag: str, attributes: dict[str, str], around: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """The name of a TEI element, or an empty one, and the namespaces in it. A prefix need not be declared."""
+        """Return the name of an element ("" outside TEI) and its namespaces. Undeclared prefixes are accepted."""
         declared = {key[6:]: value for key, value in attributes.items() if key == "xmlns" or key.startswith("xmlns:")}
         namespaces = {**around, **declared} if declared else around
         prefix, _, name = tag.rpartition(":")
@@ -341,7 +342,7 @@ class _Parser:
         return name in LEFT_OUT
 
     def _is_other_reading(self, element: _Element) -> bool:
-        """Whether `element` is an alternative that is not read. One that is read replaces a worse one before it."""
+        """Whether `element` is an alternative that is not read. A preferred one replaces the text of an earlier one."""
         depth = len(self.open) - 2
         while self.open[depth].name == "rdgGrp":
             depth -= 1
@@ -361,7 +362,7 @@ class _Parser:
         return False
 
     def _begin_word(self, element: _Element, attributes: dict[str, str]) -> None:
-        """White space before or after an element that says so itself."""
+        """Apply the attributes of an element that determine white space around it."""
         breaks = attributes.get("break") if element.name in _BREAKING else None
         if breaks == "no":
             self.lines.drop_hyphen()

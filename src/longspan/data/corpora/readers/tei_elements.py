@@ -1,11 +1,10 @@
-"""TEI's elements by how they stand in running text. Facts derived from the classes of TEI P5 4.9.0 (October 2024).
+"""Sets of TEI elements by their place in running text, derived from the classes of TEI P5 4.9.0 (October 2024).
 
-Which classes went into a set stands beside it. A set holds what can occur inside <text>. An element of none of the
-sets, known or not, stands in the line where its parent holds text, and on lines of its own where its parent holds
-elements only.
+The comment of each set lists its classes. Sets contain elements that can occur inside <text>. An element in none of the
+sets is within the line if its parent has text, and on separate lines if its parent has elements only.
 """
 
-# On lines of their own, wherever they stand. model.divPart (and so model.pLike, model.lLike, model.divPart.spoken),
+# Always on separate lines. model.divPart (and so model.pLike, model.lLike, model.divPart.spoken),
 # model.divLike, model.div1Like to model.div7Like (and div0 of P4), model.divTop, model.divBottom, model.frontPart,
 # model.titlepagePart, model.pLike.front, model.listLike, model.entryLike, model.cmc and <text>; without docAuthor,
 # docDate and meeting, which a line can hold; with the parts of these that are in no class.
@@ -19,7 +18,7 @@ OWN_LINES = frozenset(
     """.split()  # noqa: SIM905 - a table of words
 )
 
-# Within a line, wherever they stand. model.phrase (and so model.segLike, model.hiLike, model.pPart.edit,
+# Always within a line. model.phrase (and so model.segLike, model.hiLike, model.pPart.edit,
 # model.pPart.transcriptional, model.nameLike, ...), model.gLike, model.linePart, model.lPart, model.rdgPart,
 # model.rdgLike with lem, and model.global (model.milestoneLike, model.global.edit, model.global.spoken); without what
 # is also in model.common (q), and what is left out.
@@ -37,9 +36,9 @@ WITHIN_LINES = frozenset(
     """.split()  # noqa: SIM905 - a table of words
 )
 
-# Apart from the words around them, within a line or not: what holds text and is in neither set above. model.inter
-# (stage directions, references) and the parts of references, cast lists, dictionaries and descriptions; without
-# quotations, which stand inside quotation marks, and parts of words.
+# Separate from the words around them, within a line or not: elements with text that are in neither set above.
+# model.inter (stage directions, references) and the parts of references, cast lists, dictionaries and descriptions;
+# without quotations, which stand inside quotation marks, and parts of words.
 CHUNKS = frozenset(
     """
     accMat acquisition activity actor additions addrLine age author authority bibl biblScope birth camera caption
@@ -54,7 +53,7 @@ CHUNKS = frozenset(
     """.split()  # noqa: SIM905 - a table of words
 )
 
-# Elements whose content model has no text: white space in them is no text, and their parts are apart from each other.
+# Elements whose content model has no text: white space in them is ignored, and their children are separate.
 ELEMENTS_ONLY = frozenset(
     """
     abstract additional address adminInfo altIdentifier analytic annotationBlock arc argument availability back
@@ -73,10 +72,10 @@ ELEMENTS_ONLY = frozenset(
     """.split()  # noqa: SIM905 - a table of words
 )
 
-# As above, but their parts stand in each other's place or belong to one word.
+# As above, but their children are alternatives or belong to one word.
 TIGHT = frozenset({"app", "choice", "rdgGrp", "ruby", "subst"})
 
-# Whose text is not the reader's: editors' notes, remarks and marks, and annotations (all of model.global.meta).
+# Elements whose text is left out: editors' notes, remarks and marks, and annotations (all of model.global.meta).
 LEFT_OUT = frozenset(
     """
     alt altGrp binaryObject certainty del fLib figDesc fs fvLib fw index interp interpGrp join joinGrp link linkGrp
