@@ -14,6 +14,7 @@ import pytest
 from longspan.data.classification import (
     CLASSIFICATION_CATALOGUE,
     LabelledText,
+    labels_to_train,
     load_labelled_dataset,
     require_data,
     require_known_labels,
@@ -135,7 +136,6 @@ def test_columns_that_cannot_be_told_are_listed(tmp_path, header, match):
         ("a.csv", "text,label\nx,a\ny,\n", r"row 2 has no label in 'label'"),
         ("a.csv", "", r"has no header"),
         ("a.csv", "text,label\n", r"holds no texts"),
-        ("a.csv", "text,label\nx,a\ny,a\n", r"only the label 'a'"),
         ("a.csv", "id,text,label\n1,x,a\n1,y,b\n", r"the id '1' comes 2 times"),
         ("a.csv", b'text,label\n"x\ny",a\n\xe9t\xe9,b\n', r"is not UTF-8: byte 19 is 0xe9 .*in row 2 \(line 4\)"),
         ("a.csv", b"te\xffxt,label\n", r"not UTF-8.*the header \(line 1\)"),
@@ -199,14 +199,35 @@ def test_options_that_do_not_fit_are_refused(tmp_path, options, match):
     refused(match, save(tmp_path, "a.csv", write_csv(ROWS)), **options)
 
 
-def test_labels_outside_the_training_set_are_refused(tmp_path):
-    train = load_labelled_dataset(save(tmp_path, "train.csv", "text,label\nx,a\ny,b\n"))
+def test_unknown_labels_are_refused_by_row(tmp_path):
     other = load_labelled_dataset(save(tmp_path, "test.csv", "id,text,label\nq1,x,a\nq2,y,c\n"))
-    with pytest.raises(InputError, match=r"test: q2 has the label 'c', .* training set train; its labels are 'a', 'b'"):
-        require_known_labels(train, other)
-    require_known_labels(train, replace(other, examples=other.examples[:1]))
-    with pytest.raises(InputError, match="same problem_type"):
-        require_known_labels(train, replace(other, problem_type="multi_label_classification"))
+    match = r"test.csv: row 2 has the label 'c', which the model does not know; it knows 'a', 'b'"
+    with pytest.raises(InputError, match=match):
+        require_known_labels(["a", "b"], other, "the model")
+    require_known_labels(["a", "b"], replace(other, examples=other.examples[:1]), "the model")
+
+
+def test_one_label_is_enough_to_evaluate_not_to_train(tmp_path):
+    one = load_labelled_dataset(save(tmp_path, "one.csv", "text,label\nx,a\ny,a\n"))
+    other = load_labelled_dataset(save(tmp_path, "other.csv", "text,label\nx,b\n"))
+    numbers = load_labelled_dataset(save(tmp_path, "n.csv", "text,label\nx,1\n"), problem_type="regression")
+    with pytest.raises(InputError, match=r"one.csv: there is only the label 'a'; training needs two or more"):
+        labels_to_train([one])
+    assert labels_to_train([one, other]) == ("single_label_classification", ("a", "b"))
+    assert labels_to_train([numbers]) == ("regression", ())
+    with pytest.raises(InputError, match=r"one.csv is single_label_classification and .*n.csv is regression"):
+        labels_to_train([one, numbers])
+
+
+def test_white_space_is_no_part_of_a_label(tmp_path):
+    dataset = load_labelled_dataset(save(tmp_path, "a.csv", "text,label\nx, a\ny,a\nz,b \n"))
+    assert dataset.label_names == ("a", "b") and dataset.counts["labels_stripped"] == 2
+
+
+def test_carriage_returns_end_lines(tmp_path):
+    dataset = load_labelled_dataset(save(tmp_path, "a.csv", b'text,label\rx,a\r"y\rz",b\r'))
+    assert [row.text for row in dataset.examples] == ["x", "y\rz"]
+    refused("a carriage return outside of quotes ends a row", save(tmp_path, "b.csv", b"text,label\nx,a\ny\rz,b\n"))
 
 
 # Folders.
@@ -246,7 +267,10 @@ def test_unsup_is_no_class_beside_a_third_one(imdb):
 def test_wrong_class_folders_are_named(tmp_path):
     save(tmp_path, "a/one/1.txt", "x")
     (tmp_path / "a/two").mkdir()
-    refused(r"no text of the class 'two'", str(tmp_path / "a"))
+    dataset = load_labelled_dataset(str(tmp_path / "a"))
+    assert dataset.counts["labels_without_texts"] == 1
+    with pytest.raises(InputError, match="no text has the label 'two', which the data declares"):
+        labels_to_train([dataset])
     save(tmp_path, "a/two/1.txt", b"\xe9 x")
     refused(r"two/1.txt is not UTF-8: byte 0", str(tmp_path / "a"))
     save(tmp_path, "a/two/1.txt", "y")
@@ -304,7 +328,6 @@ def test_overlaps_of_the_released_split_are_counted(tmp_path):
         ({"n_truth": 644}, rf"{TRUTH} lacks 1 of the articles .*'0000644'"),
         ({"label": "maybe"}, "article '0000000' has hyperpartisan='maybe'"),
         ({"n": 10}, "holds 10 articles; the split is of the 645"),
-        ({"label": "true"}, "no text of the class 'false'"),
     ],
 )
 def test_wrong_hyperpartisan_files_are_refused(tmp_path, options, match):
@@ -443,20 +466,20 @@ def test_class_labels_of_the_hub_give_the_names(hub):
     hub(labelled([0, -1], names))
     refused(r"row 2 has no label: 'label' is -1", "owner/news", split="test")
     hub(labelled([0, 0], names))
-    refused(r"no text of the class 'sports'", "owner/news", split="train")
+    assert load_labelled_dataset("owner/news", split="train").counts["labels_without_texts"] == 1
 
 
 def test_a_split_of_the_hub_must_be_chosen_if_several(hub):
     rows = labelled([1, 0], datasets.ClassLabel(names=["a", "b"]))
-    hub(datasets.DatasetDict(train=rows, test=rows))
+    hub(datasets.DatasetDict({"train": rows, "test": rows}))
     refused("has the splits train, test; say which one", "owner/news")
-    hub(datasets.DatasetDict(train=rows))
+    hub(datasets.DatasetDict({"train": rows}))
     assert load_labelled_dataset("owner/news").name == "owner/news (train)"
 
 
 def test_a_folder_saved_by_datasets_is_read(tmp_path):
     rows = labelled([1, 0], datasets.ClassLabel(names=["a", "b"]))
-    datasets.DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(tmp_path / "saved")
     refused("say which one", str(tmp_path / "saved"))
     dataset = load_labelled_dataset(str(tmp_path / "saved"), split="test")
     assert (dataset.name, dataset.label_names) == ("saved.test", ("a", "b"))

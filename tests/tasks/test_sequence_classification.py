@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from transformers import BertConfig
 
 from longspan.cli.main import main
 from longspan.data.classification import LabelledText
@@ -24,7 +25,7 @@ from longspan.records import read_record
 from longspan.tasks import TASKS, all_tasks, find_task
 from longspan.tasks.adapters import load_with_head
 from longspan.tasks.detect_task import task_of
-from longspan.tasks.sequence_classification.merging import chosen_labels, merge_windows
+from longspan.tasks.sequence_classification.merging import chosen_labels, merge_windows, problem_type_of
 from longspan.tasks.sequence_classification.predictor import LabelPredictor
 from longspan.tasks.sequence_classification.windows import DocumentWindows
 from longspan.tasks.task import PredictorOptions
@@ -64,6 +65,12 @@ def write_recipe(folder, model, **fields):
     path = folder / "mine.yaml"
     path.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items()), encoding="utf-8")
     return str(path)
+
+
+def head_config_of(*labels, problem_type="single_label_classification"):
+    labels = labels or ("value",)
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    return names | {"problem_type": problem_type}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -370,24 +377,61 @@ def test_unknown_labels_of_evaluation_data_are_refused(tmp_path, tiny_qa_folder,
     held_out = write_table(tmp_path / "held_out.csv", [*SINGLE, (BOTH, "bees")])
     fields = {"train_data": str(train), "eval_data": str(held_out), "eval_strategy": "steps"}
     assert main(["finetune", write_recipe(tmp_path, tiny_qa_folder("xlm-roberta encoder"), **fields)]) == 2
-    assert "held_out: 3 has the label 'bees', which is not in the training set train" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "held_out.csv: row 3 has the label 'bees', which the training data does not know; it knows" in error
     assert not (tmp_path / "run").exists()
 
 
-def test_evaluate_refuses_labels_of_another_model(trained, tmp_path, capsys):
+def test_one_output_without_a_kind_is_a_number():
+    config = BertConfig(num_labels=1)
+    assert problem_type_of(config) == "regression"
+    assert problem_type_of(BertConfig(num_labels=2)) == "single_label_classification"
+    assert problem_type_of(BertConfig(num_labels=1, problem_type="multi_label_classification")).startswith("multi")
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "keeps"),
+    [
+        ({"num_labels": 1}, head_config_of(problem_type="regression"), True),
+        ({"num_labels": 2}, head_config_of(problem_type="regression"), False),
+        ({"num_labels": 2}, head_config_of("LABEL_0", "LABEL_1"), True),
+        ({"num_labels": 2}, head_config_of("LABEL_1", "LABEL_0"), False),
+        ({"num_labels": 2}, head_config_of("LABEL_0", "LABEL_1", problem_type="multi_label_classification"), False),
+        ({"num_labels": 7}, {}, True),
+    ],
+)
+def test_a_head_is_kept_where_it_fits(config, wanted, keeps):
+    assert find_task("sequence_classification").keeps_head(BertConfig(**config), wanted) is keeps
+
+
+def test_a_model_of_several_numbers_is_refused(loaded, monkeypatch):
+    monkeypatch.setattr(loaded[0].config, "problem_type", "regression")
+    with pytest.raises(InputError, match="predicts 2 numbers for a document"):
+        LabelPredictor(*loaded, PredictorOptions(max_length=16))
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path, tiny_qa_folder, capsys):
+    recipe = write_recipe(tmp_path, tiny_qa_folder("xlm-roberta encoder"), train_data="x" * 5000)
+    assert main(["finetune", recipe]) == 2
+    assert "no such file or folder; pass a file" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_labels_of_another_model(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(LabelPredictor, "predict", None)  # nothing is computed before
     other = write_table(tmp_path / "other.csv", [*SINGLE, (BOTH, "bees")])
     argv = ["evaluate", str(trained("single")[0]), "--data", str(other), "--systems", "truncate 64"]
     assert main([*argv, "--device", "cpu", "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "other: document '3' has the label 'bees'" in error and "it knows life, work" in error
+    assert "other.csv: row 3 has the label 'bees', which the model does not know; it knows 'life', 'work'" in error
     assert not (tmp_path / "out" / "evaluation.json").exists()
 
 
 @pytest.mark.parametrize(
     ("kind", "words", "message"),
     [
-        ("single", ["--problem_type", "regression"], "other has numbers, but the model predicts labels"),
-        ("number", [], "other has labels, but the model predicts a number"),
+        ("single", ["--problem_type", "regression"], "other.csv has numbers, but the model predicts labels"),
+        ("number", [], "other.csv has labels, but the model predicts a number"),
+        ("multi", [], "other.csv has one label a document, but the model may give several"),
     ],
 )
 def test_evaluate_refuses_data_of_another_problem_type(trained, tmp_path, capsys, kind, words, message):

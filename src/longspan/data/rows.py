@@ -151,8 +151,9 @@ class _Remembered:
         self._lines, self.last = lines, ""
 
     def __iter__(self) -> Iterator[str]:
-        for self.last in self._lines:
-            yield self.last
+        for line in self._lines:
+            self.last = line
+            yield line
 
 
 def _hint(line: str) -> str:

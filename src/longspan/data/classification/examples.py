@@ -156,7 +156,7 @@ def require_known_labels(known: Collection[str], other: LabelledDataset, whose: 
     Args:
         known: the labels of a model or of training data.
         other: the data set that is checked.
-        whose: what has the known labels, such as "the training data".
+        whose: what knows them, for the error: "the training data" or "the model".
 
     Raises:
         InputError: a text of `other` has such a label; the message has its file and row.
@@ -166,6 +166,6 @@ def require_known_labels(known: Collection[str], other: LabelledDataset, whose: 
         for label in row.labels:
             if label not in known:
                 raise InputError(
-                    f"{other.source or other.name}: {row.place or repr(row.id)} has the label {label!r}, which is none "
-                    f"of {whose}; known are {', '.join(map(repr, known)) or 'none'}"
+                    f"{other.source or other.name}: {row.place or repr(row.id)} has the label {label!r}, which "
+                    f"{whose} does not know; it knows {', '.join(map(repr, known)) or 'none'}"
                 )

@@ -142,4 +142,4 @@ def require_fit(dataset: "LabelledDataset", predictor: Any) -> None:
             f"{source} has one label a document, but the model may give several; set problem_type: "
             "multi_label_classification"
         )
-    require_known_labels(getattr(predictor, "labels", dataset.label_names), dataset, "the model's")
+    require_known_labels(getattr(predictor, "labels", dataset.label_names), dataset, "the model")

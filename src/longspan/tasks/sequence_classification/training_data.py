@@ -74,7 +74,7 @@ def check_data(training: Sequence["LabelledDataset"], evaluation: Sequence["Labe
             raise InputError(
                 f"{other.source} is {other.problem_type}, but the training data is {kind}; set problem_type"
             )
-        require_known_labels(labels, other, "the training data's")
+        require_known_labels(labels, other, "the training data")
 
 
 def target_of(config: Any) -> Callable[[Any], Any]:
