@@ -389,6 +389,41 @@ def test_one_output_without_a_kind_is_a_number():
     assert problem_type_of(BertConfig(num_labels=1, problem_type="multi_label_classification")).startswith("multi")
 
 
+def test_evaluate_refuses_labels_of_another_model(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(LabelPredictor, "predict", None)  # nothing is computed before
+    other = write_table(tmp_path / "other.csv", [*SINGLE, (BOTH, "bees")])
+    argv = ["evaluate", str(trained("single")[0]), "--data", str(other), "--systems", "truncate 64"]
+    assert main([*argv, "--device", "cpu", "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "other.csv: row 3 has the label 'bees', which the model does not know; it knows 'life', 'work'" in error
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("single", ["--problem_type", "regression"], "other.csv has numbers, but the model predicts labels"),
+        ("number", [], "other.csv has labels, but the model predicts a number"),
+    ],
+)
+def test_evaluate_refuses_data_of_another_problem_type(trained, tmp_path, capsys, kind, words, message):
+    table = write_table(tmp_path / "other.csv", NUMBERS)
+    argv = ["evaluate", str(trained(kind)[0]), "--data", str(table), "--systems", "truncate 64", *words]
+    assert main([*argv, "--device", "cpu", "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_label_column_is_refused(tmp_path, tiny_qa_folder, capsys):
+    table = write_table(tmp_path / "plain.csv", SINGLE, header=("text", "remark"))
+    recipe = write_recipe(tmp_path, tiny_qa_folder("xlm-roberta encoder"), train_data=str(table))
+    assert main(["finetune", recipe]) == 2
+    error = capsys.readouterr().err
+    assert "plain.csv: no column is called 'label'; it has 'text', 'remark'" in error
+    assert main(["finetune", recipe, "--label_column", "kind"]) == 2
+    assert "plain.csv has no column 'kind'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("config", "wanted", "keeps"),
     [
@@ -416,40 +451,11 @@ def test_a_name_that_is_too_long_is_refused(tmp_path, tiny_qa_folder, capsys):
     assert "no such file or folder; pass a file" in capsys.readouterr().err
 
 
-def test_evaluate_refuses_labels_of_another_model(trained, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(LabelPredictor, "predict", None)  # nothing is computed before
-    other = write_table(tmp_path / "other.csv", [*SINGLE, (BOTH, "bees")])
-    argv = ["evaluate", str(trained("single")[0]), "--data", str(other), "--systems", "truncate 64"]
-    assert main([*argv, "--device", "cpu", "--output", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert "other.csv: row 3 has the label 'bees', which the model does not know; it knows 'life', 'work'" in error
-    assert not (tmp_path / "out" / "evaluation.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("kind", "words", "message"),
-    [
-        ("single", ["--problem_type", "regression"], "other.csv has numbers, but the model predicts labels"),
-        ("number", [], "other.csv has labels, but the model predicts a number"),
-        ("multi", [], "other.csv has one label a document, but the model may give several"),
-    ],
-)
-def test_evaluate_refuses_data_of_another_problem_type(trained, tmp_path, capsys, kind, words, message):
-    table = write_table(tmp_path / "other.csv", NUMBERS)
-    argv = ["evaluate", str(trained(kind)[0]), "--data", str(table), "--systems", "truncate 64", *words]
-    assert main([*argv, "--device", "cpu", "--output", str(tmp_path / "out")]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_a_missing_label_column_is_refused(tmp_path, tiny_qa_folder, capsys):
-    table = write_table(tmp_path / "plain.csv", SINGLE, header=("text", "remark"))
-    recipe = write_recipe(tmp_path, tiny_qa_folder("xlm-roberta encoder"), train_data=str(table))
-    assert main(["finetune", recipe]) == 2
-    error = capsys.readouterr().err
-    assert "plain.csv: no column is called 'label'; it has 'text', 'remark'" in error
-    assert main(["finetune", recipe, "--label_column", "kind"]) == 2
-    assert "plain.csv has no column 'kind'" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+def test_one_label_each_does_not_fit_several(trained, tmp_path, capsys):
+    table = write_table(tmp_path / "other.csv", SINGLE)
+    argv = ["evaluate", str(trained("multi")[0]), "--data", str(table), "--output", str(tmp_path / "out")]
+    assert main([*argv, "--systems", "truncate 64", "--device", "cpu"]) == 2
+    assert "other.csv has one label a document, but the model may give several" in capsys.readouterr().err
 
 
 # The command.
