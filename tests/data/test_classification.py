@@ -471,15 +471,15 @@ def test_class_labels_of_the_hub_give_the_names(hub):
 
 def test_a_split_of_the_hub_must_be_chosen_if_several(hub):
     rows = labelled([1, 0], datasets.ClassLabel(names=["a", "b"]))
-    hub(datasets.DatasetDict(train=rows, test=rows))
+    hub(datasets.DatasetDict({"train": rows, "test": rows}))
     refused("has the splits train, test; say which one", "owner/news")
-    hub(datasets.DatasetDict(train=rows))
+    hub(datasets.DatasetDict({"train": rows}))
     assert load_labelled_dataset("owner/news").name == "owner/news (train)"
 
 
 def test_a_folder_saved_by_datasets_is_read(tmp_path):
     rows = labelled([1, 0], datasets.ClassLabel(names=["a", "b"]))
-    datasets.DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(tmp_path / "saved")
     refused("say which one", str(tmp_path / "saved"))
     dataset = load_labelled_dataset(str(tmp_path / "saved"), split="test")
     assert (dataset.name, dataset.label_names) == ("saved.test", ("a", "b"))

@@ -67,6 +67,12 @@ def write_recipe(folder, model, **fields):
     return str(path)
 
 
+def head_config_of(*labels, problem_type="single_label_classification"):
+    labels = labels or ("value",)
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    return names | {"problem_type": problem_type}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
     """Models this tiny wait longer for a second thread than they compute."""
@@ -416,6 +422,40 @@ def test_a_missing_label_column_is_refused(tmp_path, tiny_qa_folder, capsys):
     assert main(["finetune", recipe, "--label_column", "kind"]) == 2
     assert "plain.csv has no column 'kind'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "keeps"),
+    [
+        ({"num_labels": 1}, head_config_of(problem_type="regression"), True),
+        ({"num_labels": 2}, head_config_of(problem_type="regression"), False),
+        ({"num_labels": 2}, head_config_of("LABEL_0", "LABEL_1"), True),
+        ({"num_labels": 2}, head_config_of("LABEL_1", "LABEL_0"), False),
+        ({"num_labels": 2}, head_config_of("LABEL_0", "LABEL_1", problem_type="multi_label_classification"), False),
+        ({"num_labels": 7}, {}, True),
+    ],
+)
+def test_a_head_is_kept_where_it_fits(config, wanted, keeps):
+    assert find_task("sequence_classification").keeps_head(BertConfig(**config), wanted) is keeps
+
+
+def test_a_model_of_several_numbers_is_refused(loaded, monkeypatch):
+    monkeypatch.setattr(loaded[0].config, "problem_type", "regression")
+    with pytest.raises(InputError, match="predicts 2 numbers for a document"):
+        LabelPredictor(*loaded, PredictorOptions(max_length=16))
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path, tiny_qa_folder, capsys):
+    recipe = write_recipe(tmp_path, tiny_qa_folder("xlm-roberta encoder"), train_data="x" * 5000)
+    assert main(["finetune", recipe]) == 2
+    assert "no such file or folder; pass a file" in capsys.readouterr().err
+
+
+def test_one_label_each_does_not_fit_several(trained, tmp_path, capsys):
+    table = write_table(tmp_path / "other.csv", SINGLE)
+    argv = ["evaluate", str(trained("multi")[0]), "--data", str(table), "--output", str(tmp_path / "out")]
+    assert main([*argv, "--systems", "truncate 64", "--device", "cpu"]) == 2
+    assert "other.csv has one label a document, but the model may give several" in capsys.readouterr().err
 
 
 # The command.
