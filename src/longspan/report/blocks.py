@@ -125,7 +125,7 @@ def count(value: int) -> Cell:
 
 
 def duration(seconds: float) -> str:
-    """Format seconds: `0.8 s`, `42 s`, `7 min 5 s`, `3 h 12 min`."""
+    """Seconds as people say them: `0.8 s`, `42 s`, `7 min 5 s`, `3 h 12 min`."""
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 10:
