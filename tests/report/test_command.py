@@ -100,7 +100,7 @@ def test_runs_are_compared_and_the_comparison_is_kept(evaluation, tmp_path, caps
     for wrong, message in (
         (["report", "--compare", str(tmp_path / "short")], "two runs, and there is 1"),
         (["report", "--output", "x"], "nothing to report on"),
-        (["report", str(tmp_path / "short"), "--system", "a"], "--system is of no effect"),
+        (["report", str(tmp_path / "short"), "--system", "a"], "--system has no effect"),
     ):
         capsys.readouterr()
         assert main(wrong) == 2

@@ -54,7 +54,7 @@ def test_every_section_once_and_nothing_from_elsewhere(records, tmp_path):
     text = " ".join(page.texts)
     for wanted in ("4 min", "Greek (el)", "30 questions", "needs 31 GiB", "f" * 64, "abc123"):
         assert wanted in text
-    assert "minutes, not the hours" in text
+    assert "minutes instead of the hours" in text
 
 
 def test_texts_of_every_script_stand_on_the_page_and_go_their_own_way(evaluation, tmp_path):

@@ -37,7 +37,7 @@ def test_both_protocols_side_by_side(make):
     section = protocols_section(comparison)
     (table,) = tables(section.blocks)
     assert texts(table) == [["window", "51.5 ± 1.4", "59.5 ± 1.4", "+8.0", "160 of 200 (80 %)"]]
-    (by_language,) = dict(section.details)["Both ways, language by language"]
+    (by_language,) = dict(section.details)["Both protocols, language by language"]
     assert texts(by_language)[0] == ["Greek (el)", "window", "52.0 ± 1.4", "60.0 ± 1.4", "+8.0", "80 of 100 (80 %)"]
     (comparison,) = comparisons([make.run("long", 1, 50.0)])
     assert protocols_section(comparison) is None
@@ -47,7 +47,7 @@ def test_both_protocols_side_by_side(make):
 def test_minutes_are_said_where_the_longest_training_took_no_more(evaluation, training, seconds, is_said):
     records = [evaluation(), *(training(each) for each in seconds)]
     page = to_markdown("page", make_sections(records, [None] * len(records)))
-    assert ("The training took minutes, not the hours" in page) == is_said
+    assert ("The training took minutes instead of the hours" in page) == is_said
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_honest_f1_of_the_survivors_alone_and_languages_without_any(evaluation):
     section = protocols_section(comparison)
     (table,) = tables(section.blocks)
     assert texts(table)[0] == ["truncate 512", "45.0", "100.0", "+55.0", "65.0", "2 of 12 (17 %)"]
-    (by_language,) = dict(section.details)["Both ways, language by language"]
+    (by_language,) = dict(section.details)["Both protocols, language by language"]
     assert ["English (en)", "truncate 512", "–", "–", "–", "–", "0 of 6 (0 %)"] in texts(by_language)
 
 
@@ -242,7 +242,7 @@ def test_signs_of_what_rounds_to_zero():
 
 def test_a_grid_shows_what_failed_and_how_to_do_it_alone(make):
     section = grid_section([make.grid()])
-    assert section.blocks[0].text == "Grid “a grid”: 1 of 3 lines done, 1 FAILED, 1 waiting, 1 min together."
+    assert section.blocks[0].text == "Grid “a grid”: 1 of 3 jobs done, 1 FAILED, 1 waiting, 1 min in total."
     states, failed = tables(section.blocks)
     assert [row[1] for row in texts(states)] == ["done", "FAILED", "waiting"]
     assert texts(failed) == [["run failed, seed 42", "InputError: no such file", "longspan finetune failed"]]

@@ -1,4 +1,4 @@
-"""records -> tables, plots, one HTML page; reads records only, no torch."""
+"""Makes tables, plots and one HTML page from records. Imports no torch."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What a report is made of, before it is a page: the HTML template and the Markdown writer render these."""
+"""The blocks of a report, which the HTML template and the Markdown writer render."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class Cell:
     text: str
     is_best: bool = False
     shade: float | None = None
-    """Background from 0 (lowest of the table's scale) to 1; None for none."""
+    """Shade of the background from 0 (lowest of the table's scale) to 1; None: no shade."""
     is_number: bool = False
 
 
@@ -27,7 +27,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `is_note` for what qualifies the figures beside it, `lead` stands before it in bold."""
+    """A paragraph; `is_note` marks a remark on the figures, `lead` is put before it in bold."""
 
     text: str
     is_note: bool = False
@@ -35,7 +35,7 @@ class Text:
 
 
 class Plot(NamedTuple):
-    """An SVG element, what it shows in words for who cannot see it, and a title above where several stand together."""
+    """An SVG element with its alternative text, and a title if there are several plots side by side."""
 
     drawing: str
     words: str
@@ -44,14 +44,14 @@ class Plot(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """Plots shown side by side where there is room."""
+    """Plots shown side by side if there is room."""
 
     plots: Sequence[Plot]
     is_wide: bool = False
 
 
 class Piece(NamedTuple):
-    """A stretch of a passage: whether it is in the answer given, and whether in a gold answer."""
+    """A part of a passage, and whether it is in the prediction and in a gold answer."""
 
     text: str
     is_answer: bool
@@ -60,7 +60,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Example:
-    """One answered question, in its context, the gold answers beside."""
+    """One prediction in its context, with the gold answers."""
 
     question: str
     prediction: str
@@ -72,12 +72,12 @@ class Example:
     pieces: Sequence[Piece] = ()
     """`before`, `prediction` and `after`, cut where an answer starts or ends."""
     others: Sequence[tuple[str, str]] = ()
-    """What the other systems answered: (system, answer)."""
+    """Predictions of the other systems: (system, answer)."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """A list of answered questions under one small heading."""
+    """A list of examples under a small heading."""
 
     title: str
     examples: Sequence[Example]
@@ -85,7 +85,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Facts:
-    """Named facts; `link` is a relative name to open, where there is one."""
+    """Named facts; `link` is a relative link to their file, or None."""
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -110,17 +110,17 @@ class Section:
 
 
 def number(value: float | None, digits: int = 1, *, is_best: bool = False, shade: float | None = None) -> Cell:
-    """A cell with a number of so many decimals, a dash where there is none."""
+    """A cell with a number of the given decimals; a dash if there is no number."""
     return Cell("–" if value is None else f"{value:.{digits}f}", is_best and value is not None, shade, is_number=True)
 
 
 def signed(value: float) -> str:
-    """A difference with one decimal and its sign; what rounds to zero has a plus."""
+    """A difference with one decimal and its sign; a value that rounds to zero has a plus."""
     return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def count(value: int) -> Cell:
-    """A cell with a whole number, thousands apart."""
+    """A cell with a whole number, with separators of thousands."""
     return Cell(f"{value:,}", is_number=True)
 
 

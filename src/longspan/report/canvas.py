@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Distinguishable by colour-blind readers (Paul Tol's "bright"), and on white as on near-black.
+# Distinguishable for colour-blind readers (Paul Tol's "bright"), on white and on near-black.
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccaa33", "#aa3377", "#33aabb", "#999999")
 MARKERS = "osD^vPX"
-# Lines or bars that can be told apart in one plot; more are parted.
+# Largest number of distinguishable lines or bars in one plot; more are split into several plots.
 MOST_SERIES = 6
 
 # Of a legend, at its size in most fonts that a browser takes.
@@ -58,7 +58,7 @@ _Value = TypeVar("_Value")
 
 
 def parted(series: Mapping[str, _Value], most: int = MOST_SERIES) -> list[dict[str, _Value]]:
-    """The series in parts of nearly equal size, each with no more than can be told apart."""
+    """Split the series into parts of nearly equal size that are distinguishable in one plot."""
     names = list(series)
     n_parts = math.ceil(len(names) / most)
     size = math.ceil(len(names) / max(n_parts, 1))
@@ -73,9 +73,9 @@ def colour_order(names: Iterable[str], part: Iterable[str]) -> list[str]:
 
 @contextmanager
 def drawn(width: float, height: float) -> Iterator[tuple[Figure, Axes, list[str]]]:
-    """A figure of so many inches; when the block ends its SVG element is in the list."""
+    """Yield a figure of the given size in inches and a list, which has its SVG element after the block."""
     result: list[str] = []
-    # Settings and warning filters are put back on leaving. A glyph that is missing here is drawn by the browser.
+    # Settings and warning filters are restored afterwards. The browser draws glyphs that are missing here.
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font|Matplotlib currently does not support")
         figure = Figure(figsize=(width, height))
@@ -87,18 +87,18 @@ def drawn(width: float, height: float) -> Iterator[tuple[Figure, Axes, list[str]
 
 
 def _for_page(svg: str) -> str:
-    """Only the SVG element, in the page's colours and font, with ids of its own."""
+    """Extract the SVG element, with the page's colours and font and unique ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = svg.replace(INK, "var(--ink)").replace(RULE, "var(--rule)")
-    # Groups' names (figure_1, axes_1) would stand several times on one page.
+    # Group names (figure_1, axes_1) would occur several times on one page.
     return re.sub(r'<g id="[^"]*">', "<g>", svg)
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Names of what was drawn, above the plot, in as many columns as fit; none for a single nameless line."""
+    """Draw the legend above the plot, in as many columns as fit; nothing for a single line without a name."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles or (len(handles) == 1 and labels[0].startswith("_")):
         return
@@ -121,7 +121,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Points as matplotlib takes them."""
+    """Convert points to matplotlib's lists of x and y."""
     return [x for x, _ in points], [y for _, y in points]
 
 

@@ -1,4 +1,4 @@
-"""Evaluation records that belong together: systems and runs on the same questions, and the seeds of each."""
+"""Groups evaluation records of systems and runs on the same questions, with the seeds of each."""
 
 import math
 import textwrap
@@ -47,9 +47,9 @@ class Comparison:
     """Systems, of one run or several, that were evaluated on the same items.
 
     Attributes:
-        lines: name of a line of the tables -> its entries, one for each seed. A line is a system, with its run before
-            it where there are several runs.
-        notes: what was left out, in words.
+        lines: name of a line of the tables -> its entries, one per seed. A line is a system, with its run before it if
+            there are several runs.
+        notes: sentences about what was left out.
     """
 
     lines: Mapping[str, Sequence[Entry]]
@@ -63,12 +63,12 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """What the evaluation was called; of several runs, whatever names there are."""
+        """The name of the evaluation; of several runs, all names."""
         return "; ".join(dict.fromkeys(record.name for record in self.records))
 
     @property
     def short_name(self) -> str:
-        """The name, or the data sets without their lengths where it is too long for a heading."""
+        """The name, or the data sets without their lengths if the name is too long for a heading."""
         if len(self.name) <= _LONG_NAME:
             return self.name
         data = ", ".join(dict.fromkeys(map(without_length, self.families)))
@@ -81,7 +81,7 @@ class Comparison:
 
     @property
     def runs(self) -> list[str]:
-        """Names of the runs, where records say them."""
+        """Names of the runs, as far as records have them."""
         return list(dict.fromkeys(record.run for record in self.records if record.run is not None))
 
     @property
@@ -135,14 +135,14 @@ class Comparison:
         return list(dict.fromkeys(score.language for score in self.scores if family(score) == in_family))
 
     def cells(self, system: str, in_family: str, language: str | None = None) -> list[list[Score]]:
-        """For each seed, the line's cells of one family, of all its languages or of one."""
+        """Per seed, the line's cells of one family, in all languages or in one."""
         return [
             [score for score in entry.scores if family(score) == in_family and language in {None, score.language}]
             for entry in self.lines[system]
         ]
 
     def values(self, metric: Metric, system: str, in_family: str, language: str | None = None) -> list[float]:
-        """One value for each seed: the mean over the family's languages, or one language's own."""
+        """One value per seed: the mean over the family's languages, or the value of one language."""
         found = [
             [score.metrics[metric.name] for score in cells if metric.name in score.metrics]
             for cells in self.cells(system, in_family, language)
@@ -150,11 +150,11 @@ class Comparison:
         return [fmean(values) for values in found if values]
 
     def n_seeds(self, system: str) -> int:
-        """Records that stand behind a line."""
+        """Number of records of a line."""
         return len(self.lines[system])
 
     def n_items(self, system: str | None = None, in_family: str | None = None) -> int:
-        """Items of a line's system in one evaluation; without a system, of the line with most."""
+        """Number of items of a line's system in one evaluation; without a system, the largest number of any line."""
         names = self.systems if system is None else [system]
         return max(
             (sum(s.n_items for s in self.lines[name][0].scores if in_family in {None, family(s)}) for name in names),
@@ -167,7 +167,7 @@ class Comparison:
         return fmean(values) if values else None
 
     def seed_means(self, metric: Metric, system: str) -> list[float]:
-        """For each seed, the mean over families and languages."""
+        """Mean over families and languages, per seed."""
         means = []
         for entry in self.lines[system]:
             of_family: dict[str, list[float]] = defaultdict(list)
@@ -196,8 +196,8 @@ class Comparison:
     def margin(self, metric: Metric, system: str) -> float | None:
         """Half the 95 % interval of the mean of a line's first seed, over units; None if items are missing.
 
-        The mean's variance is the sum of the units' squared deviations, weighted as in the mean. The translations of a
-        question are one unit: what is hard in one language is hard in the others.
+        The variance of the mean is the sum of the units' squared deviations, weighted as in the mean. The translations
+        of a question are one unit, because a question that is hard in one language is hard in the others.
         """
         entry = self.lines[system][0]
         cells = [score for score in entry.scores if metric.name in score.metrics]
@@ -238,10 +238,10 @@ def family(of: Score | Item) -> str:
 
 
 def comparisons(records: Sequence[EvaluationRecord]) -> list[Comparison]:
-    """Group records: seeds of the same evaluation together, and runs that were evaluated on the same items beside them.
+    """Group records of runs that were evaluated on the same items, and of seeds of the same evaluation.
 
-    A record that names no run stands with those of other seeds that have its name, protocol and cells, else alone. The
-    same run with the same seed twice is counted once: the newest record.
+    A record without a run is grouped with records of other seeds that have the same name, protocol and cells. If a run
+    and seed occur twice, the newest record is used.
     """
     groups: dict[object, list[EvaluationRecord]] = defaultdict(list)
     notes: dict[object, list[str]] = defaultdict(list)
@@ -264,7 +264,7 @@ def comparisons(records: Sequence[EvaluationRecord]) -> list[Comparison]:
 
 
 def names_apart(found: Sequence[Comparison]) -> list[str]:
-    """A short name for each; those of one name are told apart by their runs, else by their place."""
+    """A short, unique name for each comparison; equal names are distinguished by their runs, else by a number."""
     names = [comparison.short_name for comparison in found]
     behind = [" and ".join(comparison.runs) for comparison in found]
     apart = []

@@ -1,4 +1,4 @@
-"""Paired differences on the same items, with their intervals: of one record's systems, and between runs."""
+"""Sections about paired differences on the same items, between systems of a record and between runs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from longspan.report.comparison import Comparison
 from longspan.report.metric_display import axis_label, metric_of, signed_text
 from longspan.report.names import language_name
 
-# Rows of one plot that can still be read.
+# Largest number of readable rows in one plot.
 _MOST_ROWS = 16
 
 
 def differences_section(comparison: Comparison) -> Section | None:
-    """Of the systems of each record."""
+    """Differences between the systems of each record; None if the records have none."""
     kept = {(id(entry.record), entry.system) for entries in comparison.lines.values() for entry in entries}
     found = [
         (_origin(comparison, record), own)
@@ -25,7 +25,7 @@ def differences_section(comparison: Comparison) -> Section | None:
     ]
     if not found:
         return None
-    # Over all questions first; data set by data set on demand, where there are several.
+    # Differences over all questions come first; those of single data sets are collapsed.
     whole = [(origin, difference) for origin, difference in found if difference.dataset == "all"]
     main, rest = (whole, [row for row in found if row[1].dataset != "all"]) if whole else (found, [])
     metrics = comparison.all_metrics
@@ -37,7 +37,7 @@ def differences_section(comparison: Comparison) -> Section | None:
 
 
 def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
-    """Between models that were evaluated on the same questions, two at a time."""
+    """Differences between pairs of models that were evaluated on the same questions; None without records."""
     blocks: list[Block] = []
     details: list[tuple[str, Sequence[Block]]] = []
     for record in records:
@@ -70,7 +70,7 @@ def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
                 shown.append(Figures([Plot(drawing, f"{title}, with its 95 % interval, language by language", title)]))
             if len(pairs) == 1 or len(own) > len([row for row in own if row in pooled]):
                 shown.append(_table([("", row) for row in own], metrics, noun))
-            # One pair is what the reader came for; of many, each on demand.
+            # The details of a single pair are shown; those of several pairs are collapsed.
             if shown and len(pairs) == 1:
                 blocks += shown
             elif shown:
@@ -79,7 +79,7 @@ def comparison_section(records: Sequence[ComparisonRecord]) -> Section | None:
 
 
 def _origin(comparison: Comparison, record: object) -> str:
-    """Which run and seed a difference is of, where there are several."""
+    """The run and seed of a difference; "" if there is a single record."""
     if len(comparison.records) == 1:
         return ""
     found = next(own for own in comparison.records if own is record)
@@ -93,8 +93,8 @@ def _told(differences: Sequence[Difference], noun: str) -> str:
     text = f"Paired bootstrap over the same {noun}s, {' to '.join(f'{n:,}' for n in resamples)} resamples."
     n_unsure = sum(difference.low <= 0 <= difference.high for difference in differences)
     if n_unsure:
-        text += f" In {n_unsure} of {len(differences)} rows the interval holds zero: these {noun}s do not tell the two "
-        text += "apart."
+        text += f" In {n_unsure} of {len(differences)} rows the interval contains zero: these {noun}s do not show a "
+        text += "difference."
     return text
 
 
@@ -112,13 +112,13 @@ def _figures(rows: Sequence[tuple[str, Difference]], metrics: Sequence[Metric]) 
     for metric, found in of_metric.items():
         if 1 < len(found) <= _MOST_ROWS:
             drawing = plots.intervals(found, x_label=_difference_label(metric))
-            words = f"Differences in {metric.label} with their 95 % intervals; hollow where zero is inside"
+            words = f"Differences in {metric.label} with their 95 % intervals; hollow if the interval contains zero"
             drawn.append(Plot(drawing, words, " less ".join(next(iter(pairs))) if is_one else ""))
     return [Figures(drawn)] if drawn else []
 
 
 def _difference_label(metric: Metric) -> str:
-    """Return the label of an axis of differences; it says if a negative one is the better one."""
+    """Return the label of an axis of differences, with a note if lower is better."""
     label = f"difference in {metric.label if metric.is_per_cent else axis_label(metric)}"
     return label if metric.higher_is_better else f"{label} (lower is better)"
 
@@ -130,7 +130,7 @@ def _table(rows: Sequence[tuple[str, Difference]], metrics: Sequence[Metric], no
     cells = []
     for origin, found in rows:
         n_resamples = max(found.n_resamples, 1)
-        # A share of resamples: none at all says only that it is below one of them.
+        # The p value is a share of resamples, so 0 only means that it is below the smallest share.
         p_value = f"< {2 / n_resamples:g}" if found.p_value == 0 else f"{found.p_value:.3f}"
         metric = metric_of(found, metrics)
         on = f"all {noun}s" if found.dataset == "all" else found.dataset

@@ -1,4 +1,4 @@
-"""The best predictions and the surest mistakes, in their context, for the reader to judge."""
+"""The section with the best and the worst predictions in their context."""
 
 import itertools
 import re
@@ -11,8 +11,8 @@ from longspan.report.blocks import Example, Examples, Piece, Section, Text
 from longspan.report.metric_display import best_of, value_text
 
 _N_SHOWN = 10
-# A gold answer of fewer bytes is marked as a whole word only: "in" stands in half of all words, while two Chinese
-# letters are a word.
+# A gold answer of fewer bytes is marked only as a whole word: "in" occurs inside many words, while two Chinese letters
+# are a word.
 _FEW_BYTES = 4
 
 
@@ -47,9 +47,9 @@ def examples_of(items: Sequence[tuple[str, Item]], system: str | None, metric: M
 
     blocks: list[Text | Examples] = [
         Text(
-            f"Predictions of “{system}”, one per input, languages in turn. Best: best {metric.label}, then surest. "
-            f"Worst: worst {metric.label}, then surest: the mistakes to look at first. A prediction that is part of a "
-            "text is marked in the text around it; underlined: gold. The gold follows below."
+            f"Predictions of “{system}”, one per input, languages in turn. Best: best {metric.label} first, then by "
+            f"confidence. Worst: worst {metric.label} first, then by confidence. A prediction that is part of a text "
+            "is marked in its context, and gold answers are underlined. The gold answers follow below."
         )
     ]
     for title, found in ((f"{len(best)} best", best), (f"{len(worst)} worst", worst)):
@@ -61,15 +61,15 @@ def examples_of(items: Sequence[tuple[str, Item]], system: str | None, metric: M
 
 
 def _worst(metric: Metric, values: Iterable[float]) -> float:
-    """Return the value that no good prediction has: 0, or the highest one if lower is better."""
+    """Return the worst value of a metric: 0, or the highest value if lower is better."""
     return 0.0 if metric.higher_is_better else max(values, default=0.0)
 
 
 def _in_turn(ranked: Sequence[Item]) -> list[Item]:
-    """Return the first ten, one from each language in turn, each input once."""
+    """Return the first ten items, from each language in turn, without repeated inputs."""
     by_language: dict[str, dict[tuple[str, str], Item]] = defaultdict(dict)
     for item in ranked:
-        # A question asked at every place of its documents would fill the list. Two data sets may share an id.
+        # A question that is asked at every place would fill the list. Two data sets may share an id.
         by_language[item.language].setdefault((item.id, item.input), item)
     turns = itertools.zip_longest(*(found.values() for found in by_language.values()))
     in_turn = (item for turn in turns for item in turn if item is not None)
@@ -110,7 +110,7 @@ def _example(item: Item, metric: Metric, others: Sequence[tuple[str, str]]) -> E
 
 
 def _pieces(before: str, prediction: str, after: str, gold: Sequence[str]) -> list[Piece]:
-    """The passage cut where the answer, or a gold answer in it, starts or ends."""
+    """Split the passage at the starts and ends of the answer and the gold answers in it."""
     text = before + prediction + after
     first, last = len(before), len(before) + len(prediction)
     spans = []

@@ -1,4 +1,4 @@
-"""Finding the records that a report is made from."""
+"""Finds the records for a report."""
 
 import glob
 import logging
@@ -21,7 +21,7 @@ class Found(NamedTuple):
 
 
 def find_records(places: Iterable[str | Path]) -> list[Found]:
-    """Read the records at `places`: record files, folders with all folders below them, and patterns of both.
+    """Read the records at `places`: record files, folders (recursively), and patterns of both.
 
     In folders and patterns, JSON files that are no records (configurations, tokenizers) are passed over, and so is what
     is hidden (a name that starts with a dot). A file found twice is read once. A pattern is one that the shell has not
@@ -56,7 +56,7 @@ def _read(path: Path, *, is_named: bool) -> Found | None:
 
 
 def _files(place: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield each file of a place, and whether the user named it (then it has to be a record)."""
+    """Yield each file of a place, and whether the user named it, so that it must be a record."""
     if place.is_dir():
         yield from ((path, False) for path in _in_folder(place))
     elif place.exists():
@@ -88,7 +88,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _warn_of_unreadable(pattern: Path) -> None:
-    """Name the folders that a pattern leads to and that cannot be read: glob passes over them."""
+    """Warn of folders that match a pattern and cannot be read, which glob skips silently."""
     for part in reversed(pattern.parents):
         for match in glob.glob(str(part), recursive=True) if glob.has_magic(str(part)) else [str(part)]:
             if os.path.isdir(match):

@@ -1,4 +1,4 @@
-"""The section about a grid: which runs are done, which failed and why, and what to type for each alone."""
+"""The section about a grid: which jobs are done, which failed and why, and the command of each job."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from longspan.wording import duration
 
 
 def grid_section(records: Sequence[GridRecord]) -> Section | None:
-    """State of every line; failures stand open with their errors."""
+    """State of every job; failures are shown with their errors."""
     blocks: list[Block] = []
     details: list[tuple[str, Sequence[Block]]] = []
     for record in records:
@@ -27,34 +27,34 @@ def grid_section(records: Sequence[GridRecord]) -> Section | None:
                     Cell(run.record or ""),
                 ]
             )
-        columns = ["Run", "State", *(["Seed"] if has_seeds else []), "What", "Time", "Record"]
+        columns = ["Run", "State", *(["Seed"] if has_seeds else []), "Verb", "Time", "Record"]
         if rows:
             blocks.append(Table(columns, rows))
         failed = [run for run in record.runs if run.status == "failed"]
         if failed:
             blocks.append(
                 Table(
-                    ["Failed", "Error", "Alone"],
+                    ["Failed", "Error", "Command"],
                     [
-                        [Cell(_name(run.name, run.seed)), Cell(run.error or "nothing was said"), Cell(run.command)]
+                        [Cell(_name(run.name, run.seed)), Cell(run.error or "no message"), Cell(run.command)]
                         for run in failed
                     ],
                 )
             )
         others = [[Cell(_name(run.name, run.seed)), Cell(run.command)] for run in record.runs]
         if others:
-            details.append((f"Each line of {record.name} alone", [Table(["Run", "Command"], others)]))
+            details.append((f"Commands of {record.name}", [Table(["Run", "Command"], others)]))
     return Section("grid", "The grid", blocks, details) if blocks else None
 
 
 def state_of(record: GridRecord) -> str:
-    """One sentence: how many are done, failed and waiting."""
+    """A sentence with the numbers of jobs that are done, failed and waiting."""
     n = Counter(run.status for run in record.runs)
     seconds = sum(run.seconds or 0.0 for run in record.runs)
-    text = f"Grid “{record.name}”: {n['done']} of {len(record.runs)} lines done"
+    text = f"Grid “{record.name}”: {n['done']} of {len(record.runs)} jobs done"
     text += f", {n['failed']} FAILED" if n["failed"] else ""
     text += f", {n['waiting']} waiting" if n["waiting"] else ""
-    return text + (f", {duration(seconds)} together." if seconds else ".")
+    return text + (f", {duration(seconds)} in total." if seconds else ".")
 
 
 def _name(name: str, seed: int | None) -> str:

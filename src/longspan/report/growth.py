@@ -1,4 +1,4 @@
-"""Plots of cost against length: on a page, and side by side as a picture file."""
+"""Plots of cost against length, for the page and as a picture file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def growth(plot: Growth) -> str:
 
 @dataclass(frozen=True)
 class Ratios:
-    """Grouped bars around 1 on a logarithmic axis: how many times as much as ours.
+    """Grouped bars around 1 on a logarithmic axis: ratios to longspan.
 
     Attributes:
         groups: names below the groups of bars.
@@ -123,7 +123,7 @@ class Ratios:
 
 
 def ratios(plot: Ratios) -> str:
-    """How many times as much as ours."""
+    """Return the plot of ratios to longspan."""
     with drawn(7.6, 3.0) as (figure, axes, result):
         plot.draw(axes)
         legend(figure, axes)
@@ -131,7 +131,7 @@ def ratios(plot: Ratios) -> str:
 
 
 def save_picture(plots: Sequence[Growth | Ratios], path: str | Path, title: str) -> Path:
-    """Plots side by side as one picture on white, PNG or SVG by the name, with one legend for all.
+    """Save plots side by side as one picture on white, PNG or SVG by the name, with a common legend.
 
     Raises:
         InputError: the path cannot be written.
@@ -162,5 +162,5 @@ def save_picture(plots: Sequence[Growth | Ratios], path: str | Path, title: str)
 
 
 def _undated(path: Path) -> dict[str, None]:
-    """Metadata that would differ from one drawing to the next."""
+    """Settings that remove metadata which differs between drawings."""
     return {"Date": None} if path.suffix == ".svg" else {"Software": None}

@@ -1,4 +1,4 @@
-"""Heat maps as small SVG elements: rows of one length, fields from the start of the document to its end."""
+"""Heat maps as small SVG elements: a row per length, with fields from the start of the document to its end."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _LEAST_WIDTH_WITH_NUMBER = 22
 
 
 class Field(NamedTuple):
-    """One field of a row: its ends from 0 to 1, its place on the scale from 0, dark, to 1, its number and a tooltip."""
+    """A field of a row: its ends (0 to 1), its colour (0, dark, to 1), its number and a tooltip."""
 
     left: float
     right: float
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 def edges(depths: Sequence[float]) -> list[tuple[float, float]]:
-    """Ends of the fields around ascending depths: halfway between neighbours, 0 and 1 at the ends."""
+    """Edges of the fields around ascending depths: halfway between neighbours, and 0 and 1 at the ends."""
     inner = [(a + b) / 2 for a, b in itertools.pairwise(depths)]
     bounds = [0.0, *inner, 1.0]
     return list(itertools.pairwise(bounds))
@@ -66,7 +66,7 @@ def heat_map(rows: Sequence[Row], *, x_label: str, y_label: str) -> str:
 
 
 def scale(dark: str, bright: str, label: str) -> str:
-    """Return the scale of colours from `dark` to `bright` as an SVG element, with what they stand for."""
+    """Return the colour scale from `dark` to `bright` as an SVG element with labels."""
     n_steps, inner = 40, _WIDTH - _LEFT - _RIGHT
     parts = [f'<svg viewBox="0 0 {_WIDTH} 44" font-size="11" xmlns="http://www.w3.org/2000/svg">']
     parts.append(_text(_LEFT, 11, label, "start"))
@@ -83,7 +83,7 @@ def scale(dark: str, bright: str, label: str) -> str:
 
 
 def shade(share: float) -> tuple[int, int, int]:
-    """Red, green and blue, each 0 to 255, of a share from 0 to 1 of the scale."""
+    """Red, green and blue (0 to 255) of a value from 0 to 1 on the scale."""
     place = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
     index = min(int(place), len(_STOPS) - 2)
     low, high, part = _STOPS[index], _STOPS[index + 1], place - index

@@ -1,4 +1,4 @@
-"""The section about pre-training: what a masked language model knows before and after, at several lengths."""
+"""The section about pre-training: losses of a masked language model before and after, at several lengths."""
 
 import math
 from collections import defaultdict
@@ -16,7 +16,7 @@ _MOST_RUNS = 4
 
 
 class _Source(NamedTuple):
-    """What was filled in."""
+    """A source of text that was evaluated."""
 
     dataset: str
     language: str
@@ -30,7 +30,7 @@ class _Source(NamedTuple):
 
 
 def language_model_section(records: Sequence[TrainingRecord]) -> Section | None:
-    """Bits per token against length before and after, runs side by side, source by source; None without such runs."""
+    """Bits per token against length, before and after, per run and source; None without pre-training runs."""
     runs = _runs([record for record in records if record.language_model])
     if not runs:
         return None
@@ -49,7 +49,7 @@ def language_model_section(records: Sequence[TrainingRecord]) -> Section | None:
         )
     positions = [plot for source in sources for plot in _by_position(runs, source)]
     if positions:
-        blocks.append(Text("Loss by the position of the token asked for, in inputs of the greatest length:"))
+        blocks.append(Text("Loss by the position of the predicted token, in inputs of the greatest length:"))
         blocks.append(Figures(positions[:2]))
         if len(positions) > 2:
             details.append(("Loss by position, the other sources", [Figures(positions[2:])]))
@@ -57,7 +57,7 @@ def language_model_section(records: Sequence[TrainingRecord]) -> Section | None:
 
 
 def _runs(records: Sequence[TrainingRecord]) -> dict[str, list[LanguageModelScore]]:
-    """Scores of each run, those of one name told apart by their seed, else by their order."""
+    """Scores of each run; runs of the same name are distinguished by their seed, else by their order."""
     names = [record.name for record in records]
     seeded = [f"{record.name}, seed {record.made.seed}" for record in records]
     result = {}
@@ -73,11 +73,11 @@ def _intro(runs: Mapping[str, Sequence[LanguageModelScore]]) -> str:
     every = [score for scores in runs.values() for score in scores]
     n_asked = sorted({score.n_predicted for score in [s for s in every if s.dataset != "all"] or every})
     span = some(n_asked[0], "token") if len(n_asked) == 1 else f"{n_asked[0]:,} to {n_asked[-1]:,} tokens"
-    text = f"How many bits a masked token costs the model, over {span} of each source: less is better. "
+    text = f"Mean loss of a masked token in bits, over {span} of each source; lower is better. "
     if len(_lengths(runs)) > 1:
-        text += "The same ones are asked for at every length, so a line that falls says that the model uses the longer "
-        text += "text. "
-    return text + "Dashed: before the first step; drawn through: after the last."
+        text += "The same tokens are predicted at every length, so a falling line means that the model uses the longer "
+        text += "context. "
+    return text + "Dashed: before the first step; solid: after the last."
 
 
 def _lengths(runs: Mapping[str, Sequence[LanguageModelScore]]) -> list[int]:
@@ -94,11 +94,11 @@ def _by_length(runs: Mapping[str, Sequence[LanguageModelScore]], source: _Source
                 found.append(plots.Line(points, is_dashed=when == "initial"))
         if found:
             series[name] = found
-    # Sources are seen together: one scale for all.
+    # The plots of all sources share one scale.
     values = [s.bits_per_token for scores in runs.values() for s in scores if math.isfinite(s.bits_per_token)] or [0.0]
     room = 0.05 * (max(values) - min(values)) or 0.1
     y_range = (min(values) - room, max(values) + room)
-    words = f"Bits per token against tokens seen at once, {source.title}, before (dashed) and after"
+    words = f"Bits per token against tokens per input, {source.title}, before (dashed) and after"
     return [
         Plot(
             plots.lines(
@@ -161,7 +161,7 @@ def _of(scores: Sequence[LanguageModelScore], source: _Source, when: str) -> lis
 def _table(
     runs: Mapping[str, Sequence[LanguageModelScore]], sources: Sequence[_Source], field: str, title: str
 ) -> Table:
-    """Runs before and after down, lengths across, source by source."""
+    """A table with a row per source and run, before and after, and a column per length."""
     lengths = _lengths(runs)
     best: dict[tuple[_Source, int], float] = defaultdict(lambda: float("inf"))
     for scores in runs.values():
@@ -170,7 +170,7 @@ def _table(
             if value is not None:
                 key = _Source(score.dataset, score.language), score.n_tokens
                 best[key] = min(best[key], value)
-    # Before a training all runs of one model are alike: once is enough.
+    # All runs of a model have the same scores before training, which are shown once.
     rows, seen = [], set()
     for source in sources:
         for name, scores in runs.items():
@@ -186,7 +186,7 @@ def _table(
                     continue
                 seen.add(key)
                 rows.append([Cell(source.title), Cell(name), Cell(told), *cells])
-    caption = f"{title}; the columns are tokens seen at once" + ("; the lowest in bold." if len(runs) > 1 else ".")
+    caption = f"{title}; the columns are tokens per input" + ("; the lowest in bold." if len(runs) > 1 else ".")
     if len(runs) > 1:
-        caption += " A line before training that equals one above is not repeated."
+        caption += " A row before training that equals an earlier one is not repeated."
     return Table(["Source", "Run", "When", *(f"{n:,}" for n in lengths)], rows, caption)

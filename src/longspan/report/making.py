@@ -1,4 +1,4 @@
-"""The sections about where the figures come from: the extension's proof, and how each record was made."""
+"""Sections about the origin of the figures: the proof of the extension, and how each record was made."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from longspan.records import EvaluationRecord, ProofRecord, Provenance, Record
 from longspan.report.blocks import Block, Cell, Facts, Section, Table, Text, count, number
 from longspan.report.names import some
 
-# Records whose making stands open; of more, each kind on demand.
+# With more records than this, how they were made is collapsed by kind.
 _MOST_OPEN = 12
 
 
@@ -46,7 +46,7 @@ def proof_section(records: Sequence[ProofRecord]) -> Section | None:
                 ]
                 for d in record.drift
             ]
-            caption = "How far the extended model moves from the original on real text, before any training."
+            caption = "Difference between the extended model and the original on real text, before any training."
             blocks.append(Table(["Tokens", "Texts", "Mean cosine", "Largest difference"], rows, caption))
     return Section("proof", "Proof of the extension", blocks) if blocks else None
 
@@ -60,7 +60,7 @@ def _windows(windows: Sequence[int]) -> str:
 
 
 def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Section:
-    """Command, commit, data and machine of every record, with a link to its file where that is known."""
+    """Command, commit, data and machine of every record, with a link to its file if it is known."""
     blocks: dict[str, list[Block]] = defaultdict(list)
     for record, link in zip(records, links, strict=True):
         name = getattr(record, "name", None) or getattr(record, "source", "")
@@ -76,7 +76,7 @@ def made_section(records: Sequence[Record], links: Sequence[str | None]) -> Sect
                 facts.append(("Attention", "\n".join(told)))
         settings = getattr(record, "settings", None) or getattr(record, "recipe", None)
         if settings:
-            # One to a line: a recipe has dozens, a system's settings are a mapping.
+            # One per line, because a recipe has dozens of settings.
             facts.append(("Settings", "\n".join(f"{key}: {value}" for key, value in settings.items())))
         blocks[record.kind].append(Facts(f"{record.kind.capitalize()}: {name}", facts, link))
     if len(records) <= _MOST_OPEN:

@@ -1,10 +1,10 @@
-"""A report's sections as Markdown: the same sentences and tables, no plots."""
+"""Writes a report's sections as Markdown: the same sentences and tables, without plots."""
 
 from collections.abc import Iterable, Sequence
 
 from longspan.report.blocks import Block, Cell, Examples, Facts, Section, Table, Text
 
-# Everything that could start markup, HTML included, is written as itself.
+# Characters that could start markup or HTML are escaped.
 _ESCAPES = {ord(character): f"\\{character}" for character in "\\`*_[]|~$"} | {
     ord("<"): "&lt;",
     ord(">"): "&gt;",

@@ -18,7 +18,7 @@ def value_text(metric: Metric, value: float) -> str:
 
 
 def signed_text(metric: Metric, value: float) -> str:
-    """Return a difference with its sign; what rounds to zero has a plus."""
+    """Return a difference with its sign; a value that rounds to zero has a plus."""
     n = digits(metric)
     return f"{round(value, n) + 0.0:+.{n}f}"
 
@@ -66,7 +66,7 @@ def best_of(metric: Metric, values: Iterable[float]) -> float | None:
 
 
 def unnamed(name: str) -> Metric:
-    """Return a metric of which only the name is known, as records before version 3 have it."""
+    """Return a metric for a name without further facts, as in records before version 3."""
     return Metric(name=name, label=name)
 
 

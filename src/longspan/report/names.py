@@ -29,17 +29,17 @@ LANGUAGE_NAMES = {
 
 
 def count_name(name: str) -> str:
-    """Return the heading of something counted whose record gives none."""
+    """Return the heading of a count that has no heading in its record."""
     return name.replace("_", " ").capitalize()
 
 
 def language_name(code: str) -> str:
-    """A language as the page calls it, its code behind."""
+    """The name of a language with its code in brackets."""
     return f"{LANGUAGE_NAMES[code]} ({code})" if code in LANGUAGE_NAMES else code
 
 
 def family_name(dataset: str, language: str) -> str:
-    """A data set's name without its language; pairs of two languages are a family of their own."""
+    """A data set's name without its language; pairs of two different languages are a separate family."""
     pair = language_pair(dataset)
     if pair is not None:
         family = _named(dataset).replace(".".join(("", *pair)), "", 1)
@@ -48,7 +48,7 @@ def family_name(dataset: str, language: str) -> str:
 
 
 def without_length(family: str) -> str:
-    """A family's name without how many paragraphs are joined, and at which of them the answer is."""
+    """A family's name without the number of joined paragraphs and the slot of the answer."""
     return re.sub(r"(?:(?<=_long)\.\d+)?(?: x?\d+| slot \d+)*$", "", family) or family
 
 
@@ -58,7 +58,7 @@ def some(n: int, one: str, many: str | None = None) -> str:
 
 
 def language_pair(dataset: str) -> tuple[str, str] | None:
-    """Languages of the contexts and of the questions, where a name tells both: `mlqa.en.de`, MLQA's files."""
+    """Languages of the contexts and of the questions, if a name has both: `mlqa.en.de`, MLQA's files."""
     found = re.search(r"(?:^|/)mlqa\.([a-z]{2})\.([a-z]{2})(?![a-z])", _named(dataset))
     return (found[1], found[2]) if found else None
 

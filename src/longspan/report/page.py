@@ -1,4 +1,4 @@
-"""records -> `report.html` (one page, nothing loaded from elsewhere) and `report.md` (the same tables)."""
+"""Writes `report.html` (one page without external resources) and `report.md` (the same tables) from records."""
 
 import os
 from collections.abc import Sequence
@@ -39,15 +39,15 @@ def write_report(
 ) -> Path:
     """Write one page and its tables as Markdown; returns the page's path.
 
-    Both are made from the records alone: the same records give the same bytes. A section without records of its kind
-    is left out, and a record given twice is counted once. Whatever else the folder holds stays.
+    Both depend only on the records: the same records give the same bytes. A section without records of its kind is left
+    out, and a record given twice is counted once. Other files in the folder stay.
 
     Args:
-        records: what to report on, any kinds in any order.
-        destination: a folder for `report.html` and `report.md`, or the page itself where its name ends in `.html`, with
-            the Markdown beside it; made where it does not exist.
+        records: records of any kind in any order.
+        destination: a folder for `report.html` and `report.md`, or the name of the page if it ends in `.html`, with the
+            Markdown beside it. Missing folders are made.
         title: heading of the page.
-        files: the file of each record, to link to; None where there are none.
+        files: the file of each record, for links; None: no links.
 
     Raises:
         InputError: there is no record, or the folder cannot be written to.
@@ -65,10 +65,10 @@ def write_report(
 
 
 def page_of(destination: str | Path) -> Path:
-    """The page that `write_report` writes for a destination.
+    """Path of the page that `write_report` writes for a destination.
 
     Raises:
-        InputError: the destination, or what would have to be its folder, is a file; or the page would be a folder.
+        InputError: the destination or its folder is a file, or there is a folder with the page's name.
     """
     destination = Path(destination)
     if destination.suffix.lower() in {".html", ".htm"} and not destination.is_dir():
@@ -87,11 +87,11 @@ def page_of(destination: str | Path) -> Path:
 
 
 def _without_copies(records: Sequence[Record], links: Sequence[str | None]) -> tuple[list[int], list[str]]:
-    """Return the places of the records to keep, and a sentence for each that equals one before it."""
+    """Return the indexes of the records to keep, and a note for each record that equals an earlier one."""
     kept: list[int] = []
     notes = []
     for index, record in enumerate(records):
-        # Compared as JSON, in which NaN equals NaN; of few pairs, since provenance is compared first.
+        # Compared as JSON, in which NaN equals NaN. Provenance is compared first, so there are few pairs.
         same_run = [i for i in kept if records[i].made == record.made]
         first = next((i for i in same_run if records[i].model_dump_json() == record.model_dump_json()), None)
         if first is None:
@@ -105,7 +105,7 @@ def _without_copies(records: Sequence[Record], links: Sequence[str | None]) -> t
 
 
 def make_sections(records: Sequence[Record], links: Sequence[str | None], notes: Sequence[str] = ()) -> list[Section]:
-    """Every section the records have something for, in the order of the page; `notes` go into the summary."""
+    """Return the sections that the records have data for, in the order of the page; `notes` go into the summary."""
     evaluations = comparisons([record for record in records if isinstance(record, EvaluationRecord)])
     trainings = [record for record in records if isinstance(record, TrainingRecord)]
     told = [*notes, *(note for comparison in evaluations for note in comparison.notes)]
@@ -129,7 +129,7 @@ def make_sections(records: Sequence[Record], links: Sequence[str | None], notes:
 def _to_html(title: str, sections: Sequence[Section], subtitle: str) -> str:
     folder = resources.files("longspan.report") / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    # What we drew ourselves is markup; everything else on the page is text and gets escaped.
+    # Only our own drawings are markup; all other text is escaped.
     environment.filters["drawing"] = Markup
     environment.tests["kind"] = lambda block, name: type(block).__name__ == name
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ _N_DEPTHS = 10
 
 
 def depth_section(comparison: Comparison) -> Section | None:
-    """By slot of the paragraph that holds the answer, or by depth in the document where there are no slots."""
+    """Scores by the slot of the paragraph with the answer, or by depth in the document if there are no slots."""
     if any(record.places for record in comparison.records):
         return None  # `where` shows these, length by length
     slots = {item.variant for _, item in comparison.items() if item.variant is not None}
@@ -29,7 +29,8 @@ def depth_section(comparison: Comparison) -> Section | None:
             "paragraph that holds the answer",
         )
         intro = (
-            "The documents are paragraphs joined. Which of them holds the answer decides how far a system has to see."
+            "The documents are joined paragraphs. The place of the paragraph with the answer determines how far a "
+            "system has to read."
         )
         return Section("places", "By the place of the answer", [Text(intro), table, figures])
 
@@ -46,7 +47,7 @@ def depth_section(comparison: Comparison) -> Section | None:
         "Depth",
         "depth",
     )
-    intro = "Where the answer starts in its document: 0 % is the first letter, 100 % the last."
+    intro = "Place of the start of the answer in its document: 0 % is the first letter, 100 % the last."
     return Section("places", "By the depth of the answer", [Text(intro), table, figures])
 
 

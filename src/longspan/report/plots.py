@@ -8,21 +8,21 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from longspan.report.canvas import INK, RULE, colour, columns, drawn, legend, marker
 
-# Inches. Read at a phone's width, letters of a wider figure would be too small.
+# Inches; the letters of a wider figure would be too small at a phone's width.
 _SMALL = (4.1, 2.9)
 # Of the names of ticks under such a figure.
 _LETTERS_SIDE_BY_SIDE = 45
 
 
 class Bar(NamedTuple):
-    """A bar's height and, where there are several seeds, their standard deviation."""
+    """A bar's height, and its standard deviation if there are several seeds."""
 
     height: float
     deviation: float | None = None
 
 
 def bars(groups: Sequence[str], series: Mapping[str, Sequence[Bar | None]], *, x_label: str, y_label: str) -> str:
-    """Grouped upright bars: one group for each name in `groups`, one bar in it for each series."""
+    """Grouped vertical bars: one group per name in `groups`, with one bar per series."""
     with drawn(*((7.6, 3.0) if are_wide(groups, series) else _SMALL)) as (figure, axes, result):
         width = 0.84 / max(len(series), 1)
         for index, (name, values) in enumerate(series.items()):
@@ -49,12 +49,12 @@ def are_wide(groups: Sequence[str], series: Mapping[str, object]) -> bool:
 
 
 class Line(NamedTuple):
-    """One line of a plot; those of one series share its colour and its name."""
+    """One line of a plot; the lines of a series share its colour and name."""
 
     points: Sequence[tuple[float, float]]
     is_dashed: bool = False
     hollow: Collection[float] = ()
-    """Places on the x axis whose points stand for too little to be trusted."""
+    """x values of points that are drawn hollow, because they are from too few items."""
 
 
 def lines(
@@ -132,7 +132,7 @@ def _doubling(axes: Axes, lengths: Sequence[float]) -> None:
 
 
 class Interval(NamedTuple):
-    """A value and the ends of its interval, with a name."""
+    """A named value with its interval."""
 
     name: str
     middle: float
@@ -141,8 +141,8 @@ class Interval(NamedTuple):
 
 
 def intervals(found: Sequence[Interval], *, x_label: str) -> str:
-    """One row each, zero marked; hollow where the interval holds zero."""
-    # Long names stand above their lines: beside them they would leave no room on a narrow page.
+    """One row per interval, with zero marked; hollow if the interval contains zero."""
+    # Long names are above their lines, because beside them they would leave no room on a narrow page.
     are_short = max((len(interval.name) for interval in found), default=0) <= 22
     with drawn(_SMALL[0], 0.7 + (0.24 if are_short else 0.36) * len(found)) as (_, axes, result):
         for place, interval in enumerate(found):
@@ -163,7 +163,7 @@ def intervals(found: Sequence[Interval], *, x_label: str) -> str:
 
 
 def costs(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
-    """One point for each system: what it costs, on a logarithmic axis, and how well it does."""
+    """One point per system: its score against its cost on a logarithmic axis."""
     with drawn(*_SMALL) as (figure, axes, result):
         for index, (name, (x, y)) in enumerate(points.items()):
             axes.plot(x, y, marker(index), markersize=8, label=name, color=colour(index), linestyle="none")
@@ -182,7 +182,7 @@ def costs(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: s
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of a logarithmic axis that keeps its points off its edges."""
+    """Limits of a logarithmic axis that keep points away from its edges."""
     low, high = min(values), max(values)
     room = max((high / low) ** 0.2, 1.3)
     return low / room, high * room

@@ -1,4 +1,4 @@
-"""The thesis' way of scoring beside the honest one, on the same answers of the same models."""
+"""The section that compares the thesis' protocol with the honest one, on the same answers of the same models."""
 
 import math
 from collections.abc import Sequence
@@ -16,25 +16,25 @@ _SURVIVORS = "thesis_survivors"
 
 
 _WAYS = {"honest": "f1", "as the thesis scored": _THESIS}
-# Families whose languages are drawn.
+# Number of families whose languages are plotted.
 _MOST_DRAWN = 2
 
 
 def protocols_section(comparison: Comparison) -> Section | None:
-    """F1 of every question against F1 of those that the thesis kept; None where nothing was scored its way."""
+    """F1 over all questions beside F1 by the thesis' protocol; None if there are no scores by that protocol."""
     if comparison.metric("f1") is None or not any(_has_both(score) for score in comparison.scores):
         return None
     text = (
-        "Two ways to score the same models. Honest: every question counts, the best span of all that is read, each "
-        "language's own rules. The thesis: only questions whose gold answer is aligned to tokens inside the first "
-        "window survive, the start and the end are chosen without each other, and SQuAD's English rules hold for all "
-        "languages. The difference is what the way of scoring adds by itself."
+        "Two protocols for the same models. Honest: every question counts, the answer is the best span of all windows, "
+        "and each language has its own rules. Thesis: only questions whose gold answer is aligned to tokens of the "
+        "first window survive, start and end are chosen independently, and SQuAD's English rules apply to all "
+        "languages. The difference shows what the protocol itself adds."
     )
     best = comparison.best_system()
     blocks: list[Block] = [Text(text), _by_system(comparison)]
     details: list[tuple[str, Sequence[Block]]] = []
     if any(len(comparison.languages(name)) > 1 for name in comparison.families):
-        details.append(("Both ways, language by language", [_by_language(comparison)]))
+        details.append(("Both protocols, language by language", [_by_language(comparison)]))
         for name in comparison.families[:_MOST_DRAWN] if best is not None else ():
             drawn = _bars(comparison, best or "", name)
             if drawn is not None:
@@ -80,7 +80,7 @@ def _by_language(comparison: Comparison) -> Table:
 
 
 def _cells(comparison: Comparison, system: str, in_family: str, language: str | None) -> list[Cell]:
-    """Honest, by the thesis, the difference, honest over survivors, survivors; nothing where only one was scored."""
+    """Cells: honest, thesis, difference, honest over survivors, survivors; empty if only one protocol was scored."""
     honest, thesis, differences, survivors = [], [], [], []
     n_survivors = n_items = 0
     for entry, cells in zip(comparison.lines[system], comparison.cells(system, in_family, language), strict=True):
@@ -97,7 +97,7 @@ def _cells(comparison: Comparison, system: str, in_family: str, language: str | 
         survivors += [] if alone is None else [alone]
     if not n_items:
         return []
-    # Over several seeds the filter is the same: the tokenizer decides it, not the weights.
+    # The filter is the same for all seeds, because it depends on the tokenizer and not on the weights.
     n_seeds = comparison.n_seeds(system)
     share = 100 * n_survivors / n_items
     told = f"{n_survivors // n_seeds:,} of {n_items // n_seeds:,} ({share:.0f} %)"
@@ -108,7 +108,7 @@ def _cells(comparison: Comparison, system: str, in_family: str, language: str | 
 
 
 def _honest_of_survivors(entry: Entry, scores: Sequence[Score]) -> float | None:
-    """Mean over languages of the honest F1 of the questions that the thesis kept; None without all answers."""
+    """Mean over languages of the honest F1 of the survivors; None if the record lacks answers."""
     means = []
     for score in scores:
         answers = entry.items_of.get((score.dataset, score.language), [])
@@ -120,13 +120,13 @@ def _honest_of_survivors(entry: Entry, scores: Sequence[Score]) -> float | None:
 
 
 def _without_empty(table: Table) -> Table:
-    """Without columns that hold dashes alone."""
+    """Remove columns that have only dashes."""
     kept = [i for i in range(len(table.columns)) if any(row[i].text != "–" for row in table.rows)]
     return Table([table.columns[i] for i in kept], [[row[i] for i in kept] for row in table.rows], table.caption)
 
 
 def _bars(comparison: Comparison, system: str, in_family: str) -> Plot | None:
-    """Both F1 of one system in each language, and of the survivors by honest rules where the answers tell."""
+    """Both F1 scores of each system per language, and the honest F1 of the survivors if the record has the answers."""
     languages = comparison.languages(in_family)
     if len(languages) < 2:
         return None

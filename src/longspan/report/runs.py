@@ -1,4 +1,4 @@
-"""The tables of a grid: runs downwards, data sets across."""
+"""The section with tables of runs (rows) and data sets (columns)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from longspan.report.names import without_length
 
 
 class _Column(NamedTuple):
-    """A data set: its name, that without its length and, by run and system, the cells."""
+    """A column of the table: a data set's name, its name without length, and its cells by run and system."""
 
     name: str
     base: str
@@ -19,7 +19,7 @@ class _Column(NamedTuple):
 
 
 def results_section(found: Sequence[Comparison]) -> Section | None:
-    """A table for runs that share data sets, of whatever length; None where records name no runs."""
+    """One table per group of runs that share data sets, of any length; None if no record has a run."""
     kinds = dict.fromkeys((c.task, c.metrics[0]) for c in found if c.metrics and c.runs)
     blocks: list[Block] = []
     for task, metric in kinds:
@@ -50,7 +50,7 @@ def results_section(found: Sequence[Comparison]) -> Section | None:
 
 
 def _bases_of_each(columns: Sequence[_Column]) -> list[set[str]]:
-    """For each run and system the data sets that it was asked, their lengths left out."""
+    """The data sets of each run and system, without their lengths."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for own_column in columns:
         for line in own_column.cells:
@@ -59,7 +59,7 @@ def _bases_of_each(columns: Sequence[_Column]) -> list[set[str]]:
 
 
 def _table(columns: Sequence[_Column], caption: str) -> Table:
-    """Runs and systems in the order in which they come up."""
+    """Runs and systems in the order of their first occurrence."""
     rows = [
         [Cell(run), Cell(system), *(column.cells.get((run, system), number(None)) for column in columns)]
         for run, system in dict.fromkeys(line for column in columns for line in column.cells)

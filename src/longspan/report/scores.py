@@ -1,4 +1,4 @@
-"""The sections of evaluation records: how well each system did, in which language, and what it cost."""
+"""Sections about evaluation records: scores of each system, by language, with time and memory."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ from longspan.report.task_sections import SECTIONS
 from longspan.report.where import where_section
 from longspan.wording import duration
 
-# More families than this make a table of rows, not of columns.
+# With more families than this, families are rows of the table instead of columns.
 _MOST_COLUMNS = 2
-# Families whose languages are shown at once; the others on demand.
+# Number of families whose languages are shown; those of others are collapsed.
 _MOST_OPEN = 2
-# Metrics whose languages are shown; a task may have one for each of its classes.
+# Number of metrics whose languages are shown; a task may have a metric per class.
 _MOST_METRICS = 4
 
 
 def score_sections(comparison: Comparison, prefix: str = "", group: str = "") -> list[Section]:
-    """Return every section that this comparison has the figures for; `group` stands before their titles."""
+    """Return the sections that this comparison has data for; `group` is put before their titles."""
     if not comparison.metrics:
         return []
     makers = (
@@ -65,7 +65,7 @@ def _overview(comparison: Comparison) -> Section:
 
 
 def _whole(comparison: Comparison) -> Table:
-    """One row for each line; a column for each metric, and for each family where these are few."""
+    """One row per line; one column per metric, and per family if there are few."""
     systems, n_families = comparison.systems, len(comparison.families)
     columns = ["System"]
     cells: dict[str, list[Cell]] = {system: [Cell(system)] for system in systems}
@@ -85,7 +85,7 @@ def _whole(comparison: Comparison) -> Table:
 
 
 def _each(comparison: Comparison) -> Table:
-    """One row for each line and family."""
+    """One row per line and family."""
     columns = ["System", "Data", *(metric.label for metric in comparison.metrics), comparison.heading]
     rows = []
     for in_family in comparison.families:
@@ -137,7 +137,7 @@ def _add_costs(columns: list[str], cells: Mapping[str, list[Cell]], comparison: 
 
 
 def _add_counts(columns: list[str], cells: Mapping[str, list[Cell]], comparison: Comparison) -> None:
-    """Add a column for each thing that was counted, such as gold answers outside what was read."""
+    """Add a column per count, such as gold answers that were not read."""
     entries: dict[str, Entry] = {name: comparison.lines[name][0] for name in cells}
     names = dict.fromkeys(name for entry in entries.values() for score in entry.scores for name in score.counts)
     for name in names:
@@ -149,7 +149,7 @@ def _add_counts(columns: list[str], cells: Mapping[str, list[Cell]], comparison:
 
 
 def _costs(comparison: Comparison) -> list[Plot]:
-    """Quality against time, where there are several lines to weigh against each other."""
+    """Plot the score against the time; None if there is a single line."""
     metric = comparison.metrics[0]
     points = {}
     for name in comparison.systems:
@@ -170,7 +170,7 @@ def _costs(comparison: Comparison) -> list[Plot]:
 
 def _languages(comparison: Comparison) -> Section | None:
     metric = comparison.metrics[0]
-    # Where lengths are compared, the languages stand beside them in the section about places.
+    # If lengths are compared, the section about places shows the languages.
     n_lengths = Counter(map(without_length, comparison.families))
     has_places = any(record.places for record in comparison.records)
     several = [
@@ -199,7 +199,7 @@ def _languages(comparison: Comparison) -> Section | None:
 
 
 def _language_blocks(comparison: Comparison, metric: Metric, in_family: str) -> list[Block]:
-    """The table, and bars with their spread over seeds."""
+    """A table of languages, and bars with their deviation over seeds."""
     languages = comparison.languages(in_family)
     series: dict[str, list[plots.Bar | None]] = {}
     for system in comparison.systems:
@@ -220,7 +220,7 @@ def _language_blocks(comparison: Comparison, metric: Metric, in_family: str) -> 
 
 
 def _language_table(comparison: Comparison, metric: Metric, in_family: str) -> Table:
-    # Many lines are rows, and languages columns: whichever is fewer goes across.
+    # Lines or languages are the columns, whichever are fewer.
     languages = comparison.languages(in_family)
     of_language: dict[str | None, dict[str, Cell]] = {}
     for language in [*languages, None]:
@@ -243,7 +243,7 @@ def _language_table(comparison: Comparison, metric: Metric, in_family: str) -> T
 
 
 def _pairs(comparison: Comparison, metric: Metric) -> list[Block]:
-    """Pairs of languages as a table for each line: texts down, questions across."""
+    """A table of language pairs per line: languages of texts are rows, those of questions are columns."""
     found: dict[str, dict[tuple[str, str], list[float]]] = {}
     for name, entries in comparison.lines.items():
         for score in (score for entry in entries for score in entry.scores):

@@ -1,4 +1,4 @@
-"""The opening of a report: what was compared on what, what came out, and what that cannot say."""
+"""The summary of a report: what was compared on what data, the results, and their limits."""
 
 from collections.abc import Sequence
 
@@ -20,22 +20,22 @@ from longspan.report.metric_display import mean_and_deviation, metric_of, signed
 from longspan.report.names import language_name, some, without_length
 from longspan.wording import duration
 
-# Published models of this kind train for hours on one GPU; below this a run shows that the path works, no more.
+# Published models of this kind train for hours on one GPU; a shorter run only shows that everything works.
 _SHORT_TRAINING_SECONDS = 3600
 _LOW_SCORE = 50.0  # per cent
 _FEW_ITEMS = 500
-# Of a list in a sentence, and of sentences of one kind.
+# Largest number of items in the list of a sentence, and of sentences of one kind.
 _MOST_TOLD = 6
 
 
 def summary_section(
     records: Sequence[Record], found: Sequence[tuple[str, Comparison]], notes: Sequence[str] = ()
 ) -> Section:
-    """Plain sentences, every number from the records; `found` with their names, `notes` say what was left out."""
+    """Make the summary from the records and the named comparisons in `found`; `notes` say what was left out."""
     blocks: list[Block] = []
     for name, comparison in found:
         sentences = [_compared(comparison), *_outcome(comparison)]
-        # Of one comparison each sentence has its line, of several each has a paragraph.
+        # One sentence per line if there is a single comparison, else one paragraph per comparison.
         blocks += [Text(" ".join(sentences), lead=f"{name}:")] if len(found) > 1 else map(Text, sentences)
     for record in records:
         if isinstance(record, ComparisonRecord):
@@ -82,7 +82,7 @@ def _compared(comparison: Comparison) -> str:
     text += f" of {', '.join(data)}" if len(data) <= _MOST_TOLD else ""
     text += f" ({protocol})." if protocol else "."
     if len({comparison.n_items(name) for name in comparison.systems}) > 1:
-        text += " Not every system read all of them: compare only within a column."
+        text += " Not every system read all of them; compare only within a column."
     n_seeds = sorted({comparison.n_seeds(name) for name in comparison.systems})
     if n_seeds[-1] > 1:
         text += f" Means over {' to '.join(map(str, dict.fromkeys((n_seeds[0], n_seeds[-1]))))} seeds."
@@ -108,8 +108,8 @@ def _outcome(comparison: Comparison) -> list[str]:
         if metric.is_per_cent:
             low, high = max(low, 0), min(high, 100)
         text += (
-            f" {comparison.heading} like these would put {'the first of them' if len(told) > 1 else 'it'} between "
-            f"{value_text(metric, low)} and {value_text(metric, high)} "
+            f" With other {comparison.heading.lower()} of this kind, {'the first' if len(told) > 1 else 'it'} would be "
+            f"between {value_text(metric, low)} and {value_text(metric, high)} "
             f"(95 % interval over {some(comparison.n_items(best), comparison.noun)})."
         )
     texts = [text]
@@ -123,7 +123,7 @@ def _outcome(comparison: Comparison) -> list[str]:
 
 
 def _speed(comparison: Comparison, system: str, others: Sequence[str]) -> list[str]:
-    """Items per second, and as multiples of what others manage."""
+    """Items per second of a system, and the ratio to the other systems."""
     own = comparison.seconds(system)
     timed = [(name, seconds) for name in others if (seconds := comparison.seconds(name))]
     if not own or not timed:
@@ -159,7 +159,7 @@ def _against(record: ComparisonRecord) -> list[Block]:
 
 
 def _trained(record: TrainingRecord) -> str:
-    # "On" all of them would be untrue of a run that ended within its first epoch.
+    # A run that ended within its first epoch was not trained "on" all examples.
     over = "on" if record.epochs is None else f"{record.epochs:,.2f} epochs of"
     text = (
         f"The model “{record.name}” was trained for {duration(record.seconds)}: {some(record.n_steps, 'step')}, {over} "
@@ -175,7 +175,7 @@ def _trained(record: TrainingRecord) -> str:
 
 
 def _longest(scores: Sequence[LanguageModelScore], when: str) -> LanguageModelScore | None:
-    """Over all sources, or the only one, at the greatest length."""
+    """The score at the greatest length over all sources, or of the only source."""
     own = [score for score in scores if score.when == when]
     together = [score for score in own if score.dataset == "all"]
     if not together and len({score.dataset for score in own}) == 1:
@@ -184,18 +184,18 @@ def _longest(scores: Sequence[LanguageModelScore], when: str) -> LanguageModelSc
 
 
 def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[tuple[str, Comparison]]) -> list[str]:
-    # The longest tells: one model may have been trained in stages, a short one of which says nothing.
+    # The longest training counts, because a model may have been trained in several stages, some of them short.
     longest = max((record.seconds for record in trainings), default=None)
     low = [comparison for _, comparison in found if _is_low(comparison)]
     texts = []
     if longest is not None and longest < _SHORT_TRAINING_SECONDS and found:
         texts.append(
-            "The training took minutes, not the hours a finished model takes"
-            + (", and the scores are low accordingly" if low else "")
+            "The training took minutes instead of the hours that a good model needs"
+            + (", so the scores are low" if low else "")
             + ". Compare the systems with each other; these figures do not show what a fully trained model reaches."
         )
     elif low:
-        texts.append("The scores are low: differences between systems say more here than the scores themselves.")
+        texts.append("The scores are low; look at the differences between systems rather than at the scores.")
     few = {name: comparison.noun for name, comparison in found if 0 < comparison.n_items() < _FEW_ITEMS}
     if few:
         of = f" of {'; '.join(few)}" if len(few) < len(found) else ""
@@ -205,7 +205,7 @@ def _caveats(trainings: Sequence[TrainingRecord], found: Sequence[tuple[str, Com
 
 
 def _is_low(comparison: Comparison) -> bool:
-    """Whether even the best system is below half of what can be reached; False if the metric has no such scale."""
+    """Whether the best system is below half of the scale; False if the metric has no scale up to 100 per cent."""
     best = comparison.best_system()
     if best is None:
         return False

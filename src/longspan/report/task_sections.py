@@ -1,4 +1,4 @@
-"""The sections that only one task has: task's name -> their makers, each from a comparison to a section or None."""
+"""Table of the sections that only one task has: task's name -> functions from a comparison to a section or None."""
 
 from collections.abc import Callable, Mapping, Sequence
 

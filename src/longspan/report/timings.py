@@ -1,4 +1,4 @@
-"""The sections made from benchmark records: time and memory against length, and how many times as much as ours."""
+"""Sections about benchmark records: time and memory against length, and ratios to longspan."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from longspan.report.growth import Growth, Ratios, growth, ratios, save_picture
 from longspan.wording import duration
 
 _FLOORS = ("useful operations at the matmul rate", "bytes at the copy bandwidth")
-# How records older than `Timing.is_chosen` call what was chosen.
+# Names of the chosen system in records from before `Timing.is_chosen`.
 _OURS = "longspan"
 
 
-# Rows of a table that stand open beside their plots.
+# Tables with more rows than this are collapsed.
 _MOST_OPEN = 20
 
 
 def benchmark_section(records: Sequence[BenchmarkRecord]) -> Section | None:
-    """Plots on logarithmic axes and a table for each thing that was measured."""
+    """Plots on logarithmic axes and a table per measured operation."""
     blocks: list[Block] = []
     details: list[tuple[str, Sequence[Block]]] = []
     for record in records:
@@ -41,7 +41,7 @@ def benchmark_section(records: Sequence[BenchmarkRecord]) -> Section | None:
 def save_benchmark_picture(
     record: BenchmarkRecord, what: str, dtype: str, path: str | Path, *, ratios: bool = False
 ) -> Path:
-    """Time and memory against length, as a picture on white: the Longformer paper's Figure 1 from our own runs.
+    """Save a picture of time and memory against length, like Figure 1 of the Longformer paper.
 
     Args:
         record: what was measured.
@@ -96,13 +96,13 @@ def _is_ours(timing: Timing) -> bool:
 
 
 def _leader(timings: Sequence[Timing]) -> str | None:
-    """What longspan would take at the greatest length that was measured."""
+    """The system that longspan would choose at the greatest measured length."""
     own = [timing for timing in timings if _is_ours(timing) and timing.left_out is None]
     return max(own, key=lambda timing: timing.n_tokens).system if own else None
 
 
 def _systems(timings: Sequence[Timing]) -> list[str]:
-    """Ours first, then the peers, then what varies ours."""
+    """Sort the systems: longspan first, then other implementations, then variants of longspan."""
     leader = _leader(timings)
     names = list(dict.fromkeys(timing.system for timing in timings if timing.left_out is None))
     return sorted(names, key=lambda name: 0 if name == leader else 2 if name.startswith(_OURS) else 1)
@@ -134,7 +134,7 @@ def _memory_plot(timings: Sequence[Timing]) -> Growth | None:
 
 
 def _ratio_plot(timings: Sequence[Timing]) -> Ratios | None:
-    """Each peer's time over ours, where both were measured."""
+    """The time of each other implementation over longspan's, at lengths where both were measured."""
     lengths = sorted({timing.n_tokens for timing in timings})
     ours = {t.n_tokens: t.median_seconds for t in timings if _is_ours(t) and t.left_out is None}
     series = {}

@@ -1,4 +1,4 @@
-"""The section about training runs: what each cost, and its losses."""
+"""The section about training runs: their cost and their losses."""
 
 import math
 from collections import defaultdict
@@ -19,7 +19,7 @@ _CURVES = (
 
 
 def training_section(records: Sequence[TrainingRecord]) -> Section | None:
-    """What each run cost, and its losses; seeds of one run share a colour."""
+    """Cost and losses of each run; seeds of one run share a colour."""
     if not records:
         return None
     blocks: list[Block] = [_table(records)]
@@ -33,7 +33,7 @@ def training_section(records: Sequence[TrainingRecord]) -> Section | None:
             found = [plots.Line(points) for record in own if len(points := _curve(record, key)) > 1]
             if found:
                 curves[name] = found
-        # The learning rate is the recipe's: of many runs it says nothing that the recipes do not.
+        # The learning rate follows from the recipe, so it is not drawn for many runs.
         if curves and not (key == "learning_rate" and len(curves) > 1):
             drawn += _drawn(curves, what, list(runs))
     blocks += [Figures(drawn)] if drawn else []
@@ -84,7 +84,7 @@ def _drawn(curves: Mapping[str, Sequence[plots.Line]], what: str, runs: Sequence
     values = [y for own in curves.values() for line in own for _, y in line.points]
     room = 0.05 * (max(values) - min(values)) or 0.1
     parts = parted(curves)
-    # Parts of one plot have one scale.
+    # The parts of a plot share one scale.
     y_range = (min(values) - room, max(values) + room) if len(parts) > 1 else None
     return [
         Plot(
@@ -102,6 +102,6 @@ def _curve(record: TrainingRecord, key: str) -> list[tuple[float, float]]:
 
 
 def _name(record: TrainingRecord, records: Sequence[TrainingRecord]) -> str:
-    """Runs of one name are told apart by their seed."""
+    """Names of the runs, with the seed if several runs have the same name."""
     is_alone = sum(other.name == record.name for other in records) == 1
     return record.name if is_alone else f"{record.name}, seed {record.made.seed}"

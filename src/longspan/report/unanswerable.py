@@ -28,8 +28,6 @@ def unanswerable_section(comparison: Comparison) -> Section | None:
         ]
         for (line, dataset), scores in found.items()
     ]
-    text = (
-        "Scores at the best threshold are chosen on these same questions, as the SQuAD 2.0 script does: an upper bound."
-    )
+    text = "The best threshold is chosen on the same questions, as in the SQuAD 2.0 script, so these are upper bounds."
     table = Table(["System", "Data", *(metric.label for metric in metrics)], rows)
     return Section("unanswerable", "Questions without an answer", [table, Text(text, is_note=True)])

@@ -1,4 +1,4 @@
-"""Where long context helps: scores by length of the document, place of the answer in it, language and system."""
+"""The section "Where long context helps": scores by document length, place of the answer, language and system."""
 
 import math
 from collections import defaultdict
@@ -14,19 +14,19 @@ from longspan.report.heat_map import Field, Row, edges, heat_map, scale
 from longspan.report.metric_display import axis_label, digits, goodness, scale_top, value_cell, value_text
 from longspan.report.names import family_name, language_name, some, without_length
 
-# Figures of fewer questions are marked: their standard error may be 50 / sqrt(20) = 11 points and more.
+# Figures of fewer questions are marked, because their standard error can be 50 / sqrt(20) = 11 points and more.
 _FEW = 20
 
 
 class _Own(NamedTuple):
-    """A place and the line that its system is."""
+    """A place and the line of its system."""
 
     line: str
     place: Place
 
 
 class _Mean(NamedTuple):
-    """Mean over questions, and their number in one record."""
+    """Mean over questions, and the number of questions in one record."""
 
     value: float
     n_items: int
@@ -41,7 +41,7 @@ class _Topic(NamedTuple):
 
 
 def where_section(comparison: Comparison) -> Section | None:
-    """Heat maps of length and place, one for each line, and the tables behind them."""
+    """Heat maps of length and place, one per line, with their tables."""
     metric = comparison.metrics[0]
     topics: dict[tuple[str, str], list[_Own]] = defaultdict(list)
     for line, entries in comparison.lines.items():
@@ -65,7 +65,7 @@ def where_section(comparison: Comparison) -> Section | None:
 
 
 def _shown(comparison: Comparison, topic: _Topic, metric: Metric) -> list[Block]:
-    """What stands open: all languages together."""
+    """The blocks that are not collapsed: all languages together."""
     name = metric.label
     lengths = _lengths(topic.owns)
     blocks: list[Block] = [Text(_intro(comparison, topic, metric))]
@@ -127,13 +127,13 @@ def _intro(comparison: Comparison, topic: _Topic, metric: Metric) -> str:
     span = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
     text = f"{topic.name}: {some(n, comparison.noun)} in documents of {span} {topic.unit}"
     text += f", in {n_languages} languages together" if n_languages > 1 else ""
-    return text + f". Each field is the mean {metric.label} of the {comparison.noun}s whose answer lies there."
+    return text + f". Each field is the mean {metric.label} of the {comparison.noun}s with the answer at that place."
 
 
 def _spreads(
     comparison: Comparison, topic: _Topic, metric: Metric, lines: Sequence[str], lengths: Sequence[int]
 ) -> Table | None:
-    """How flat each system is: its best place less its worst, at each length."""
+    """Difference between the best and the worst place of each system, at each length."""
     at = _means(comparison, topic.owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
     values: dict[tuple[str, int], list[float]] = defaultdict(list)
     for (line, length, is_nowhere, *_), mean in at.items():
@@ -146,12 +146,12 @@ def _spreads(
     for line in lines:
         found = [values[line, n] for n in shown]
         rows.append([Cell(line), *(value_cell(metric, max(own) - min(own) if len(own) > 1 else None) for own in found)])
-    caption = f"Best place less worst place, {metric.label}, by length in {topic.unit}: 0 is the same wherever the "
-    return Table(["System", *(f"{n:,}" for n in shown)], rows, caption + "answer is.")
+    caption = f"Best place minus worst place, {metric.label}, by length in {topic.unit}: 0 means the same at every "
+    return Table(["System", *(f"{n:,}" for n in shown)], rows, caption + "place.")
 
 
 def _maps(comparison: Comparison, owns: Sequence[_Own], metric: Metric, unit: str, language: str = "") -> list[Plot]:
-    """One heat map for each line that has more than one field."""
+    """One heat map per line with more than one field."""
     at = _means(comparison, owns, metric, lambda own: (own.line, own.place.length, *_where(own.place)))
     top = scale_top(metric, (own.place.metrics[metric.name] for own in owns))
     drawn = []
@@ -197,7 +197,7 @@ def _every_place(comparison: Comparison, topic: _Topic, metric: Metric) -> Table
 
 
 def _by_language(comparison: Comparison, topic: _Topic, metric: Metric) -> list[Block]:
-    """For each language a row in the table of lengths, and its heat maps."""
+    """A row in the table of lengths per language, and the language's heat maps."""
     lengths = _lengths(topic.owns)
     languages = list(dict.fromkeys(own.place.language for own in topic.owns))
     lines = list(dict.fromkeys(own.line for own in topic.owns))
@@ -224,7 +224,7 @@ def _by_language(comparison: Comparison, topic: _Topic, metric: Metric) -> list[
 def _means(
     comparison: Comparison, owns: Iterable[_Own], metric: Metric, key_of: Callable[[_Own], tuple]
 ) -> Mapping[tuple, _Mean]:
-    """Mean over the questions of all places with one key, which names their line."""
+    """Mean over the questions of all places with the same key."""
     sums: dict[tuple, list[float]] = defaultdict(lambda: [0.0, 0.0])
     n_seeds: dict[tuple, int] = {}
     for own in owns:
@@ -236,7 +236,7 @@ def _means(
 
 
 def _where(place: Place) -> tuple[bool, float, int]:
-    """Sorts by depth, and what has no place last."""
+    """Sort key by depth; places without a depth come last."""
     return place.depth is None, place.depth or 0.0, -1 if place.slot is None else place.slot
 
 
