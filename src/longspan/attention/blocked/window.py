@@ -113,11 +113,12 @@ def _block_batches(group: SequenceGroup, plan: BlockedPlan, dtype: torch.dtype) 
     if plan.window_covers(group):
         yield BlockBatch(group, group, 0)
         return
-    # Blocks of 32 compute the fewest hidden pairs; blocks of 192 are faster per pair, which pays for wide windows, and
-    # always with the matrix unit, which bfloat16 has here.
-    block = 32 if left + 1 + right <= 1536 and dtype != torch.bfloat16 else 192
+    # Blocks of 32 compute the fewest hidden pairs. Blocks of 192 are faster per pair, which pays for wide windows, and
+    # for all windows in bfloat16.
+    is_bf16 = dtype == torch.bfloat16
+    block = 32 if left + 1 + right <= 1536 and not is_bf16 else 192
     n_alike = max(0, (length - left - right) // block)
-    edge = 192 if dtype == torch.bfloat16 else 64 if n_alike else 192
+    edge = 192 if is_bf16 else 64 if n_alike else 128
     stop = left + n_alike * block if n_alike else 0
     edges = [*range(0, left, edge), *range(stop, length, edge)] if n_alike else [*range(0, length, edge)]
     for first in edges:
@@ -304,7 +305,7 @@ def parts(group: SequenceGroup, x_BHTD: Tensor, plan: BlockedPlan) -> Iterator[t
 
 def _block_length(device: torch.device) -> int:
     """Queries of a block."""
-    return 64 if device.type == "cpu" else 192
+    return 64 if device.type == "cpu" else 256
 
 
 def blocks(part: SequenceGroup, plan: BlockedPlan, device: torch.device) -> Iterator[tuple[slice, slice]]:

@@ -73,7 +73,6 @@ COREFERENCE_CATALOGUE = {
     ),
     "preco": CoreferenceEntry(
         format="preco",
-        splits=("train", "validation", "test"),
         language="en",
         description="PreCo: English school texts (Chen et al. 2018)",
         licence="for research",

@@ -1,6 +1,6 @@
 """`load_coreference_dataset`: a file, a folder, a tar or a name of the catalogue -> documents with clusters."""
 
-import difflib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from longspan.data.coreference.members import Member, paths_of_members, read_mem
 from longspan.data.languages import language_of_name
 from longspan.data.names import known_split
 from longspan.errors import InputError
+from longspan.wording import did_you_mean
 
 _SPLITS = {"dev": "validation", "development": "validation"}
 _ENDINGS = {"conll": conll.ENDINGS, "brat": brat.ENDINGS, "gap": gap.ENDINGS, "preco": preco.ENDINGS}
@@ -99,10 +100,7 @@ def require_coreference_data(name: str, *, split: str | None = None) -> None:
 def _exists(name: str) -> bool:
     if not name.strip():
         raise InputError("the name of the data set is empty; pass a file, a folder or NAME.SPLIT@PATH")
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):  # too long for a file's name, or with a NUL
-        return False
+    return os.path.exists(name)  # `Path.exists` raises an error for a name that is too long
 
 
 def _entry_parts(name: str, split: str | None) -> tuple[str, str, Path]:
@@ -111,9 +109,9 @@ def _entry_parts(name: str, split: str | None) -> tuple[str, str, Path]:
     stem, _, own = short.partition(".")
     entry = COREFERENCE_CATALOGUE.get(stem)
     if entry is None:
-        near = " or ".join(difflib.get_close_matches(stem, COREFERENCE_CATALOGUE, n=2, cutoff=0.5))
+        near = did_you_mean(stem, COREFERENCE_CATALOGUE, n=2, cutoff=0.5)
         raise InputError(
-            f"{name}: no such file or folder{near and f' (did you mean {near}?)'}; pass a file, a "
+            f"{name}: no such file or folder{near and f' ({near})'}; pass a file, a "
             f"folder, a tar, or NAME.SPLIT@PATH with {', '.join(COREFERENCE_CATALOGUE)}"
         )
     chosen = own or split or (entry.splits[0] if len(entry.splits) == 1 else None)

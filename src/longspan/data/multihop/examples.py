@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from longspan.data.record_checker import RecordChecker
+
 AnswerKind = Literal["span", "yes", "no"]
 
 
@@ -179,3 +181,34 @@ class MultihopDataset(Generic[Example]):
     counts: dict[str, int] = field(default_factory=dict)
     unlocatable_ids: list[str] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
+
+
+class ExampleCollector(RecordChecker, Generic[Example]):
+    """Checks records one by one and collects their examples; errors name the source and the record.
+
+    Attributes:
+        examples: in the order of the records.
+        unlocatable_ids: questions whose answer is not in their documents.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.examples: list[Example] = []
+        self.unlocatable_ids: list[str] = []
+
+    def dataset(self, name: str, language: str, sha256: dict[str, str]) -> MultihopDataset[Example]:
+        """Return the collected examples as a data set.
+
+        Raises:
+            InputError: there is no question.
+        """
+        if not self.examples:
+            self.fail("", "holds no questions")
+        return MultihopDataset(
+            name=name,
+            language=language,
+            examples=self.examples,
+            counts={key: n for key, n in self.counts.items() if n},
+            unlocatable_ids=self.unlocatable_ids,
+            sha256=sha256,
+        )

@@ -1,6 +1,6 @@
 """Where a name leads: a file, a folder, a set of the catalogue, or one of the hub -> records with their places."""
 
-import difflib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from longspan.data.rows import parquet_rows
 from longspan.data.unpacking import ByteCounter
 from longspan.errors import InputError
 from longspan.records import hash_file
+from longspan.wording import did_you_mean
 
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
 _ENDINGS = tuple(kind + ending for kind in (".json", ".jsonl", ".json.txt") for ending in ("", *COMPRESSIONS))
@@ -92,7 +93,7 @@ def find_source(name: str, kind: Kind, *, split: str | None = None, name_in_tabl
     split = None if split is None else SPLITS.get(split, split)
     if not name.strip():
         raise InputError("the name of the data is empty; pass a file, a folder, or the name of a data set")
-    if _exists(name):
+    if os.path.exists(name):
         path = Path(name)
         entry = MULTIHOP_CATALOGUE.get(path.name) if path.is_dir() else None
         if entry is not None:
@@ -108,7 +109,7 @@ def find_source(name: str, kind: Kind, *, split: str | None = None, name_in_tabl
     chosen = known_split(stem, SPLITS.get(own, own) if own else split, entry.splits)
     named = name_in_tables or f"{stem}.{chosen}"
     if at:
-        if not location or not _exists(location):
+        if not location or not os.path.exists(location):
             raise InputError(f"{location or name}: no such file or folder; {stem} needs its files, from {entry.source}")
         return _local(Path(location), name, entry, chosen, named, False)
     if Path(stem).is_dir():
@@ -126,13 +127,6 @@ def find_source(name: str, kind: Kind, *, split: str | None = None, name_in_tabl
         entry=entry,
         sha256={told: fingerprint_of(rows)},
     )
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # too long for a file's name
-        return False
 
 
 def _require_kind(name: str, entry: MultihopEntry, kind: Kind) -> None:
@@ -207,8 +201,8 @@ def _of_hub(name: str, split: str | None, name_in_tables: str | None) -> Source:
     repository, _, config = name.partition(":")
     if looks_like_a_path(name) or repository.count("/") != 1:
         stem = name.partition("@")[0].partition(".")[0]
-        near = difflib.get_close_matches(stem, MULTIHOP_CATALOGUE, n=2, cutoff=0.5)
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        near = did_you_mean(stem, MULTIHOP_CATALOGUE, n=2, cutoff=0.5)
+        hint = f" ({near})" if near else ""
         raise InputError(
             f"{name}: no such file or folder{hint}; pass a file, a folder, NAME.SPLIT or NAME.SPLIT@PATH with "
             f"{', '.join(MULTIHOP_CATALOGUE)}, or OWNER/NAME on the Hugging Face hub"

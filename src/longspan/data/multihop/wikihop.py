@@ -4,19 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from longspan.data.multihop.examples import MultihopDataset, WikihopExample
-from longspan.data.record_checker import RecordChecker, kind_of
+from longspan.data.multihop.examples import ExampleCollector, WikihopExample
+from longspan.data.record_checker import kind_of
 
 _WORD = re.compile(r"\w+")
 
 
-class WikihopCollector(RecordChecker):
+class WikihopCollector(ExampleCollector[WikihopExample]):
     """Checks records of QAngaroo one by one and collects them with their counts."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(source)
-        self.examples: list[WikihopExample] = []
-        self.unlocatable_ids: list[str] = []
 
     def add(self, record: Mapping[str, Any], where: str) -> None:
         """Check one record and keep it.
@@ -71,23 +66,6 @@ class WikihopCollector(RecordChecker):
                 supports=supports,
                 annotations=self._annotations(record, where),
             )
-        )
-
-    def dataset(self, name: str, language: str, sha256: dict[str, str]) -> MultihopDataset[WikihopExample]:
-        """Everything added, as a data set.
-
-        Raises:
-            InputError: there is no question.
-        """
-        if not self.examples:
-            self.fail("", "holds no questions")
-        return MultihopDataset(
-            name=name,
-            language=language,
-            examples=self.examples,
-            counts={key: n for key, n in self.counts.items() if n},
-            unlocatable_ids=self.unlocatable_ids,
-            sha256=sha256,
         )
 
     def _texts(self, record: Any, key: str, where: str) -> list[str]:

@@ -133,11 +133,11 @@ def require_fit(dataset: "LabelledDataset", predictor: Any) -> None:
             several, or a label that the model does not have.
     """
     source, kind = dataset.source or dataset.name, getattr(predictor, "problem_type", dataset.problem_type)
-    if kind == "regression" != dataset.problem_type:
+    if kind == "regression" and dataset.problem_type != "regression":
         raise InputError(f"{source} has labels, but the model predicts a number; set problem_type: regression")
-    if dataset.problem_type == "regression" != kind:
+    if kind != "regression" and dataset.problem_type == "regression":
         raise InputError(f"{source} has numbers, but the model predicts labels; leave problem_type out")
-    if kind == "multi_label_classification" != dataset.problem_type:
+    if kind == "multi_label_classification" and dataset.problem_type != "multi_label_classification":
         raise InputError(
             f"{source} has one label a document, but the model may give several; set problem_type: "
             "multi_label_classification"
